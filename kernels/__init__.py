@@ -1,0 +1,1 @@
+"""Compiled kernels (Cython) and CUDA sources; see :mod:`spconv.ops` for their callers."""
