@@ -1,0 +1,164 @@
+"""Adapters over the microkernels of indirect_gemm.h; callers check every argument."""
+
+import numpy as np
+
+from cython cimport floating
+from cython.parallel cimport prange
+from libc.stdint cimport int32_t, int64_t
+
+cdef extern from "indirect_gemm.h" nogil:
+    int spconv_best_isa()
+    int64_t packed_width_f32(int isa, int64_t cout)
+    int64_t packed_width_f64(int isa, int64_t cout)
+    void pack_f32(int isa, const float* w, int64_t row_stride, int64_t column_stride,
+                  int64_t cin, int64_t cout, float* packed)
+    void pack_f64(int isa, const double* w, int64_t row_stride, int64_t column_stride,
+                  int64_t cin, int64_t cout, double* packed)
+    void forward_tile_f32(
+        int isa, const float* x, int64_t ldx, const float* packed, const float* init, float* y,
+        int64_t ldy, const int32_t* in_rows, const int32_t* out_rows, const int64_t* starts,
+        int64_t volume, int64_t cin, int64_t cout, int64_t row_begin, int64_t row_end)
+    void forward_tile_f64(
+        int isa, const double* x, int64_t ldx, const double* packed, const double* init,
+        double* y, int64_t ldy, const int32_t* in_rows, const int32_t* out_rows,
+        const int64_t* starts, int64_t volume, int64_t cin, int64_t cout, int64_t row_begin,
+        int64_t row_end)
+    void weight_gradient_f32(
+        int isa, const float* x, int64_t ldx, const float* dy, int64_t ldy,
+        const int32_t* in_rows, const int32_t* out_rows, const int64_t* starts, int64_t k_begin,
+        int64_t k_end, int64_t num_out, int64_t tile_rows, int64_t chunk, float* dw,
+        int64_t offset_stride, int64_t ldw, int64_t cin, int64_t cout)
+    void weight_gradient_f64(
+        int isa, const double* x, int64_t ldx, const double* dy, int64_t ldy,
+        const int32_t* in_rows, const int32_t* out_rows, const int64_t* starts, int64_t k_begin,
+        int64_t k_end, int64_t num_out, int64_t tile_rows, int64_t chunk, double* dw,
+        int64_t offset_stride, int64_t ldw, int64_t cin, int64_t cout)
+
+ISA_NAMES = ("portable", "avx2", "avx512")
+cdef Py_ssize_t TILE_BYTES = 256 * 1024
+cdef Py_ssize_t MIN_TILE_ROWS = 96
+cdef Py_ssize_t CHANNEL_BLOCK = 24
+# Rows of one chunk of pairs: most of a first-level cache.
+cdef Py_ssize_t CHUNK_BYTES = 24 * 1024
+
+
+def best_isa():
+    """Position in ISA_NAMES of the best instruction set of this processor."""
+    return spconv_best_isa()
+
+
+cdef _pack(const floating[:, :, ::1] w, Py_ssize_t groups, bint transposed, int isa):
+    """Weight (K, cin/groups, cout) as zero-padded panels, group after group."""
+    cdef Py_ssize_t volume = w.shape[0], rows = w.shape[1], columns = w.shape[2] // groups
+    cdef Py_ssize_t cin = columns if transposed else rows, cout = rows if transposed else columns
+    cdef Py_ssize_t row_stride = 1 if transposed else w.shape[2]
+    cdef Py_ssize_t column_stride = w.shape[2] if transposed else 1
+    cdef Py_ssize_t width, group, k
+    cdef floating[:, :, ::1] packed
+    if floating is float:
+        width = packed_width_f32(isa, cout)
+        packed = np.empty((groups, volume, cin * width), np.float32)
+    else:
+        width = packed_width_f64(isa, cout)
+        packed = np.empty((groups, volume, cin * width), np.float64)
+    if w.shape[0] * w.shape[1] * w.shape[2] == 0:
+        return packed
+    with nogil:
+        for group in range(groups):
+            for k in range(volume):
+                if floating is float:
+                    pack_f32(isa, &w[k, 0, group * columns], row_stride, column_stride, cin, cout,
+                             &packed[group, k, 0])
+                else:
+                    pack_f64(isa, &w[k, 0, group * columns], row_stride, column_stride, cin, cout,
+                             &packed[group, k, 0])
+    return packed
+
+
+def convolve(const floating[:, ::1] x, const floating[:, :, ::1] w, floating[:, ::1] y,
+             const floating[::1] init, const int32_t[::1] in_rows, const int32_t[::1] out_rows,
+             const int64_t[::1] offset_starts, Py_ssize_t groups, bint transposed, int isa,
+             int num_threads):
+    """y[n] = init + sum over pairs (m, n) of x[m] W_k, or x[m] W_k^T if ``transposed``.
+
+    ``init`` is a row (cout,) or None. Threads own tiles of output rows.
+    """
+    cdef Py_ssize_t volume = w.shape[0], num_out = y.shape[0], width = y.shape[1]
+    cdef Py_ssize_t cin = x.shape[1] // groups, cout = width // groups
+    cdef Py_ssize_t ldx = x.shape[1], rows, tiles, tile, group, begin, end
+    cdef const floating* start
+    cdef const floating* first
+    cdef const int32_t* in_pointer = NULL
+    cdef const int32_t* out_pointer = NULL
+    cdef const floating* x_pointer = NULL
+    if num_out == 0 or width == 0:
+        return
+    if x.shape[0] and ldx:
+        x_pointer = &x[0, 0]
+    if in_rows.shape[0]:
+        in_pointer, out_pointer = &in_rows[0], &out_rows[0]
+    cdef floating[:, :, ::1] packed = _pack[floating](w, groups, transposed, isa)
+    first = &init[0] if init is not None else NULL
+    rows = max(MIN_TILE_ROWS, TILE_BYTES // (width * sizeof(floating)))
+    rows = max(MIN_TILE_ROWS, min(rows, (num_out + 4 * num_threads - 1) // (4 * num_threads)))
+    tiles = (num_out + rows - 1) // rows
+    for tile in prange(tiles, nogil=True, schedule="dynamic", num_threads=num_threads):
+        begin = tile * rows
+        end = min(num_out, begin + rows)
+        for group in range(groups):
+            start = first + group * cout if first != NULL else NULL
+            if floating is float:
+                forward_tile_f32(isa, x_pointer + group * cin, ldx, &packed[group, 0, 0], start,
+                                 &y[0, group * cout], width, in_pointer, out_pointer,
+                                 &offset_starts[0], volume, cin, cout, begin, end)
+            else:
+                forward_tile_f64(isa, x_pointer + group * cin, ldx, &packed[group, 0, 0], start,
+                                 &y[0, group * cout], width, in_pointer, out_pointer,
+                                 &offset_starts[0], volume, cin, cout, begin, end)
+
+
+def weight_gradient(const floating[:, ::1] x, const floating[:, ::1] dy,
+                    const int32_t[::1] in_rows, const int32_t[::1] out_rows,
+                    const int64_t[::1] offset_starts, floating[:, :, ::1] dw, Py_ssize_t groups,
+                    int isa, int num_threads):
+    """dw[k] += sum over the pairs (m, n) of offset k of x[m]^T dy[n].
+
+    Threads own (range of offsets, block of input channels).
+    """
+    cdef Py_ssize_t volume = dw.shape[0], cin = dw.shape[1], cout = dw.shape[2] // groups
+    cdef Py_ssize_t ldx = x.shape[1], ldy = dy.shape[1], num_out = dy.shape[0]
+    cdef Py_ssize_t ranges = min(num_threads, volume)
+    cdef Py_ssize_t block = CHANNEL_BLOCK if ranges * groups < num_threads else max(cin, 1)
+    cdef Py_ssize_t blocks = (cin + block - 1) // block, task, part, group, c, channels
+    cdef Py_ssize_t rows = max(MIN_TILE_ROWS, TILE_BYTES // ((cin + cout) * sizeof(floating)))
+    # Both from the layer alone: the order of a sum must not depend on the number of threads.
+    cdef Py_ssize_t chunk = max(32, CHUNK_BYTES // ((cin + cout) * sizeof(floating)))
+    if in_rows.shape[0] == 0 or cin == 0 or cout == 0:
+        return
+    cdef int64_t[::1] bounds = _balanced_ranges(offset_starts, ranges)
+    for task in prange(ranges * groups * blocks, nogil=True, schedule="dynamic",
+                       num_threads=num_threads):
+        part = task // (groups * blocks)
+        group = task // blocks % groups
+        c = task % blocks * block
+        channels = min(block, cin - c)
+        if floating is float:
+            weight_gradient_f32(isa, &x[0, group * cin + c], ldx, &dy[0, group * cout], ldy,
+                                &in_rows[0], &out_rows[0], &offset_starts[0], bounds[part],
+                                bounds[part + 1], num_out, rows, chunk,
+                                &dw[0, c, group * cout],
+                                cin * dw.shape[2], dw.shape[2], channels, cout)
+        else:
+            weight_gradient_f64(isa, &x[0, group * cin + c], ldx, &dy[0, group * cout], ldy,
+                                &in_rows[0], &out_rows[0], &offset_starts[0], bounds[part],
+                                bounds[part + 1], num_out, rows, chunk,
+                                &dw[0, c, group * cout],
+                                cin * dw.shape[2], dw.shape[2], channels, cout)
+
+
+def _balanced_ranges(const int64_t[::1] offset_starts, Py_ssize_t ranges):
+    """Bounds (ranges + 1,) that share the offsets out with about as many pairs each."""
+    goals = np.arange(1, ranges) * (offset_starts[offset_starts.shape[0] - 1] / ranges)
+    starts = np.asarray(offset_starts)
+    inner = np.abs(starts[:, None] - goals).argmin(axis=0)
+    return np.concatenate([[0], inner, [len(starts) - 1]]).astype(np.int64)

@@ -1,0 +1,145 @@
+/* Indirect GEMM: y[out] += x[in] W over lists of (in, out) rows, with no gather or scatter buffer.
+ *
+ * A block of rows times a block of channels is held in registers; input rows are read and output
+ * rows updated through the pair lists. The same source is compiled for every instruction set and
+ * for float and double; the caller picks one at run time.
+ */
+#ifndef SPCONV_INDIRECT_GEMM_H
+#define SPCONV_INDIRECT_GEMM_H
+#include <stdint.h>
+#include <string.h>
+
+enum { SPCONV_PORTABLE = 0, SPCONV_AVX2 = 1, SPCONV_AVX512 = 2 };
+
+#if defined(__GNUC__) && defined(__x86_64__) && !defined(SPCONV_SCALAR)
+#include <immintrin.h>
+#define SPCONV_X86 1
+#endif
+
+static inline int64_t lower_bound(const int32_t *rows, int64_t begin, int64_t end, int64_t row) {
+    while (begin < end) {
+        const int64_t middle = begin + (end - begin) / 2;
+        if (rows[middle] < row) begin = middle + 1;
+        else end = middle;
+    }
+    return begin;
+}
+
+#define SPCONV_PASTE3(a, b, c) a##_##b##_##c
+#define SPCONV_PASTE(a, b, c) SPCONV_PASTE3(a, b, c)
+#define NAME(function) SPCONV_PASTE(function, TYPE, ISA)
+
+#define ISA portable
+#define SPCONV_TARGET
+#define SPCONV_BYTES 16
+#define SPCONV_MASKS 0
+#define SPCONV_MR 4
+#define SPCONV_NV 2
+#define TYPE f32
+#define REAL float
+#include "indirect_gemm_isa.h"
+#undef TYPE
+#undef REAL
+#define TYPE f64
+#define REAL double
+#include "indirect_gemm_isa.h"
+#undef TYPE
+#undef REAL
+#undef ISA
+#undef SPCONV_TARGET
+#undef SPCONV_BYTES
+#undef SPCONV_MASKS
+#undef SPCONV_MR
+
+#ifdef SPCONV_X86
+#define ISA avx2
+#define SPCONV_TARGET __attribute__((target("avx2,fma")))
+#define SPCONV_BYTES 32
+#define SPCONV_MASKS 0
+#define SPCONV_MR 6
+#define TYPE f32
+#define REAL float
+#include "indirect_gemm_isa.h"
+#undef TYPE
+#undef REAL
+#define TYPE f64
+#define REAL double
+#include "indirect_gemm_isa.h"
+#undef TYPE
+#undef REAL
+#undef ISA
+#undef SPCONV_TARGET
+#undef SPCONV_BYTES
+#undef SPCONV_MASKS
+#undef SPCONV_MR
+
+#define ISA avx512
+#define SPCONV_TARGET __attribute__((target("avx512f,avx512vl,avx512dq,fma")))
+#define SPCONV_BYTES 64
+#define SPCONV_MASKS 1
+#define SPCONV_MR 12
+#define TYPE f32
+#define REAL float
+#include "indirect_gemm_isa.h"
+#undef TYPE
+#undef REAL
+#define TYPE f64
+#define REAL double
+#include "indirect_gemm_isa.h"
+#undef TYPE
+#undef REAL
+#endif
+
+/* Best instruction set of this processor. */
+static int spconv_best_isa(void) {
+#ifdef SPCONV_X86
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq"))
+        return SPCONV_AVX512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return SPCONV_AVX2;
+#endif
+    return SPCONV_PORTABLE;
+}
+
+#ifdef SPCONV_X86
+#define SPCONV_DISPATCH(isa, function, type, ...)                        \
+    (isa == SPCONV_AVX512 ? function##_##type##_avx512(__VA_ARGS__)      \
+     : isa == SPCONV_AVX2 ? function##_##type##_avx2(__VA_ARGS__)        \
+                          : function##_##type##_portable(__VA_ARGS__))
+#else
+#define SPCONV_DISPATCH(isa, function, type, ...) function##_##type##_portable(__VA_ARGS__)
+#endif
+
+#define SPCONV_ENTRY_POINTS(real, type)                                                          \
+    static inline int64_t packed_width_##type(int isa, int64_t cout) {                           \
+        (void)isa;                                                                               \
+        return SPCONV_DISPATCH(isa, packed_width, type, cout);                                   \
+    }                                                                                            \
+    static inline void pack_##type(int isa, const real *w, int64_t row_stride,                   \
+                                   int64_t column_stride, int64_t cin, int64_t cout,             \
+                                   real *packed) {                                               \
+        (void)isa;                                                                               \
+        SPCONV_DISPATCH(isa, pack, type, w, row_stride, column_stride, cin, cout, packed);       \
+    }                                                                                            \
+    static inline void forward_tile_##type(                                                      \
+        int isa, const real *x, int64_t ldx, const real *packed, const real *init, real *y,      \
+        int64_t ldy, const int32_t *in_rows, const int32_t *out_rows, const int64_t *starts,     \
+        int64_t volume, int64_t cin, int64_t cout, int64_t row_begin, int64_t row_end) {         \
+        (void)isa;                                                                               \
+        SPCONV_DISPATCH(isa, forward_tile, type, x, ldx, packed, init, y, ldy, in_rows,          \
+                        out_rows, starts, volume, cin, cout, row_begin, row_end);                \
+    }                                                                                            \
+    static inline void weight_gradient_##type(                                                   \
+        int isa, const real *x, int64_t ldx, const real *dy, int64_t ldy,                        \
+        const int32_t *in_rows, const int32_t *out_rows, const int64_t *starts, int64_t k_begin, \
+        int64_t k_end, int64_t num_out, int64_t tile_rows, int64_t chunk, real *dw,              \
+        int64_t offset_stride, int64_t ldw, int64_t cin, int64_t cout) {                         \
+        (void)isa;                                                                               \
+        SPCONV_DISPATCH(isa, weight_gradient, type, x, ldx, dy, ldy, in_rows, out_rows, starts,  \
+                        k_begin, k_end, num_out, tile_rows, chunk, dw, offset_stride, ldw, cin,  \
+                        cout);                                                                   \
+    }
+SPCONV_ENTRY_POINTS(float, f32)
+SPCONV_ENTRY_POINTS(double, f64)
+#endif

@@ -1,0 +1,167 @@
+/* The microkernels for one (REAL, instruction set); included by indirect_gemm.h.
+ *
+ * `rows` and `outer` hold a SPCONV_MR x SPCONV_NV block of vectors in registers. Their arguments
+ * mr, nv and full are literals at every call, so that the loops unroll completely.
+ */
+#include "vector.h"
+
+/* Packed width of `cout` output channels. */
+static int64_t NAME(packed_width)(int64_t cout) { return (cout + LANES - 1) / LANES * LANES; }
+
+/* w[c * row_stride + n * column_stride] -> panels [block of channels][c][channel], zero-padded. */
+static void NAME(pack)(const REAL *w, int64_t row_stride, int64_t column_stride, int64_t cin,
+                       int64_t cout, REAL *packed) {
+    const int64_t width = NAME(packed_width)(cout), block = SPCONV_NV * LANES;
+    for (int64_t n0 = 0; n0 < width; n0 += block) {
+        const int64_t panel = width - n0 < block ? width - n0 : block;
+        for (int64_t c = 0; c < cin; ++c)
+            for (int64_t n = n0; n < n0 + panel; ++n)
+                *packed++ = n < cout ? w[c * row_stride + n * column_stride] : (REAL)0;
+    }
+}
+
+/* y[out[r]] += x[in[r]] W for mr pairs and nv vectors of output channels. */
+SPCONV_INLINE void NAME(rows)(const int mr, const int nv, const int full, int lanes, const REAL *x,
+                              int64_t ldx, const REAL *panel, REAL *y, int64_t ldy,
+                              const int32_t *in, const int32_t *out, int64_t cin) {
+    VEC acc[SPCONV_MR][SPCONV_NV];
+    const REAL *px[SPCONV_MR];
+    SPCONV_UNROLL for (int r = 0; r < mr; ++r) {
+        const REAL *row = y + out[r] * ldy;
+        px[r] = x + in[r] * ldx;
+        SPCONV_UNROLL for (int v = 0; v < nv; ++v)
+            acc[r][v] = full || v < nv - 1 ? NAME(load)(row + v * LANES)
+                                           : NAME(load_part)(row + v * LANES, lanes);
+    }
+    for (int64_t c = 0; c < cin; ++c) {
+        VEC w[SPCONV_NV];
+        SPCONV_UNROLL for (int v = 0; v < nv; ++v) w[v] = NAME(load)(panel + v * LANES);
+        panel += nv * LANES;
+        SPCONV_UNROLL for (int r = 0; r < mr; ++r) {
+            const REAL a = px[r][c];
+            SPCONV_UNROLL for (int v = 0; v < nv; ++v) acc[r][v] += a * w[v];
+        }
+    }
+    SPCONV_UNROLL for (int r = 0; r < mr; ++r) {
+        REAL *row = y + out[r] * ldy;
+        SPCONV_UNROLL for (int v = 0; v < nv; ++v) {
+            if (full || v < nv - 1) NAME(store)(row + v * LANES, acc[r][v]);
+            else NAME(store_part)(row + v * LANES, acc[r][v], lanes);
+        }
+    }
+}
+
+/* dw[r][v] += sum over pairs of x[in][r] * dy[out][v] for mr x nv vectors of the weight. */
+SPCONV_INLINE void NAME(outer)(const int mr, const int nv, const int full, int lanes,
+                               const REAL *x, int64_t ldx, const REAL *dy, int64_t ldy,
+                               const int32_t *in, const int32_t *out, int64_t count, REAL *dw,
+                               int64_t ldw) {
+    VEC acc[SPCONV_MR][SPCONV_NV];
+    SPCONV_UNROLL for (int r = 0; r < mr; ++r)
+        SPCONV_UNROLL for (int v = 0; v < nv; ++v) acc[r][v] = (VEC){0};
+    for (int64_t p = 0; p < count; ++p) {
+        const REAL *a = x + in[p] * ldx, *b = dy + out[p] * ldy;
+        VEC d[SPCONV_NV];
+        SPCONV_UNROLL for (int v = 0; v < nv; ++v)
+            d[v] = full || v < nv - 1 ? NAME(load)(b + v * LANES)
+                                      : NAME(load_part)(b + v * LANES, lanes);
+        SPCONV_UNROLL for (int r = 0; r < mr; ++r)
+            SPCONV_UNROLL for (int v = 0; v < nv; ++v) acc[r][v] += a[r] * d[v];
+    }
+    SPCONV_UNROLL for (int r = 0; r < mr; ++r) {
+        REAL *row = dw + r * ldw;
+        SPCONV_UNROLL for (int v = 0; v < nv; ++v) {
+            if (full || v < nv - 1)
+                NAME(store)(row + v * LANES, NAME(load)(row + v * LANES) + acc[r][v]);
+            else
+                NAME(store_part)(row + v * LANES,
+                                 NAME(load_part)(row + v * LANES, lanes) + acc[r][v], lanes);
+        }
+    }
+}
+
+/* One block of output channels for any number of pairs. */
+SPCONV_INLINE void NAME(forward_block)(const int nv, const int full, int lanes, const REAL *x,
+                                       int64_t ldx, const REAL *panel, REAL *y, int64_t ldy,
+                                       const int32_t *in, const int32_t *out, int64_t count,
+                                       int64_t cin) {
+    for (; count >= SPCONV_MR; count -= SPCONV_MR, in += SPCONV_MR, out += SPCONV_MR)
+        NAME(rows)(SPCONV_MR, nv, full, lanes, x, ldx, panel, y, ldy, in, out, cin);
+    switch (count) {
+#define SPCONV_CASE(m) \
+    case m: NAME(rows)(m < SPCONV_MR ? m : 1, nv, full, lanes, x, ldx, panel, y, ldy, in, out, cin); break;
+        SPCONV_CASE(1) SPCONV_CASE(2) SPCONV_CASE(3) SPCONV_CASE(4) SPCONV_CASE(5) SPCONV_CASE(6)
+        SPCONV_CASE(7) SPCONV_CASE(8) SPCONV_CASE(9) SPCONV_CASE(10) SPCONV_CASE(11)
+#undef SPCONV_CASE
+    }
+}
+
+SPCONV_INLINE void NAME(outer_block)(const int nv, const int full, int lanes, const REAL *x,
+                                     int64_t ldx, const REAL *dy, int64_t ldy, const int32_t *in,
+                                     const int32_t *out, int64_t count, REAL *dw, int64_t ldw,
+                                     int64_t cin) {
+    for (; cin >= SPCONV_MR; cin -= SPCONV_MR, x += SPCONV_MR, dw += SPCONV_MR * ldw)
+        NAME(outer)(SPCONV_MR, nv, full, lanes, x, ldx, dy, ldy, in, out, count, dw, ldw);
+    switch (cin) {
+#define SPCONV_CASE(m) \
+    case m: NAME(outer)(m < SPCONV_MR ? m : 1, nv, full, lanes, x, ldx, dy, ldy, in, out, count, dw, ldw); break;
+        SPCONV_CASE(1) SPCONV_CASE(2) SPCONV_CASE(3) SPCONV_CASE(4) SPCONV_CASE(5) SPCONV_CASE(6)
+        SPCONV_CASE(7) SPCONV_CASE(8) SPCONV_CASE(9) SPCONV_CASE(10) SPCONV_CASE(11)
+#undef SPCONV_CASE
+    }
+}
+
+/* Calls f with literal nv and full for the block of channels that starts at n. */
+#define SPCONV_BLOCK(f, n, cout, ...)                                                          \
+    do {                                                                                       \
+        const int64_t left = (cout) - (n);                                                     \
+        const int lanes = (int)(left % LANES);                                                 \
+        if (left >= SPCONV_NV * LANES) f(SPCONV_NV, 1, 0, __VA_ARGS__);                        \
+        else if (left > LANES && lanes) f(2, 0, lanes, __VA_ARGS__);                           \
+        else if (lanes) f(1, 0, lanes, __VA_ARGS__);                                           \
+        else f(1, 1, 0, __VA_ARGS__);                                                          \
+    } while (0)
+
+/* All pairs with output rows in [row_begin, row_end): every output is summed over the offsets in
+ * order and over the channels in order, whatever the tile. */
+static SPCONV_TARGET void NAME(forward_tile)(
+    const REAL *x, int64_t ldx, const REAL *packed, const REAL *init, REAL *y, int64_t ldy,
+    const int32_t *in_rows, const int32_t *out_rows, const int64_t *starts, int64_t volume,
+    int64_t cin, int64_t cout, int64_t row_begin, int64_t row_end) {
+    const int64_t width = NAME(packed_width)(cout);
+    for (int64_t row = row_begin; row < row_end; ++row)
+        for (int64_t n = 0; n < cout; ++n) y[row * ldy + n] = init ? init[n] : (REAL)0;
+    for (int64_t k = 0; k < volume; ++k) {
+        const int64_t begin = lower_bound(out_rows, starts[k], starts[k + 1], row_begin);
+        const int64_t end = lower_bound(out_rows, begin, starts[k + 1], row_end);
+        const REAL *panels = packed + k * cin * width;
+        for (int64_t n = 0; n < cout; n += SPCONV_NV * LANES)
+            SPCONV_BLOCK(NAME(forward_block), n, cout, x, ldx, panels + cin * n, y + n, ldy,
+                         in_rows + begin, out_rows + begin, end - begin, cin);
+    }
+}
+
+/* dw[k] (cin x cout) of the offsets in [k_begin, k_end).
+ *
+ * Tiles of output rows are outermost, so that rows are fetched once for all offsets. Each chunk of
+ * pairs is summed on its own first, which keeps rounding errors small. Neither the tiles nor the
+ * chunks depend on how the offsets are shared out. */
+static SPCONV_TARGET void NAME(weight_gradient)(
+    const REAL *x, int64_t ldx, const REAL *dy, int64_t ldy, const int32_t *in_rows,
+    const int32_t *out_rows, const int64_t *starts, int64_t k_begin, int64_t k_end, int64_t num_out,
+    int64_t tile_rows, int64_t chunk, REAL *dw, int64_t offset_stride, int64_t ldw, int64_t cin,
+    int64_t cout) {
+    for (int64_t row = 0; row < num_out; row += tile_rows)
+        for (int64_t k = k_begin; k < k_end; ++k) {
+            int64_t begin = lower_bound(out_rows, starts[k], starts[k + 1], row);
+            const int64_t end = lower_bound(out_rows, begin, starts[k + 1], row + tile_rows);
+            REAL *dwk = dw + k * offset_stride;
+            for (; begin < end; begin += chunk) {
+                const int64_t count = end - begin < chunk ? end - begin : chunk;
+                for (int64_t n = 0; n < cout; n += SPCONV_NV * LANES)
+                    SPCONV_BLOCK(NAME(outer_block), n, cout, x, ldx, dy + n, ldy, in_rows + begin,
+                                 out_rows + begin, count, dwk + n, ldw, cin);
+            }
+        }
+}
+#undef SPCONV_BLOCK

@@ -1,0 +1,3 @@
+"""Spatially-sparse convolutional networks without a deep-learning framework."""
+
+from spconv._version import __version__

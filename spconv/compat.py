@@ -1,0 +1,89 @@
+"""The one place that tries to import CuPy.
+
+``has_cupy`` says that the library can be imported, ``has_gpu()`` that a device answers.
+Neither is evaluated when ``spconv`` is imported: CuPy alone takes longer to import than
+all of this package.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+Array = Any
+"""A ``numpy.ndarray`` or a ``cupy.ndarray``."""
+
+
+@cache
+def has_cupy() -> bool:
+    """Whether CuPy is installed; does not import it."""
+    return importlib.util.find_spec("cupy") is not None
+
+
+@cache
+def import_cupy() -> ModuleType:
+    """Return the ``cupy`` module.
+
+    Raises
+    ------
+    ImportError
+        If CuPy is not installed; names the extra to install.
+    """
+    if not has_cupy():
+        raise ImportError(
+            "spconv: a GPU was asked for but CuPy is not installed; install the extra that "
+            "matches the CUDA version: pip install 'spconv-standalone[cuda12]' or '[cuda13]'"
+        )
+    import cupy
+
+    return cupy
+
+
+@cache
+def has_gpu() -> bool:
+    """Whether CuPy is installed and at least one CUDA device answers."""
+    return has_cupy() and bool(import_cupy().cuda.is_available())
+
+
+def is_cupy(array: object) -> bool:
+    """Whether ``array`` is a CuPy array; never imports CuPy."""
+    cupy = sys.modules.get("cupy")
+    return cupy is not None and isinstance(array, cupy.ndarray)
+
+
+def array_module(array: object) -> ModuleType:
+    """Return ``numpy`` or ``cupy``, whichever ``array`` belongs to.
+
+    >>> import numpy as np
+    >>> array_module(np.zeros(3)).__name__
+    'numpy'
+    """
+    return import_cupy() if is_cupy(array) else np
+
+
+def to_device(array: Array, device: str) -> Array:
+    """Copy ``array`` to ``device`` ("cpu" or "cuda"); returns it unchanged if it is there.
+
+    Raises
+    ------
+    ValueError
+        If ``device`` is neither "cpu" nor "cuda".
+    RuntimeError
+        If no CUDA device answers.
+    """
+    if device == "cpu":
+        return array.get() if is_cupy(array) else array
+    if device != "cuda":
+        raise ValueError(f"device must be 'cpu' or 'cuda', got {device!r}")
+    cupy = import_cupy()
+    if not has_gpu():
+        raise RuntimeError(
+            "spconv: CuPy is installed but no CUDA device answers; check the driver with "
+            "`nvidia-smi`, or stay on device='cpu'"
+        )
+    return cupy.asarray(array)

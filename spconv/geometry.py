@@ -1,0 +1,166 @@
+"""Pure integer geometry: kernel parameters, output shapes, kernel offsets. No arrays of sites."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from operator import index
+
+IntOrTuple = int | Sequence[int]
+
+MAX_CELLS = 2**60
+"""Largest number of grid cells (batch included) whose keys are sure to fit in int64."""
+
+
+def ntuple(value: IntOrTuple, ndim: int, name: str, minimum: int, owner: str) -> tuple[int, ...]:
+    """Expand an int to ``ndim`` ints, or check a sequence of ``ndim`` ints.
+
+    >>> ntuple(3, 2, "kernel_size", 1, "SparseConv2d")
+    (3, 3)
+    """
+    try:
+        values = (index(value),) * ndim  # type: ignore[arg-type]
+    except TypeError:
+        try:
+            values = tuple(index(v) for v in value)  # type: ignore[union-attr]
+        except TypeError:
+            raise TypeError(
+                f"{owner}: {name} must be an int or a sequence of {ndim} ints, got {value!r}"
+            ) from None
+    if len(values) != ndim:
+        raise ValueError(
+            f"{owner}: {name} must be an int or have ndim = {ndim} entries, got {values}"
+        )
+    if min(values, default=minimum) < minimum:
+        raise ValueError(f"{owner}: {name} must be at least {minimum}, got {values}")
+    return values
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a kernel walks over a grid; every field is a tuple of ``ndim`` ints.
+
+    ``submanifold`` keeps the input's sites and pads implicitly (PyTorch's "same" phase);
+    ``transposed`` exchanges the roles of input and output.
+    """
+
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    output_padding: tuple[int, ...]
+    submanifold: bool = False
+    transposed: bool = False
+
+    @classmethod
+    def make(
+        cls,
+        ndim: int,
+        kernel_size: IntOrTuple,
+        stride: IntOrTuple = 1,
+        padding: IntOrTuple = 0,
+        dilation: IntOrTuple = 1,
+        output_padding: IntOrTuple = 0,
+        *,
+        submanifold: bool = False,
+        transposed: bool = False,
+        owner: str = "spconv",
+    ) -> Geometry:
+        """Check and expand user input.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Naming ``owner``, the parameter, what was expected and what came.
+        """
+        size = ntuple(kernel_size, ndim, "kernel_size", 1, owner)
+        step = ntuple(stride, ndim, "stride", 1, owner)
+        spread = ntuple(dilation, ndim, "dilation", 1, owner)
+        pad = ntuple(padding, ndim, "padding", 0, owner)
+        extra = ntuple(output_padding, ndim, "output_padding", 0, owner)
+        if submanifold:
+            if any(s != 1 for s in step):
+                raise ValueError(
+                    f"{owner}: a submanifold convolution has stride 1, got stride={step}; "
+                    "use SparseConv to change the resolution"
+                )
+            pad = tuple(d * (k - 1) // 2 for k, d in zip(size, spread, strict=True))
+        if any(extra) and not transposed:
+            raise ValueError(f"{owner}: output_padding belongs to transposed convolutions only")
+        if any(e >= max(s, d) for e, s, d in zip(extra, step, spread, strict=True)):
+            raise ValueError(
+                f"{owner}: output_padding must be smaller than stride or dilation, "
+                f"got output_padding={extra}, stride={step}, dilation={spread}"
+            )
+        return cls(size, step, pad, spread, extra, submanifold, transposed)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.kernel_size)
+
+    @property
+    def volume(self) -> int:
+        """Number of kernel offsets K."""
+        return prod(self.kernel_size)
+
+    @property
+    def unit_stride(self) -> bool:
+        return all(s == 1 for s in self.stride)
+
+    def output_shape(
+        self, spatial_shape: Sequence[int], owner: str = "spconv"
+    ) -> tuple[int, ...]:
+        """Spatial shape of the output.
+
+        >>> Geometry.make(2, kernel_size=3, stride=2, padding=1).output_shape((9, 8))
+        (5, 4)
+        """
+        if self.submanifold:
+            return tuple(spatial_shape)
+        shape = []
+        for axis, extent in enumerate(spatial_shape):
+            k, s, p, d, e = (
+                values[axis]
+                for values in (
+                    self.kernel_size,
+                    self.stride,
+                    self.padding,
+                    self.dilation,
+                    self.output_padding,
+                )
+            )
+            if self.transposed:
+                size = (extent - 1) * s - 2 * p + d * (k - 1) + e + 1
+            else:
+                size = (extent + 2 * p - d * (k - 1) - 1) // s + 1
+            if size < 1:
+                raise ValueError(
+                    f"{owner}: the output would have size {size} on axis {axis}: "
+                    f"spatial_shape {tuple(spatial_shape)} is too small for {self.describe()}"
+                )
+            shape.append(size)
+        return tuple(shape)
+
+    def offsets(self) -> list[tuple[int, ...]]:
+        """Kernel offsets in row-major order, without dilation and padding.
+
+        >>> Geometry.make(2, kernel_size=(1, 3)).offsets()
+        [(0, 0), (0, 1), (0, 2)]
+        """
+        return list(itertools.product(*(range(k) for k in self.kernel_size)))
+
+    def describe(self) -> str:
+        text = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        return f"{text}, dilation={self.dilation}"
+
+
+def check_cells(spatial_shape: Sequence[int], batch_size: int, owner: str) -> None:
+    """Raise before a grid so large that int64 keys of its cells could overflow is used."""
+    cells = batch_size * prod(spatial_shape)
+    if cells > MAX_CELLS:
+        raise ValueError(
+            f"{owner}: batch_size {batch_size} x spatial_shape {tuple(spatial_shape)} has "
+            f"{cells} cells, more than the {MAX_CELLS} that int64 keys can address"
+        )

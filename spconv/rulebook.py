@@ -1,0 +1,303 @@
+"""The rulebook: for every kernel offset, which input site feeds which output site.
+
+Graham & van der Maaten 2017 (arXiv 1706.01307), section 4. Convolution, pooling, their
+backward and the inverse convolution all run off the same object.
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spconv.geometry import Geometry, IntOrTuple, check_cells
+from spconv.kernels import rulebook as kernels
+from spconv.sites import SiteSet
+from spconv.threads import get_num_threads
+
+MAX_ROWS = 2**31 - 1
+BITMAP_CELLS_PER_SITE = 4096
+"""Above this many grid cells per site a sorted list of keys is smaller than a bitmap."""
+BITMAP_CELLS_ALWAYS = 2**28
+"""Grids up to this size (a bitmap of 32 MB) always get a bitmap."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rulebook:
+    """Pairs of input and output rows, grouped by kernel offset.
+
+    Parameters
+    ----------
+    in_rows, out_rows : int32 ndarray (P,)
+        Pairs; those of offset k are ``offset_starts[k]:offset_starts[k + 1]``, sorted by output
+        row. No row occurs twice on one side of one offset.
+    offset_starts : int64 ndarray (K + 1,)
+    in_sites, out_sites : SiteSet
+    geometry : Geometry
+    """
+
+    in_rows: NDArray[np.int32]
+    out_rows: NDArray[np.int32]
+    offset_starts: NDArray[np.int64]
+    in_sites: SiteSet
+    out_sites: SiteSet
+    geometry: Geometry
+    # Weak, so that a rulebook and its inverse are freed with the last tensor that uses them.
+    _origin: weakref.ref[Rulebook] | None = None
+
+    @property
+    def out_indices(self) -> NDArray[np.int32]:
+        return self.out_sites.indices
+
+    @property
+    def out_spatial_shape(self) -> tuple[int, ...]:
+        return self.out_sites.spatial_shape
+
+    @property
+    def num_pairs(self) -> int:
+        return len(self.in_rows)
+
+    @property
+    def volume(self) -> int:
+        """Number of kernel offsets K."""
+        return len(self.offset_starts) - 1
+
+    @property
+    def inverse(self) -> Rulebook:
+        """The same pairs with input and output exchanged."""
+        origin = self._origin() if self._origin else None
+        return origin or self._swapped
+
+    @cached_property
+    def _swapped(self) -> Rulebook:
+        in_rows, out_rows = kernels.sort_pairs(
+            self.out_rows, self.in_rows, self.offset_starts, len(self.in_sites), get_num_threads()
+        )
+        return Rulebook(
+            in_rows,
+            out_rows,
+            self.offset_starts,
+            self.out_sites,
+            self.in_sites,
+            self.geometry,
+            _origin=weakref.ref(self),
+        )
+
+    @cached_property
+    def pairs_per_output(self) -> NDArray[np.int64]:
+        """Number of active taps (N_out,) of every output site."""
+        return np.bincount(self.out_rows, minlength=len(self.out_sites)).astype(np.int64)
+
+    @property
+    def table(self) -> NDArray[np.int32]:
+        """Input row (N_out, K) of every output and offset, -1 where there is none."""
+        table = np.full((len(self.out_sites), self.volume), -1, np.int32)
+        offset = np.repeat(np.arange(self.volume), np.diff(self.offset_starts))
+        table[self.out_rows, offset] = self.in_rows
+        return table
+
+    def pairs(self, offset: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Input rows and output rows of one kernel offset."""
+        part = slice(self.offset_starts[offset], self.offset_starts[offset + 1])
+        return self.in_rows[part], self.out_rows[part]
+
+    def to_scipy(self, offset: int):
+        """Boolean (N_out, N_in) ``scipy.sparse.csr_array`` of one kernel offset."""
+        from scipy.sparse import csr_array
+
+        in_rows, out_rows = self.pairs(offset)
+        shape = (len(self.out_sites), len(self.in_sites))
+        return csr_array((np.ones(len(in_rows), bool), (out_rows, in_rows)), shape=shape)
+
+    def __repr__(self) -> str:
+        return (
+            f"Rulebook({self.num_pairs} pairs, {self.volume} offsets, "
+            f"{len(self.in_sites)} -> {len(self.out_sites)} sites)"
+        )
+
+
+class RulebookCache:
+    """Rulebooks of one forward pass; it travels with the tensors.
+
+    A rulebook is built once per (site set, geometry). A layer's ``indice_key`` names one as
+    well, so that :class:`~spconv.SparseInverseConv` finds it.
+    """
+
+    def __init__(self) -> None:
+        self._built: dict[tuple[SiteSet, Geometry], Rulebook] = {}
+        self._named: dict[str, Rulebook] = {}
+
+    def get(
+        self, sites: SiteSet, geometry: Geometry, owner: str = "spconv", name: str | None = None
+    ) -> Rulebook:
+        """Return the rulebook of ``geometry`` over ``sites``, building it the first time."""
+        rulebook = self._built.get((sites, geometry))
+        if rulebook is None:
+            rulebook = self._built[sites, geometry] = build(sites, geometry, owner)
+        if name is not None:
+            known = self._named.setdefault(name, rulebook)
+            if known is not rulebook:
+                raise ValueError(
+                    f"{owner}: indice_key {name!r} already names {known!r} of another layer; "
+                    "give layers on other sites or with another kernel a key of their own"
+                )
+        return rulebook
+
+    def named(self, name: str, owner: str) -> Rulebook:
+        """Return the rulebook that an earlier layer saved under ``indice_key=name``."""
+        if name not in self._named:
+            raise ValueError(
+                f"{owner}: no earlier layer saved a rulebook as indice_key {name!r}; "
+                f"known keys: {sorted(self._named) or 'none'}"
+            )
+        return self._named[name]
+
+
+def build_rulebook(
+    indices: NDArray[np.int32],
+    spatial_shape: IntOrTuple,
+    batch_size: int,
+    kernel_size: IntOrTuple,
+    stride: IntOrTuple = 1,
+    padding: IntOrTuple = 0,
+    dilation: IntOrTuple = 1,
+    *,
+    submanifold: bool = False,
+    transposed: bool = False,
+    output_padding: IntOrTuple = 0,
+) -> Rulebook:
+    """Build a rulebook from an array of sites.
+
+    Parameters
+    ----------
+    indices : int32 array_like (N, 1 + ndim)
+        Distinct sites; column 0 is the sample in the batch.
+    spatial_shape : sequence of ndim ints
+    batch_size : int
+    kernel_size, stride, padding, dilation, output_padding : int or sequence of ndim ints
+    submanifold : bool
+        Outputs at the input's sites only, in the input's order.
+    transposed : bool
+        ``out[x * stride - padding + k * dilation] += in[x] W_k``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> book = build_rulebook(np.array([[0, 1, 1]], np.int32), (4, 4), 1, kernel_size=2, stride=2)
+    >>> book.out_indices.tolist(), book.out_spatial_shape, book.offset_starts.tolist()
+    ([[0, 0, 0]], (2, 2), [0, 0, 0, 0, 1])
+    """
+    indices = np.ascontiguousarray(indices, np.int32)
+    if indices.ndim != 2 or indices.shape[1] < 2:
+        raise ValueError(
+            "build_rulebook: indices must have shape (N, 1 + ndim) with the batch in column 0, "
+            f"got shape {indices.shape}"
+        )
+    ndim = indices.shape[1] - 1
+    geometry = Geometry.make(
+        ndim,
+        kernel_size,
+        stride,
+        padding,
+        dilation,
+        output_padding,
+        submanifold=submanifold,
+        transposed=transposed,
+        owner="build_rulebook",
+    )
+    shape = (spatial_shape,) * ndim if isinstance(spatial_shape, int) else tuple(spatial_shape)
+    sites = SiteSet(indices, shape, batch_size)
+    sites.check("build_rulebook")
+    return build(sites, geometry, "build_rulebook")
+
+
+def build(sites: SiteSet, geometry: Geometry, owner: str) -> Rulebook:
+    """Build the rulebook of a checked site set."""
+    out_shape = geometry.output_shape(sites.spatial_shape, owner)
+    check_cells(out_shape, sites.batch_size, owner)
+    matcher = kernels.Matcher(
+        sites.sorted_indices,
+        *(
+            np.array(values, np.int64)
+            for values in (
+                geometry.kernel_size,
+                geometry.stride,
+                geometry.padding,
+                geometry.dilation,
+                out_shape,
+            )
+        ),
+        geometry.transposed,
+        geometry.submanifold,
+        geometry.submanifold and _is_symmetric(geometry),
+    )
+    out_sites = sites
+    if geometry.submanifold:
+        _index_sites(matcher, sites)
+    else:
+        out_sites = _reached_sites(matcher, out_shape, sites, geometry.volume)
+    _check_rows(len(sites), len(out_sites), owner)
+    in_rows, out_rows, starts = matcher.pairs(get_num_threads())
+    if sites.order is not None:
+        in_rows = sites.order.astype(np.int32)[in_rows]
+        if geometry.submanifold:
+            out_rows = sites.order.astype(np.int32)[out_rows]
+            in_rows, out_rows = kernels.sort_pairs(
+                in_rows, out_rows, starts, len(sites), get_num_threads()
+            )
+    return Rulebook(in_rows, out_rows, starts, sites, out_sites, geometry)
+
+
+def _is_symmetric(geometry: Geometry) -> bool:
+    """Whether offset K - 1 - k of a submanifold kernel points opposite to offset k."""
+    spans = (d * (k - 1) for k, d in zip(geometry.kernel_size, geometry.dilation, strict=True))
+    return all(span % 2 == 0 for span in spans)
+
+
+def _fits_bitmap(num_cells: int, num_sites: int) -> bool:
+    return num_cells <= max(BITMAP_CELLS_ALWAYS, BITMAP_CELLS_PER_SITE * num_sites)
+
+
+def _empty_bitmap(num_cells: int) -> NDArray[np.uint64]:
+    return np.zeros((num_cells + 63) // 64, np.uint64)
+
+
+def _index_sites(matcher: kernels.Matcher, sites: SiteSet) -> None:
+    """Let the matcher find rows among the (sorted) input sites."""
+    if _fits_bitmap(sites.num_cells, len(sites)):
+        bits = _empty_bitmap(sites.num_cells)
+        kernels.mark_keys(sites.keys, bits)
+        matcher.use_bits(bits, kernels.rank_bits(bits)[0])
+    else:
+        matcher.use_keys(sites.keys if sites.order is None else sites.keys[sites.order])
+
+
+def _reached_sites(
+    matcher: kernels.Matcher, shape: tuple[int, ...], sites: SiteSet, volume: int
+) -> SiteSet:
+    """Sites that some offset reaches, sorted; the matcher finds rows among them."""
+    out = SiteSet(np.empty((0, 1 + len(shape)), np.int32), shape, sites.batch_size)
+    if _fits_bitmap(out.num_cells, len(sites) * volume):
+        bits = _empty_bitmap(out.num_cells)
+        matcher.mark(bits)
+        ranks, total = kernels.rank_bits(bits)
+        matcher.use_bits(bits, ranks)
+        keys = kernels.marked_keys(bits, total)
+    else:
+        keys = matcher.reached_keys()
+        matcher.use_keys(keys)
+    out.indices = kernels.sites_of_keys(keys, out.extents)
+    out.keys = keys
+    out.order = None
+    return out
+
+
+def _check_rows(num_in: int, num_out: int, owner: str) -> None:
+    if max(num_in, num_out) > MAX_ROWS:
+        raise ValueError(
+            f"{owner}: {num_in} input and {num_out} output sites; rows are int32, so at most "
+            f"{MAX_ROWS} sites per tensor: split the batch"
+        )

@@ -1,0 +1,108 @@
+"""A set of active sites as a checked, comparable value."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spconv.geometry import check_cells
+from spconv.kernels import rulebook as kernels
+
+
+class SiteSet:
+    """Active sites of a batch of grids: the constant part of a sparse tensor.
+
+    Parameters
+    ----------
+    indices : int32 ndarray (N, 1 + ndim)
+        Column 0 is the sample in the batch, the others are coordinates. Read-only from then on.
+    spatial_shape : tuple of ndim ints
+    batch_size : int
+    """
+
+    def __init__(
+        self, indices: NDArray[np.int32], spatial_shape: tuple[int, ...], batch_size: int
+    ) -> None:
+        self.indices = indices
+        self.spatial_shape = spatial_shape
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.spatial_shape)
+
+    @property
+    def extents(self) -> NDArray[np.int64]:
+        """Extents (1 + ndim,) of the grid, batch first."""
+        return np.array((self.batch_size, *self.spatial_shape), np.int64)
+
+    @property
+    def num_cells(self) -> int:
+        """Number of sites of the whole grid, active or not."""
+        return self.batch_size * prod(self.spatial_shape)
+
+    @cached_property
+    def keys(self) -> NDArray[np.int64]:
+        """Row-major position (N,) of every site in the (batch, *spatial_shape) grid."""
+        return kernels.site_keys_of(self.indices, self.extents)
+
+    @cached_property
+    def order(self) -> NDArray[np.int64] | None:
+        """Rows in ascending order of their keys; None where they are in that order already."""
+        return None if kernels.is_increasing(self.keys) else np.argsort(self.keys, kind="stable")
+
+    @cached_property
+    def sorted_indices(self) -> NDArray[np.int32]:
+        return self.indices if self.order is None else self.indices[self.order]
+
+    @cached_property
+    def rows_per_sample(self) -> NDArray[np.int64]:
+        """Number of active sites (batch_size,) of every sample."""
+        return np.bincount(self.indices[:, 0], minlength=self.batch_size).astype(np.int64)
+
+    def same_as(self, other: SiteSet) -> bool:
+        """Whether both hold the same sites in the same order of the same grid."""
+        if self is other or self.indices is other.indices:
+            return self.spatial_shape == other.spatial_shape and (
+                self.batch_size == other.batch_size
+            )
+        return (
+            self.spatial_shape == other.spatial_shape
+            and self.batch_size == other.batch_size
+            and np.array_equal(self.indices, other.indices)
+        )
+
+    def check(self, owner: str) -> None:
+        """Raise ValueError for sites outside the grid or given twice."""
+        check_cells(self.spatial_shape, self.batch_size, owner)
+        bad = kernels.first_out_of_range(self.indices, self.extents)
+        if bad >= 0:
+            site = tuple(int(c) for c in self.indices[bad])
+            raise ValueError(
+                f"{owner}: indices row {bad} is {site}, outside batch_size {self.batch_size} x "
+                f"spatial_shape {self.spatial_shape}; coordinates must be >= 0 and smaller than "
+                "the extent"
+            )
+        order = self.order
+        keys = self.keys if order is None else self.keys[order]
+        repeated = np.flatnonzero(keys[1:] == keys[:-1])
+        if len(repeated):
+            first = int(repeated[0])
+            rows = (first, first + 1) if order is None else order[first : first + 2].tolist()
+            site = tuple(int(c) for c in self.indices[rows[0]])
+            raise ValueError(
+                f"{owner}: site {site} is given twice, in indices rows {rows[0]} and {rows[1]}; "
+                "sum or average the features of duplicate sites first"
+            )
+
+    def describe(self) -> str:
+        return (
+            f"{len(self)} sites in batch_size {self.batch_size} x "
+            f"spatial_shape {self.spatial_shape}"
+        )

@@ -1,0 +1,39 @@
+"""How many threads the compiled kernels use. Results do not depend on it, only time does."""
+
+from __future__ import annotations
+
+import os
+from operator import index
+
+_state = {"num_threads": 0}
+
+
+def available_cpus() -> int:
+    """Number of processors this process may run on."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+def get_num_threads() -> int:
+    """Threads that the kernels use: what was set, else ``OMP_NUM_THREADS``, else all processors."""
+    if not _state["num_threads"]:
+        requested = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+        _state["num_threads"] = int(requested) if requested.isdigit() else available_cpus()
+    return max(1, _state["num_threads"])
+
+
+def set_num_threads(num_threads: int) -> None:
+    """Set the number of threads of the compiled kernels.
+
+    Every sum has one fixed order, so the results are the same bits for any number.
+
+    Raises
+    ------
+    ValueError
+        If ``num_threads`` is smaller than 1.
+    """
+    if index(num_threads) < 1:
+        raise ValueError(f"set_num_threads: expected at least 1 thread, got {num_threads}")
+    _state["num_threads"] = index(num_threads)
