@@ -9,21 +9,14 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "pairs.h"
+
 enum { SPCONV_PORTABLE = 0, SPCONV_AVX2 = 1, SPCONV_AVX512 = 2 };
 
 #if defined(__GNUC__) && defined(__x86_64__) && !defined(SPCONV_SCALAR)
 #include <immintrin.h>
 #define SPCONV_X86 1
 #endif
-
-static inline int64_t lower_bound(const int32_t *rows, int64_t begin, int64_t end, int64_t row) {
-    while (begin < end) {
-        const int64_t middle = begin + (end - begin) / 2;
-        if (rows[middle] < row) begin = middle + 1;
-        else end = middle;
-    }
-    return begin;
-}
 
 #define SPCONV_PASTE3(a, b, c) a##_##b##_##c
 #define SPCONV_PASTE(a, b, c) SPCONV_PASTE3(a, b, c)

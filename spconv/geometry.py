@@ -109,9 +109,7 @@ class Geometry:
     def unit_stride(self) -> bool:
         return all(s == 1 for s in self.stride)
 
-    def output_shape(
-        self, spatial_shape: Sequence[int], owner: str = "spconv"
-    ) -> tuple[int, ...]:
+    def output_shape(self, spatial_shape: Sequence[int], owner: str = "spconv") -> tuple[int, ...]:
         """Spatial shape of the output.
 
         >>> Geometry.make(2, kernel_size=3, stride=2, padding=1).output_shape((9, 8))

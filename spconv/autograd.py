@@ -1,0 +1,333 @@
+"""Reverse-mode differentiation: a define-by-run tape of closures.
+
+An operation computes its result and hands :func:`record` a closure that turns the gradient of
+the result into the gradients of its inputs. Nodes keep their parents' nodes, never input
+tensors, and closures capture only the arrays they need, so memory is freed as backward goes.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from spconv.compat import Array, is_cupy
+
+Backward = Callable[[Array], Sequence[Array | None]]
+
+_creation_number = itertools.count()
+_recording = [True]
+
+
+class Node:
+    """One operation, or one leaf that wants a gradient."""
+
+    __slots__ = ("backward", "dtype", "leaf", "number", "parents")
+
+    def __init__(
+        self, parents: Sequence[Node | None], backward: Backward | None, dtype: np.dtype
+    ) -> None:
+        self.parents = parents
+        self.backward = backward
+        self.dtype = dtype
+        self.leaf: Tensor | None = None
+        self.number = next(_creation_number)
+
+
+class Tensor:
+    """An array with an optional gradient.
+
+    Parameters
+    ----------
+    array : numpy.ndarray, cupy.ndarray or (nested) numbers
+        Floating point; numbers and integer lists become float32.
+    requires_grad : bool
+
+    Attributes
+    ----------
+    data : ndarray
+        Assignable; the shape must stay the same.
+    grad : ndarray or None
+        Summed over backward passes until it is set to None.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = Tensor(np.array([1.0, 2.0]), requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    array([2., 4.])
+    """
+
+    __slots__ = ("_data", "_node", "grad", "requires_grad")
+
+    def __init__(self, array: Any, requires_grad: bool = False) -> None:
+        self._data = _as_floating(array)
+        self.requires_grad = requires_grad
+        self.grad: Array | None = None
+        self._node: Node | None = None
+
+    @property
+    def data(self) -> Array:
+        return self._data
+
+    @data.setter
+    def data(self, array: Any) -> None:
+        array = _as_floating(array)
+        if array.shape != self._data.shape:
+            raise ValueError(
+                f"Tensor.data: expected shape {self._data.shape}, got {array.shape}; "
+                "make a new Tensor to change the shape"
+            )
+        self._data = array
+        self._node = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._data.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self._data.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self._data.ndim
+
+    @property
+    def size(self) -> int:
+        return self._data.size
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __repr__(self) -> str:
+        grad = ", requires_grad=True" if self.requires_grad else ""
+        return f"{type(self).__name__}({self._data!r}{grad})"
+
+    def numpy(self) -> np.ndarray:
+        """The values as a NumPy array, copied from the GPU if they are there."""
+        return self._data.get() if is_cupy(self._data) else self._data
+
+    def item(self) -> float:
+        """The value of a tensor with one element."""
+        return float(self._data.item())
+
+    def detach(self) -> Tensor:
+        """The same array, off the tape."""
+        return Tensor(self._data)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """Share the values with another library; gradients do not cross."""
+        return self._data.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._data.__dlpack_device__()
+
+    def backward(self, gradient: Array | None = None) -> None:
+        """Add the gradient of this tensor to ``.grad`` of every leaf that it depends on.
+
+        Parameters
+        ----------
+        gradient : ndarray, optional
+            Gradient of the loss with respect to this tensor, of its shape; a scalar needs none.
+
+        Raises
+        ------
+        ValueError
+            If ``gradient`` is missing or has another shape.
+        RuntimeError
+            If nothing requires a gradient, or the graph has been consumed already.
+        """
+        if gradient is None:
+            if self.size != 1:
+                raise ValueError(
+                    f"Tensor.backward: a tensor of shape {self.shape} needs a gradient of that "
+                    "shape; only a scalar needs none"
+                )
+            gradient = np.ones_like(self._data)
+        elif gradient.shape != self.shape:
+            raise ValueError(
+                f"Tensor.backward: expected a gradient of shape {self.shape}, got {gradient.shape}"
+            )
+        node = self._graph_node()
+        if node is None:
+            raise RuntimeError(
+                "Tensor.backward: nothing to differentiate; no input required a gradient, or the "
+                "forward pass ran under no_grad()"
+            )
+        _run_backward(node, gradient)
+
+    def _graph_node(self) -> Node | None:
+        if not self.requires_grad:
+            return None
+        if self._node is None:
+            self._node = Node((), None, self.dtype)
+            self._node.leaf = self
+        return self._node
+
+    def __add__(self, other: Any) -> Tensor:
+        other = _operand(other, self)
+        shapes = self.shape, other.shape
+
+        def backward(gradient: Array) -> tuple[Array, Array]:
+            return _unbroadcast(gradient, shapes[0]), _unbroadcast(gradient, shapes[1])
+
+        return record(self._data + other._data, (self, other), backward)
+
+    def __mul__(self, other: Any) -> Tensor:
+        other = _operand(other, self)
+        a, b = self._data, other._data
+
+        def backward(gradient: Array) -> tuple[Array, Array]:
+            return _unbroadcast(gradient * b, a.shape), _unbroadcast(gradient * a, b.shape)
+
+        return record(a * b, (self, other), backward)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return self + (-_operand(other, self))
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return _operand(other, self) + (-self)
+
+    def __truediv__(self, divisor: float) -> Tensor:
+        return self * (1.0 / divisor)
+
+    def __neg__(self) -> Tensor:
+        return record(-self._data, (self,), lambda gradient: (-gradient,))
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def sum(self) -> Tensor:
+        """Sum of all elements, a scalar tensor."""
+        shape = self.shape
+
+        def backward(gradient: Array) -> tuple[Array]:
+            return (gradient + np.zeros_like(gradient, shape=shape),)
+
+        return record(self._data.sum(), (self,), backward)
+
+    def mean(self) -> Tensor:
+        """Mean of all elements, a scalar tensor."""
+        return self.sum() * (1.0 / max(self.size, 1))
+
+    def reshape(self, *shape: int) -> Tensor:
+        before = self.shape
+
+        def backward(gradient: Array) -> tuple[Array]:
+            return (gradient.reshape(before),)
+
+        return record(self._data.reshape(*shape), (self,), backward)
+
+
+class Parameter(Tensor):
+    """A tensor that a layer learns."""
+
+    __slots__ = ()
+
+    def __init__(self, array: Any) -> None:
+        super().__init__(array, requires_grad=True)
+
+
+def record(data: Array, inputs: Sequence[Tensor], backward: Backward) -> Tensor:
+    """Make the result of an operation and put the operation on the tape.
+
+    Parameters
+    ----------
+    data : ndarray
+        The result; read-only from then on.
+    inputs : sequence of Tensor
+    backward : callable
+        Takes the gradient of ``data``, returns one gradient (or None) for every input. It must
+        not change the array it gets, and must not refer to the input tensors.
+    """
+    result = Tensor(data)
+    if _recording[-1]:
+        parents = tuple(tensor._graph_node() for tensor in inputs)
+        if any(parent is not None for parent in parents):
+            result.requires_grad = True
+            result._node = Node(parents, backward, result.dtype)
+    return result
+
+
+def needs_gradient(*tensors: Tensor | None) -> bool:
+    """Whether any of the tensors will be asked for a gradient."""
+    return _recording[-1] and any(t is not None and t.requires_grad for t in tensors)
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Record nothing inside the ``with`` block: evaluation takes less memory and time."""
+    _recording.append(False)
+    try:
+        yield
+    finally:
+        _recording.pop()
+
+
+def _run_backward(root: Node, gradient: Array) -> None:
+    """Visit nodes from the newest to the oldest: every consumer comes before its inputs."""
+    gradients: dict[Node, Array] = {root: gradient}
+    heap = [(-root.number, root)]
+    while heap:
+        _, node = heapq.heappop(heap)
+        gradient = gradients.pop(node)
+        if gradient.dtype != node.dtype:
+            gradient = gradient.astype(node.dtype)
+        if node.leaf is not None:
+            node.leaf.grad = gradient if node.leaf.grad is None else node.leaf.grad + gradient
+            continue
+        if node.backward is None:
+            raise RuntimeError(
+                "Tensor.backward: the graph has been consumed by an earlier backward pass; run "
+                "the forward pass again"
+            )
+        parents, results = node.parents, node.backward(gradient)
+        node.backward, node.parents = None, ()
+        for parent, result in zip(parents, results, strict=True):
+            if parent is None or result is None:
+                continue
+            # The first gradient is borrowed, so sums are made out of place.
+            if parent in gradients:
+                gradients[parent] = gradients[parent] + result
+            else:
+                gradients[parent] = result
+                heapq.heappush(heap, (-parent.number, parent))
+
+
+def _as_floating(array: Any) -> Array:
+    if isinstance(array, Tensor):
+        return array.data
+    if not is_cupy(array):
+        came_as_array = isinstance(array, np.ndarray | np.generic)
+        array = np.asarray(array)
+        if not came_as_array and array.dtype.kind in "iuf":
+            array = array.astype(np.float32)
+    if array.dtype.kind != "f":
+        raise TypeError(
+            f"Tensor: expected a floating point array, got dtype {array.dtype}; "
+            "convert it with .astype('float32')"
+        )
+    return array
+
+
+def _operand(value: Any, like: Tensor) -> Tensor:
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, int | float):
+        return Tensor(np.asarray(value, like.dtype))
+    return Tensor(value)
+
+
+def _unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
+    """Sum ``gradient`` over the axes along which an operand of ``shape`` was broadcast."""
+    if gradient.shape == shape:
+        return gradient
+    gradient = gradient.sum(axis=tuple(range(gradient.ndim - len(shape))))
+    stretched = tuple(axis for axis, size in enumerate(shape) if size == 1)
+    return gradient.sum(axis=stretched, keepdims=True) if stretched else gradient

@@ -1,0 +1,22 @@
+"""Data sets, and the way from images and pen strokes to batches of sparse tensors."""
+
+from spconv.data.augment import Affine, Translate
+from spconv.data.download import find_file
+from spconv.data.encode import encode_images
+from spconv.data.loader import SparseLoader
+from spconv.data.mnist import load_mnist
+from spconv.data.rasterize import rasterize_strokes, strokes_to_sites
+from spconv.data.strokes import load_strokes, make_strokes
+
+__all__ = [
+    "Affine",
+    "SparseLoader",
+    "Translate",
+    "encode_images",
+    "find_file",
+    "load_mnist",
+    "load_strokes",
+    "make_strokes",
+    "rasterize_strokes",
+    "strokes_to_sites",
+]

@@ -1,0 +1,40 @@
+"""Operations on tensors: one function each, its backward right beneath its forward."""
+
+from spconv.functional.activation import leaky_relu, relu, sigmoid, tanh
+from spconv.functional.conv import inverse_conv, sparse_conv
+from spconv.functional.dense import dense_conv, dense_max_pool
+from spconv.functional.dropout import batchwise_dropout, draw_channels, dropout
+from spconv.functional.join import add, concat
+from spconv.functional.linear import linear
+from spconv.functional.loss import cross_entropy
+from spconv.functional.norm import moments, normalize
+from spconv.functional.pool import (
+    global_avg_pool,
+    global_max_pool,
+    sparse_avg_pool,
+    sparse_max_pool,
+)
+
+__all__ = [
+    "add",
+    "batchwise_dropout",
+    "concat",
+    "cross_entropy",
+    "dense_conv",
+    "dense_max_pool",
+    "draw_channels",
+    "dropout",
+    "global_avg_pool",
+    "global_max_pool",
+    "inverse_conv",
+    "leaky_relu",
+    "linear",
+    "moments",
+    "normalize",
+    "relu",
+    "sigmoid",
+    "sparse_avg_pool",
+    "sparse_conv",
+    "sparse_max_pool",
+    "tanh",
+]

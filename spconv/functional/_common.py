@@ -1,0 +1,90 @@
+"""What several operations share: dtypes, devices, channels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from spconv.autograd import Tensor, record
+from spconv.compat import Array, array_module, is_cupy
+from spconv.tensor import SparseConvTensor
+
+
+def common_dtype(*tensors: Tensor | None) -> np.dtype:
+    """The dtype that an operation on these tensors computes in."""
+    return np.result_type(*(t.dtype for t in tensors if t is not None))
+
+
+def cast(tensor: Tensor, dtype: np.dtype) -> Array:
+    return tensor.data.astype(dtype, copy=False)
+
+
+def check_device(owner: str, x: Tensor, *parameters: Tensor | None) -> None:
+    """Raise TypeError unless the features and the parameters are on one device."""
+    for parameter in parameters:
+        if parameter is not None and is_cupy(parameter.data) != is_cupy(x.data):
+            places = ["cuda" if is_cupy(t.data) else "cpu" for t in (x, parameter)]
+            raise TypeError(
+                f"{owner}: the features are on {places[0]} but the parameters on {places[1]}; "
+                f"call model.to({places[0]!r}) or x.to({places[1]!r})"
+            )
+
+
+def check_channels(owner: str, expected: int, got: int) -> None:
+    if expected != got:
+        raise ValueError(
+            f"{owner}: expected {expected} input channels, got features with {got} channels"
+        )
+
+
+def check_sparse(owner: str, x: Any, ndim: int | None = None) -> None:
+    """Raise unless ``x`` is a sparse tensor (of ``ndim`` spatial dimensions)."""
+    if not isinstance(x, SparseConvTensor):
+        raise TypeError(f"{owner}: expected a SparseConvTensor, got {type(x).__name__}")
+    if ndim is not None and x.ndim != ndim:
+        raise ValueError(
+            f"{owner}: indices must have 1 + ndim = {ndim + 1} columns, got shape "
+            f"{x.indices.shape} for spatial_shape {x.spatial_shape}"
+        )
+
+
+def total_channels(x: SparseConvTensor) -> int:
+    """Number of channels, dropped ones included."""
+    return x.num_channels if x.channels is None else x.channels.total
+
+
+def select(tensor: Tensor, slots: Array, axis: int) -> Tensor:
+    """Entries ``slots`` of one axis."""
+    shape = tensor.shape
+    where = (slice(None),) * (axis % len(shape)) + (array_module(tensor.data).asarray(slots),)
+
+    def backward(gradient: Array) -> tuple[Array]:
+        full = np.zeros_like(gradient, shape=shape)
+        full[where] = gradient
+        return (full,)
+
+    return record(np.ascontiguousarray(tensor.data[where]), (tensor,), backward)
+
+
+def spread(tensor: Tensor, slots: Array, total: int) -> Tensor:
+    """Inverse of :func:`select` on the last axis: the other entries are zero."""
+    slots = array_module(tensor.data).asarray(slots)
+    data = np.zeros_like(tensor.data, shape=(*tensor.shape[:-1], total))
+    data[..., slots] = tensor.data
+
+    def backward(gradient: Array) -> tuple[Array]:
+        return (gradient[..., slots],)
+
+    return record(data, (tensor,), backward)
+
+
+def all_channels(x: SparseConvTensor) -> SparseConvTensor:
+    """Store the channels that a :class:`~spconv.BatchwiseDropout` dropped as zeros again."""
+    if x.channels is None:
+        return x
+    ground = x.ground_state
+    return x.derive(
+        spread(x.features, *x.channels),
+        None if ground is None else spread(ground, *x.channels),
+    )

@@ -1,0 +1,87 @@
+"""Elementwise activations of a Tensor or of a sparse tensor; the ground state goes through too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+
+from spconv.autograd import Tensor, record
+from spconv.compat import Array
+from spconv.functional._common import all_channels
+from spconv.tensor import SparseConvTensor
+
+Features = TypeVar("Features", Tensor, SparseConvTensor)
+
+
+def relu(x: Features) -> Features:
+    """``max(x, 0)``; the gradient at 0 is 0."""
+    return _elementwise(x, _relu, zero_at_zero=True)
+
+
+def leaky_relu(x: Features, negative_slope: float = 1 / 3) -> Features:
+    """``x`` where positive, else ``negative_slope * x``.
+
+    The slope of 1/3 is that of Graham 2014 (arXiv 1409.6070), "very leaky".
+    """
+    return _elementwise(x, lambda t: _leaky_relu(t, negative_slope), zero_at_zero=True)
+
+
+def sigmoid(x: Features) -> Features:
+    """``1 / (1 + exp(-x))``."""
+    return _elementwise(x, _sigmoid, zero_at_zero=False)
+
+
+def tanh(x: Features) -> Features:
+    """Hyperbolic tangent."""
+    return _elementwise(x, _tanh, zero_at_zero=True)
+
+
+def _elementwise(
+    x: Features, function: Callable[[Tensor], Tensor], *, zero_at_zero: bool
+) -> Features:
+    if isinstance(x, Tensor):
+        return function(x)
+    if not zero_at_zero:
+        x = all_channels(x)
+    ground = None if x.ground_state is None else function(x.ground_state)
+    return x.derive(function(x.features), ground, channels=x.channels)
+
+
+def _relu(x: Tensor) -> Tensor:
+    data = np.maximum(x.data, 0)
+
+    def backward(gradient: Array) -> tuple[Array]:
+        return (gradient * (data > 0),)
+
+    return record(data, (x,), backward)
+
+
+def _leaky_relu(x: Tensor, slope: float) -> Tensor:
+    slope = x.dtype.type(slope)
+    factor = np.where(x.data > 0, x.dtype.type(1), slope)
+
+    def backward(gradient: Array) -> tuple[Array]:
+        return (gradient * factor,)
+
+    return record(x.data * factor, (x,), backward)
+
+
+def _sigmoid(x: Tensor) -> Tensor:
+    # Through tanh, which does not overflow.
+    data = 0.5 * np.tanh(0.5 * x.data) + 0.5
+
+    def backward(gradient: Array) -> tuple[Array]:
+        return (gradient * data * (1 - data),)
+
+    return record(data, (x,), backward)
+
+
+def _tanh(x: Tensor) -> Tensor:
+    data = np.tanh(x.data)
+
+    def backward(gradient: Array) -> tuple[Array]:
+        return (gradient * (1 - data * data),)
+
+    return record(data, (x,), backward)

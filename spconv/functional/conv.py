@@ -1,0 +1,174 @@
+"""Sparse convolutions on deviations from the ground state.
+
+With g what the inactive sites of the input hold,
+
+    out[y] - g_out = sum over active taps k of (x[site_k] - g) W_k,   g_out = g (sum_k W_k) + b
+
+(Graham 2014, arXiv 1409.6070, section 2, in closed form): the rulebook touches active sites
+only, one (1, C) product carries the whole background, and padding reads g.
+"""
+
+from __future__ import annotations
+
+from spconv.autograd import Tensor, needs_gradient, record
+from spconv.compat import Array
+from spconv.functional._common import (
+    all_channels,
+    cast,
+    check_channels,
+    check_device,
+    check_sparse,
+    common_dtype,
+    select,
+    total_channels,
+)
+from spconv.geometry import Geometry
+from spconv.ops import get_ops
+from spconv.rulebook import Rulebook
+from spconv.tensor import KeptChannels, SparseConvTensor
+
+
+def sparse_conv(
+    x: SparseConvTensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    *,
+    groups: int = 1,
+    indice_key: str | None = None,
+    keep: KeptChannels | None = None,
+    owner: str = "sparse_conv",
+) -> SparseConvTensor:
+    """Convolve; ``geometry`` says whether regular, submanifold or transposed.
+
+    Parameters
+    ----------
+    x : SparseConvTensor (N, C_in)
+    weight : Tensor (K, C_in / groups, C_out)
+    bias : Tensor (C_out,) or None
+    indice_key : str, optional
+        Name under which :func:`inverse_conv` finds the rulebook.
+    keep : KeptChannels, optional
+        Compute these output channels only.
+    """
+    check_sparse(owner, x, geometry.ndim)
+    rulebook = x.rulebooks.get(x.sites, geometry, owner, indice_key)
+    exact = geometry.unit_stride or not geometry.transposed
+    return _apply(x, weight, bias, rulebook, groups, exact, keep, owner)
+
+
+def inverse_conv(
+    x: SparseConvTensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    indice_key: str,
+    *,
+    groups: int = 1,
+    owner: str = "inverse_conv",
+) -> SparseConvTensor:
+    """Go back to the sites that the convolution named ``indice_key`` started from."""
+    check_sparse(owner, x)
+    saved = x.rulebooks.named(indice_key, owner)
+    if not saved.out_sites.same_as(x.sites):
+        raise ValueError(
+            f"{owner}: the input has {x.sites.describe()}, but the rulebook {indice_key!r} leads "
+            f"to {saved.out_sites.describe()}; only the output of that layer, or tensors on the "
+            "same sites, can be inverted"
+        )
+    if saved.volume != weight.shape[0]:
+        raise ValueError(
+            f"{owner}: the rulebook {indice_key!r} has kernel_size {saved.geometry.kernel_size}, "
+            f"{saved.volume} offsets, but the weight has {weight.shape[0]}"
+        )
+    exact = saved.geometry.unit_stride
+    return _apply(x, weight, bias, saved.inverse, groups, exact, None, owner)
+
+
+def _apply(
+    x: SparseConvTensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    rulebook: Rulebook,
+    groups: int,
+    exact: bool,
+    keep: KeptChannels | None,
+    owner: str,
+) -> SparseConvTensor:
+    check_channels(owner, weight.shape[1] * groups, total_channels(x))
+    check_device(owner, x.features, weight, bias)
+    if x.channels is not None and groups > 1:
+        x = all_channels(x)
+    if x.channels is not None:
+        weight = select(weight, x.channels.slots, axis=1)
+    if keep is not None:
+        weight = select(weight, keep.slots, axis=2)
+        bias = None if bias is None else select(bias, keep.slots, axis=0)
+    ground = x.ground_state
+    g_out = None if ground is None else _ground_conv(ground, weight, bias, groups, exact)
+    constant = bias if ground is None else g_out
+    features = _deviation_conv(x.features, ground, weight, constant, rulebook, groups)
+    return x.derive(features, g_out, rulebook.out_sites, keep)
+
+
+def _deviation_conv(
+    x: Tensor,
+    ground: Tensor | None,
+    weight: Tensor,
+    constant: Tensor | None,
+    rulebook: Rulebook,
+    groups: int,
+) -> Tensor:
+    """``constant + sum over pairs of (x - ground) W_k``, (N_out, C_out)."""
+    dtype = common_dtype(x, ground, weight, constant)
+    ops = get_ops(x.data)
+    w = cast(weight, dtype)
+    deviation = cast(x, dtype)
+    if ground is not None and ground.data.any():
+        deviation = deviation - cast(ground, dtype)
+    init = None if constant is None else cast(constant, dtype)
+    data = ops.convolve(deviation, w, rulebook, groups, init)
+    inputs = [t for t in (x, ground, weight, constant) if t is not None]
+    wanted = needs_gradient(x), needs_gradient(ground), needs_gradient(weight)
+    has_ground, has_constant = ground is not None, constant is not None
+
+    def backward(gradient: Array) -> list[Array | None]:
+        dx = dw = None
+        if wanted[0] or wanted[1]:
+            dx = ops.convolve(gradient, w, rulebook.inverse, groups, transposed=True)
+        if wanted[2]:
+            dw = ops.weight_gradient(deviation, gradient, rulebook, groups)
+        results = [dx if wanted[0] else None]
+        if has_ground:
+            results.append(-ops.sum_rows(dx) if wanted[1] else None)
+        results.append(dw)
+        if has_constant:
+            results.append(ops.sum_rows(gradient))
+        return results
+
+    return record(data, inputs, backward)
+
+
+def _ground_conv(
+    ground: Tensor, weight: Tensor, bias: Tensor | None, groups: int, exact: bool
+) -> Tensor:
+    """``g_out = g (sum_k W_k) + b``, or b where strides make the background periodic."""
+    dtype = common_dtype(ground, weight, bias)
+    g = cast(ground, dtype).reshape(groups, 1, -1)
+    volume, cin, cout = weight.shape
+    total = cast(weight, dtype).sum(axis=0).reshape(cin, groups, -1).transpose(1, 0, 2)
+    data = (g @ total).reshape(cout) if exact else 0 * total.reshape(-1)[:1].repeat(cout)
+    if bias is not None:
+        data = data + cast(bias, dtype)
+    inputs = (ground, weight) if bias is None else (ground, weight, bias)
+    num_inputs = len(inputs)
+
+    def backward(gradient: Array) -> tuple[Array | None, ...]:
+        dg = dw = None
+        if exact:
+            d = gradient.reshape(groups, 1, -1)
+            dg = (d @ total.transpose(0, 2, 1)).reshape(-1)
+            one = (g.transpose(0, 2, 1) @ d).transpose(1, 0, 2).reshape(1, cin, cout)
+            dw = one.repeat(volume, axis=0)
+        return (dg, dw, gradient)[:num_inputs]
+
+    return record(data, inputs, backward)

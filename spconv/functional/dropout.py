@@ -1,0 +1,52 @@
+"""Dropout of single activations, and of whole channels for a batch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spconv.autograd import Tensor, record
+from spconv.compat import Array, array_module
+from spconv.functional._common import select
+from spconv.tensor import KeptChannels, SparseConvTensor
+
+
+def dropout(
+    x: Tensor | SparseConvTensor, p: float, rng: np.random.Generator
+) -> Tensor | SparseConvTensor:
+    """Zero each entry with probability ``p`` and scale the others by ``1 / (1 - p)``.
+
+    Srivastava et al. 2014. The ground state of a sparse tensor stays as it is.
+    """
+    if isinstance(x, SparseConvTensor):
+        return x.derive(dropout(x.features, p, rng), x.ground_state, channels=x.channels)
+    if p == 0:
+        return x
+    xp = array_module(x.data)
+    kept = rng.random(x.shape, dtype=np.float32) >= p
+    factor = xp.asarray(kept.astype(x.dtype) * x.dtype.type(0 if p == 1 else 1 / (1 - p)))
+
+    def backward(gradient: Array) -> tuple[Array]:
+        return (gradient * factor,)
+
+    return record(x.data * factor, (x,), backward)
+
+
+def draw_channels(total: int, p: float, rng: np.random.Generator) -> KeptChannels:
+    """Choose the channels of a batch that stay: a share ``1 - p``, rounded, at least one."""
+    count = max(1, round(total * (1 - p)))
+    return KeptChannels(np.sort(rng.permutation(total)[:count]), total)
+
+
+def batchwise_dropout(x: SparseConvTensor, kept: KeptChannels) -> SparseConvTensor:
+    """Drop the same channels at every site of a batch, in the ground state too.
+
+    Graham, Reizenstein & Robinson 2015 (arXiv 1502.02478). Dropped channels are not stored, so
+    that the next convolution is smaller; kept ones are scaled by ``total / kept``.
+    """
+    scale = kept.total / len(kept.slots)
+    features, ground = x.features, x.ground_state
+    if x.channels is None:
+        features = select(features, kept.slots, axis=1)
+        ground = None if ground is None else select(ground, kept.slots, axis=0)
+    ground = None if ground is None else ground * scale
+    return x.derive(features * scale, ground, channels=kept)

@@ -1,0 +1,124 @@
+"""Sums and concatenations of sparse tensors, on the same sites or on their union."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spconv.autograd import Tensor, record
+from spconv.compat import Array, array_module
+from spconv.functional._common import all_channels, check_sparse, common_dtype
+from spconv.kernels import rulebook as kernels
+from spconv.ops import get_ops
+from spconv.sites import SiteSet
+from spconv.tensor import SparseConvTensor
+
+
+def add(
+    x: SparseConvTensor, y: SparseConvTensor, *, union: bool = False, owner: str = "add"
+) -> SparseConvTensor:
+    """Sum of two sparse tensors with equal channels.
+
+    Parameters
+    ----------
+    x, y : SparseConvTensor
+    union : bool
+        Allow different sites: the result has the sites of either, sorted; where one tensor is
+        inactive it counts with its ground state, or as zero without one.
+
+    Raises
+    ------
+    ValueError
+        For different sites without ``union``, different channels, or a ground state in one only.
+    """
+    x, y = _aligned((x, y), union, owner)
+    if x.num_channels != y.num_channels:
+        raise ValueError(
+            f"{owner}: expected equal channels, got {x.num_channels} and {y.num_channels}"
+        )
+    ground = None if x.ground_state is None else x.ground_state + y.ground_state
+    return x.derive(x.features + y.features, ground)
+
+
+def concat(
+    tensors: Sequence[SparseConvTensor], *, union: bool = False, owner: str = "concat"
+) -> SparseConvTensor:
+    """Join channels: features (N, C_1 + C_2 + ...). For ``union`` see :func:`add`."""
+    if not tensors:
+        raise ValueError(f"{owner}: expected at least one tensor")
+    tensors = _aligned(tensors, union, owner)
+    features = _concat([t.features for t in tensors])
+    first = tensors[0]
+    grounds = [t.ground_state for t in tensors if t.ground_state is not None]
+    return first.derive(features, _concat(grounds) if grounds else None)
+
+
+def _concat(tensors: list[Tensor]) -> Tensor:
+    """Along the last axis."""
+    dtype = common_dtype(*tensors)
+    xp = array_module(tensors[0].data)
+    ends = np.cumsum([t.shape[-1] for t in tensors]).tolist()
+
+    def backward(gradient: Array) -> list[Array]:
+        starts = [0, *ends[:-1]]
+        return [gradient[..., a:b] for a, b in zip(starts, ends, strict=True)]
+
+    data = xp.concatenate([t.data for t in tensors], axis=-1).astype(dtype, copy=False)
+    return record(data, tensors, backward)
+
+
+def _aligned(
+    tensors: Sequence[SparseConvTensor], union: bool, owner: str
+) -> list[SparseConvTensor]:
+    for tensor in tensors:
+        check_sparse(owner, tensor)
+    tensors = [all_channels(tensor) for tensor in tensors]
+    first = tensors[0]
+    for other in tensors[1:]:
+        if (other.spatial_shape, other.batch_size) != (first.spatial_shape, first.batch_size):
+            raise ValueError(
+                f"{owner}: the tensors live on different grids: {first.sites.describe()} and "
+                f"{other.sites.describe()}"
+            )
+        if (other.ground_state is None) != (first.ground_state is None):
+            raise ValueError(
+                f"{owner}: one tensor has a ground state and the other has none; give both or "
+                "neither"
+            )
+    if all(other.sites.same_as(first.sites) for other in tensors[1:]):
+        return [t if t is first else t.derive(t.features, t.ground_state) for t in tensors]
+    if not union:
+        other = next(t for t in tensors[1:] if not t.sites.same_as(first.sites))
+        raise ValueError(
+            f"{owner}: the tensors have different sites ({first.sites.describe()} and "
+            f"{other.sites.describe()}, or the same in another order); use union=True to join "
+            "them on all sites of either"
+        )
+    keys = np.unique(np.concatenate([t.sites.keys for t in tensors]))
+    sites = SiteSet(
+        kernels.sites_of_keys(keys, first.sites.extents), first.spatial_shape, first.batch_size
+    )
+    sites.keys, sites.order = keys, None
+    return [_onto(tensor, sites) for tensor in tensors]
+
+
+def _onto(x: SparseConvTensor, sites: SiteSet) -> SparseConvTensor:
+    """The same tensor on a larger set of sites; new ones hold the ground state, or zero."""
+    rows: NDArray[np.intp] = np.searchsorted(sites.keys, x.sites.keys)
+    xp, ops = array_module(x.features.data), get_ops(x.features.data)
+    ground, features = x.ground_state, x.features
+    rows = xp.asarray(rows)
+    data = xp.zeros((len(sites), x.num_channels), common_dtype(features, ground))
+    if ground is not None:
+        data[:] = ground.data
+    data[rows] = features.data
+    has_ground = ground is not None
+
+    def backward(gradient: Array) -> tuple[Array, ...]:
+        dx = gradient[rows]
+        return (dx, ops.sum_rows(gradient) - ops.sum_rows(dx)) if has_ground else (dx,)
+
+    inputs = (features,) if ground is None else (features, ground)
+    return x.derive(record(data, inputs, backward), ground, sites)

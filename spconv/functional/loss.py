@@ -1,0 +1,53 @@
+"""Losses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from spconv.autograd import Tensor, record
+from spconv.compat import Array, array_module
+
+
+def cross_entropy(logits: Tensor, labels: Any) -> Tensor:
+    """Softmax cross-entropy, the mean over the batch.
+
+    Parameters
+    ----------
+    logits : Tensor (batch_size, num_classes)
+    labels : int array_like (batch_size,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> cross_entropy(Tensor(np.zeros((1, 4))), [2]).item() == np.log(4)
+    True
+    """
+    labels = np.asarray(labels.get() if hasattr(labels, "get") else labels)
+    if logits.ndim != 2 or labels.shape != (len(logits),):
+        raise ValueError(
+            "cross_entropy: expected logits (batch_size, num_classes) and labels (batch_size,), "
+            f"got {logits.shape} and {labels.shape}"
+        )
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"cross_entropy: labels must be integers, got dtype {labels.dtype}")
+    if len(labels) and not 0 <= labels.min() <= labels.max() < logits.shape[1]:
+        raise ValueError(
+            f"cross_entropy: labels must be in 0..{logits.shape[1] - 1}, "
+            f"got {labels.min()}..{labels.max()}"
+        )
+    xp = array_module(logits.data)
+    rows, classes = xp.arange(len(labels)), xp.asarray(labels)
+    shifted = logits.data - logits.data.max(axis=1, keepdims=True, initial=-np.inf)
+    exponentials = xp.exp(shifted)
+    total = exponentials.sum(axis=1, keepdims=True)
+    losses = xp.log(total[:, 0]) - shifted[rows, classes]
+    count = logits.dtype.type(max(len(labels), 1))
+
+    def backward(gradient: Array) -> tuple[Array]:
+        probability = exponentials / total
+        probability[rows, classes] -= 1
+        return (probability * (gradient / count),)
+
+    return record(losses.sum() / count, (logits,), backward)

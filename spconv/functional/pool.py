@@ -1,0 +1,173 @@
+"""Max and average pooling, over windows and over whole grids.
+
+With a ground state, a window that holds an inactive site (or reaches over the border) takes the
+ground state into the maximum or the mean, exactly as pooling the whole grid would. Without one,
+active sites alone count.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from spconv.autograd import Tensor, record
+from spconv.compat import Array, array_module
+from spconv.functional._common import all_channels, cast, check_sparse, common_dtype
+from spconv.geometry import Geometry
+from spconv.ops import get_ops
+from spconv.rulebook import Rulebook
+from spconv.sites import SiteSet
+from spconv.tensor import SparseConvTensor
+
+
+def sparse_max_pool(
+    x: SparseConvTensor,
+    geometry: Geometry,
+    *,
+    indice_key: str | None = None,
+    owner: str = "sparse_max_pool",
+) -> SparseConvTensor:
+    """Largest value of every window that holds an active site; of equal values the first wins."""
+    check_sparse(owner, x, geometry.ndim)
+    rulebook = x.rulebooks.get(x.sites, geometry, owner, indice_key)
+    features = _max_pool(x.features, x.ground_state, rulebook)
+    return x.derive(features, x.ground_state, rulebook.out_sites, x.channels)
+
+
+def _max_pool(x: Tensor, ground: Tensor | None, rulebook: Rulebook) -> Tensor:
+    ops = get_ops(x.data)
+    xp = array_module(x.data)
+    dtype = common_dtype(x, ground)
+    data, winner = ops.max_pairs(cast(x, dtype), rulebook)
+    inputs = (x,) if ground is None else (x, ground)
+    lost = None
+    if ground is not None:
+        open_window = xp.asarray(rulebook.pairs_per_output < rulebook.volume)[:, None]
+        lost = open_window & (data < cast(ground, dtype))
+        data = xp.where(lost, cast(ground, dtype), data)
+        winner = xp.where(lost, xp.int32(-1), winner)
+
+    def backward(gradient: Array) -> tuple[Array, ...]:
+        dx = ops.max_pairs_gradient(gradient, winner, rulebook)
+        return (dx,) if lost is None else (dx, ops.sum_rows(xp.where(lost, gradient, 0)))
+
+    return record(data, inputs, backward)
+
+
+def sparse_avg_pool(
+    x: SparseConvTensor,
+    geometry: Geometry,
+    *,
+    indice_key: str | None = None,
+    owner: str = "sparse_avg_pool",
+) -> SparseConvTensor:
+    """Mean of every window: of all its sites with a ground state, of the active ones without."""
+    check_sparse(owner, x, geometry.ndim)
+    rulebook = x.rulebooks.get(x.sites, geometry, owner, indice_key)
+    features = _avg_pool(x.features, x.ground_state, rulebook)
+    return x.derive(features, x.ground_state, rulebook.out_sites, x.channels)
+
+
+def _avg_pool(x: Tensor, ground: Tensor | None, rulebook: Rulebook) -> Tensor:
+    ops = get_ops(x.data)
+    xp = array_module(x.data)
+    dtype = common_dtype(x, ground)
+    count = xp.asarray(rulebook.pairs_per_output)[:, None].astype(dtype)
+    data = ops.sum_pairs(cast(x, dtype), rulebook)
+    has_ground = ground is not None
+    if ground is None:
+        scale = 1 / count
+        data *= scale
+    else:
+        scale = dtype.type(1 / rulebook.volume)
+        inactive = 1 - count * scale
+        data = data * scale + inactive * cast(ground, dtype)
+
+    def backward(gradient: Array) -> tuple[Array, ...]:
+        dx = ops.sum_pairs(gradient * scale, rulebook.inverse)
+        return (dx, ops.sum_rows(gradient * inactive)) if has_ground else (dx,)
+
+    return record(data, (x, ground) if ground is not None else (x,), backward)
+
+
+def global_avg_pool(x: SparseConvTensor, *, owner: str = "global_avg_pool") -> Tensor:
+    """Mean over each sample, (batch_size, C): the grid with a ground state, else active sites.
+
+    A sample without active sites gives the ground state, or 0.
+    """
+    check_sparse(owner, x)
+    x = all_channels(x)
+    xp = array_module(x.features.data)
+    dtype = common_dtype(x.features, x.ground_state)
+    sample, counts = x.indices[:, 0], x.sites.rows_per_sample
+    data = _sum_per_sample(cast(x.features, dtype), x.sites)
+    has_ground = x.ground_state is not None
+    if has_ground:
+        cells = prod(x.spatial_shape)
+        scale = xp.full((x.batch_size, 1), 1 / cells, dtype)
+        inactive = xp.asarray((cells - counts)[:, None] / cells).astype(dtype)
+        data = data * scale + inactive * cast(x.ground_state, dtype)
+    else:
+        scale = xp.asarray(1 / np.maximum(counts, 1)[:, None]).astype(dtype)
+        data = data * scale
+
+    def backward(gradient: Array) -> tuple[Array, ...]:
+        dx = (gradient * scale)[xp.asarray(sample)]
+        return (dx, (gradient * inactive).sum(axis=0)) if has_ground else (dx,)
+
+    return record(data, (x.features, x.ground_state) if has_ground else (x.features,), backward)
+
+
+def global_max_pool(x: SparseConvTensor, *, owner: str = "global_max_pool") -> Tensor:
+    """Maximum over each sample, (batch_size, C): the grid with a ground state, else active sites.
+
+    A sample without active sites gives the ground state, or 0. Of equal values the first wins.
+    """
+    check_sparse(owner, x)
+    x = all_channels(x)
+    xp = array_module(x.features.data)
+    dtype = common_dtype(x.features, x.ground_state)
+    rows, starts, filled = _rows_by_sample(x.sites)
+    features = cast(x.features, dtype)[xp.asarray(rows)]
+    data = xp.zeros((x.batch_size, x.num_channels), dtype)
+    winner = xp.full(data.shape, -1, xp.int64)
+    for sample in filled:
+        part = slice(int(starts[sample]), int(starts[sample + 1]))
+        best = features[part].argmax(axis=0)
+        data[sample] = xp.take_along_axis(features[part], best[None], axis=0)[0]
+        winner[sample] = xp.asarray(rows[part])[best]
+    has_ground = x.ground_state is not None
+    if has_ground:
+        ground = cast(x.ground_state, dtype)
+        inactive = xp.asarray(x.sites.rows_per_sample < prod(x.spatial_shape))[:, None]
+        lost = inactive & ((data < ground) | (winner < 0))
+        data = xp.where(lost, ground, data)
+        winner = xp.where(lost, -1, winner)
+    num_sites = len(x.sites)
+
+    def backward(gradient: Array) -> tuple[Array, ...]:
+        dx = xp.zeros((num_sites, gradient.shape[1]), gradient.dtype)
+        sample, channel = xp.nonzero(winner >= 0)
+        dx[winner[sample, channel], channel] = gradient[sample, channel]
+        return (dx, xp.where(lost, gradient, 0).sum(axis=0)) if has_ground else (dx,)
+
+    return record(data, (x.features, x.ground_state) if has_ground else (x.features,), backward)
+
+
+def _rows_by_sample(sites: SiteSet) -> tuple[Array, Array, list[int]]:
+    """Rows grouped by sample, the start of every group, and the samples that have sites."""
+    rows = np.argsort(sites.indices[:, 0], kind="stable")
+    starts = np.concatenate([[0], np.cumsum(sites.rows_per_sample)])
+    return rows, starts, np.flatnonzero(sites.rows_per_sample).tolist()
+
+
+def _sum_per_sample(x_nc: Array, sites: SiteSet) -> Array:
+    """Sum of the rows of every sample, (batch_size, C)."""
+    xp = array_module(x_nc)
+    rows, starts, filled = _rows_by_sample(sites)
+    data = xp.zeros((sites.batch_size, x_nc.shape[1]), x_nc.dtype)
+    for sample in filled:
+        part = xp.asarray(rows[starts[sample] : starts[sample + 1]])
+        data[sample] = x_nc[part].sum(axis=0)
+    return data

@@ -1,0 +1,91 @@
+"""Layers: parameters and one functional call each."""
+
+from spconv.layers.activation import LeakyReLU, ReLU, Sigmoid, Tanh
+from spconv.layers.containers import SparseSequential
+from spconv.layers.conv import (
+    SparseConv1d,
+    SparseConv2d,
+    SparseConv3d,
+    SparseConv4d,
+    SparseConvTranspose1d,
+    SparseConvTranspose2d,
+    SparseConvTranspose3d,
+    SparseConvTranspose4d,
+    SparseInverseConv1d,
+    SparseInverseConv2d,
+    SparseInverseConv3d,
+    SparseInverseConv4d,
+    SubMConv1d,
+    SubMConv2d,
+    SubMConv3d,
+    SubMConv4d,
+)
+from spconv.layers.dense import (
+    Conv2d,
+    Conv3d,
+    Flatten,
+    MaxPool2d,
+    MaxPool3d,
+    ToDense,
+)
+from spconv.layers.dropout import BatchwiseDropout, Dropout
+from spconv.layers.linear import Linear
+from spconv.layers.module import Module
+from spconv.layers.norm import BatchNorm
+from spconv.layers.pool import (
+    SparseAvgPool1d,
+    SparseAvgPool2d,
+    SparseAvgPool3d,
+    SparseAvgPool4d,
+    SparseGlobalAvgPool,
+    SparseGlobalMaxPool,
+    SparseMaxPool1d,
+    SparseMaxPool2d,
+    SparseMaxPool3d,
+    SparseMaxPool4d,
+)
+
+__all__ = [
+    "BatchNorm",
+    "BatchwiseDropout",
+    "Conv2d",
+    "Conv3d",
+    "Dropout",
+    "Flatten",
+    "LeakyReLU",
+    "Linear",
+    "MaxPool2d",
+    "MaxPool3d",
+    "Module",
+    "ReLU",
+    "Sigmoid",
+    "SparseAvgPool1d",
+    "SparseAvgPool2d",
+    "SparseAvgPool3d",
+    "SparseAvgPool4d",
+    "SparseConv1d",
+    "SparseConv2d",
+    "SparseConv3d",
+    "SparseConv4d",
+    "SparseConvTranspose1d",
+    "SparseConvTranspose2d",
+    "SparseConvTranspose3d",
+    "SparseConvTranspose4d",
+    "SparseGlobalAvgPool",
+    "SparseGlobalMaxPool",
+    "SparseInverseConv1d",
+    "SparseInverseConv2d",
+    "SparseInverseConv3d",
+    "SparseInverseConv4d",
+    "SparseMaxPool1d",
+    "SparseMaxPool2d",
+    "SparseMaxPool3d",
+    "SparseMaxPool4d",
+    "SparseSequential",
+    "SubMConv1d",
+    "SubMConv2d",
+    "SubMConv3d",
+    "SubMConv4d",
+    "Tanh",
+    "ToDense",
+]

@@ -1,0 +1,41 @@
+"""Activation layers, for tensors and sparse tensors; the ground state goes through too."""
+
+from __future__ import annotations
+
+from spconv import functional
+from spconv.functional.activation import Features
+from spconv.layers.module import Module
+
+
+class ReLU(Module):
+    """``max(x, 0)``."""
+
+    def forward(self, x: Features) -> Features:
+        return functional.relu(x)
+
+
+class LeakyReLU(Module):
+    """``x`` where positive, else ``negative_slope * x``; the default is Graham's (2014) 1/3."""
+
+    def __init__(self, negative_slope: float = 1 / 3) -> None:
+        self.negative_slope = negative_slope
+
+    def describe(self) -> str:
+        return f"negative_slope={self.negative_slope:g}"
+
+    def forward(self, x: Features) -> Features:
+        return functional.leaky_relu(x, self.negative_slope)
+
+
+class Sigmoid(Module):
+    """``1 / (1 + exp(-x))``."""
+
+    def forward(self, x: Features) -> Features:
+        return functional.sigmoid(x)
+
+
+class Tanh(Module):
+    """Hyperbolic tangent."""
+
+    def forward(self, x: Features) -> Features:
+        return functional.tanh(x)

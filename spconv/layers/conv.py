@@ -1,0 +1,321 @@
+"""Sparse convolution layers; the numbered classes fix the number of dimensions."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from spconv import functional, initializers
+from spconv.autograd import Parameter
+from spconv.geometry import Geometry, IntOrTuple
+from spconv.layers.module import Module
+from spconv.tensor import KeptChannels, SparseConvTensor
+
+
+class _Convolution(Module):
+    """Weights, checks and text that all convolutions share."""
+
+    ndim: ClassVar[int]
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        geometry: Geometry,
+        groups: int,
+        bias: bool,
+        indice_key: str | None,
+        rng: np.random.Generator | None,
+    ) -> None:
+        owner = type(self).__name__
+        for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
+            if value < 1:
+                raise ValueError(f"{owner}: {name} must be at least 1, got {value}")
+            if groups < 1 or value % groups:
+                raise ValueError(f"{owner}: groups={groups} must divide {name}={value}")
+        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        self.geometry, self.indice_key = geometry, indice_key
+        fan_in = geometry.volume * in_channels // groups
+        shape = (geometry.volume, in_channels // groups, out_channels)
+        rng = np.random.default_rng() if rng is None else rng
+        self.weight = Parameter(initializers.he_normal(shape, fan_in, rng=rng))
+        self.bias = Parameter(np.zeros(out_channels, np.float32)) if bias else None
+
+    def describe(self) -> str:
+        text = f"{self.in_channels}, {self.out_channels}, {self.geometry.describe()}"
+        text += f", groups={self.groups}" if self.groups > 1 else ""
+        text += "" if self.bias is not None else ", bias=False"
+        return text + (f", indice_key={self.indice_key!r}" if self.indice_key else "")
+
+    def forward(self, x: SparseConvTensor, keep: KeptChannels | None = None) -> SparseConvTensor:
+        return functional.sparse_conv(
+            x,
+            self.weight,
+            self.bias,
+            self.geometry,
+            groups=self.groups,
+            indice_key=self.indice_key,
+            keep=keep,
+            owner=type(self).__name__,
+        )
+
+
+class SparseConv(_Convolution):
+    """Regular sparse convolution: an output wherever the kernel touches an active site.
+
+    Equal to the dense layer on the whole grid when the input carries a ground state
+    (Graham 2014, arXiv 1409.6070).
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    kernel_size : int or sequence of ndim ints
+    stride, padding, dilation : int or sequence of ndim ints
+        1, 0 and 1 by default. Padding reads the ground state (0 without one).
+    groups : int
+    bias : bool
+    indice_key : str, optional
+        Name of the rulebook, for :class:`SparseInverseConv`.
+    rng : numpy.random.Generator, optional
+        For the initial weights (He et al. 2015, normal).
+
+    Attributes
+    ----------
+    weight : Parameter (K, in_channels / groups, out_channels)
+        K = prod(kernel_size), row-major.
+    bias : Parameter (out_channels,) or None
+
+    Examples
+    --------
+    >>> import numpy as np, spconv
+    >>> x = spconv.from_dense(np.eye(5, dtype="float32")[None, None])
+    >>> spconv.SparseConv2d(1, 8, kernel_size=3, stride=2, padding=1)(x)
+    SparseConvTensor(7 sites, 8 channels, batch_size=1, spatial_shape=(3, 3), float32)
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: IntOrTuple,
+        stride: IntOrTuple = 1,
+        padding: IntOrTuple = 0,
+        dilation: IntOrTuple = 1,
+        groups: int = 1,
+        bias: bool = True,
+        indice_key: str | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        geometry = Geometry.make(
+            self.ndim, kernel_size, stride, padding, dilation, owner=type(self).__name__
+        )
+        super().__init__(in_channels, out_channels, geometry, groups, bias, indice_key, rng)
+
+
+class SubMConv(_Convolution):
+    """Submanifold convolution: outputs at the input's sites only, in their order.
+
+    Graham & van der Maaten 2017 (arXiv 1706.01307). The kernel is centred (PyTorch's "same"
+    phase when even) and ``padding`` is ignored.
+
+    Parameters
+    ----------
+    in_channels, out_channels, kernel_size, dilation, groups, bias, indice_key, rng
+        As for :class:`SparseConv`; ``stride`` must be 1.
+
+    Examples
+    --------
+    >>> import numpy as np, spconv
+    >>> x = spconv.from_dense(np.eye(5, dtype="float32")[None, None])
+    >>> spconv.SubMConv2d(1, 8, kernel_size=3)(x)
+    SparseConvTensor(5 sites, 8 channels, batch_size=1, spatial_shape=(5, 5), float32)
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: IntOrTuple,
+        stride: IntOrTuple = 1,
+        padding: IntOrTuple = 0,
+        dilation: IntOrTuple = 1,
+        groups: int = 1,
+        bias: bool = True,
+        indice_key: str | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        geometry = Geometry.make(
+            self.ndim,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            submanifold=True,
+            owner=type(self).__name__,
+        )
+        super().__init__(in_channels, out_channels, geometry, groups, bias, indice_key, rng)
+
+
+class SparseConvTranspose(_Convolution):
+    """Transposed convolution: every active input reaches the outputs under its kernel.
+
+    With a stride above 1 it acts on deviations and the output's ground state is the bias,
+    because the dense layer would make a constant background periodic.
+
+    Parameters
+    ----------
+    output_padding : int or sequence of ndim ints
+        Added to one side of the output shape
+        ``(in - 1) * stride - 2 * padding + dilation * (kernel_size - 1) + output_padding + 1``.
+    in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, indice_key, rng
+        As for :class:`SparseConv`.
+
+    Examples
+    --------
+    >>> import numpy as np, spconv
+    >>> x = spconv.from_dense(np.eye(2, dtype="float32")[None, None])
+    >>> spconv.SparseConvTranspose2d(1, 8, kernel_size=2, stride=2)(x)
+    SparseConvTensor(8 sites, 8 channels, batch_size=1, spatial_shape=(4, 4), float32)
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: IntOrTuple,
+        stride: IntOrTuple = 1,
+        padding: IntOrTuple = 0,
+        dilation: IntOrTuple = 1,
+        groups: int = 1,
+        bias: bool = True,
+        indice_key: str | None = None,
+        output_padding: IntOrTuple = 0,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        geometry = Geometry.make(
+            self.ndim,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            output_padding,
+            transposed=True,
+            owner=type(self).__name__,
+        )
+        super().__init__(in_channels, out_channels, geometry, groups, bias, indice_key, rng)
+
+
+class SparseInverseConv(_Convolution):
+    """Go back to the sites that the layer with the same ``indice_key`` started from.
+
+    Its pairs are that layer's with input and output exchanged, so a U-Net's decoder returns to
+    exactly the encoder's sites.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    kernel_size : int or sequence of ndim ints
+        That of the layer being inverted.
+    indice_key : str
+        Of the layer being inverted.
+    groups, bias, rng
+        As for :class:`SparseConv`.
+
+    Examples
+    --------
+    >>> import numpy as np, spconv
+    >>> x = spconv.from_dense(np.eye(4, dtype="float32")[None, None])
+    >>> down = spconv.SparseConv2d(1, 8, 2, stride=2, indice_key="down")
+    >>> up = spconv.SparseInverseConv2d(8, 1, 2, indice_key="down")
+    >>> np.array_equal(up(down(x)).indices, x.indices)
+    True
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: IntOrTuple,
+        indice_key: str,
+        groups: int = 1,
+        bias: bool = True,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        geometry = Geometry.make(self.ndim, kernel_size, owner=type(self).__name__)
+        super().__init__(in_channels, out_channels, geometry, groups, bias, indice_key, rng)
+        self.indice_key: str = indice_key
+
+    def describe(self) -> str:
+        kernel = f"kernel_size={self.geometry.kernel_size}"
+        return f"{self.in_channels}, {self.out_channels}, {kernel}, indice_key={self.indice_key!r}"
+
+    def forward(self, x: SparseConvTensor, *_: Any) -> SparseConvTensor:
+        owner = type(self).__name__
+        return functional.inverse_conv(
+            x, self.weight, self.bias, self.indice_key, groups=self.groups, owner=owner
+        )
+
+
+class SparseConv1d(SparseConv):
+    ndim = 1
+
+
+class SparseConv2d(SparseConv):
+    ndim = 2
+
+
+class SparseConv3d(SparseConv):
+    ndim = 3
+
+
+class SparseConv4d(SparseConv):
+    ndim = 4
+
+
+class SubMConv1d(SubMConv):
+    ndim = 1
+
+
+class SubMConv2d(SubMConv):
+    ndim = 2
+
+
+class SubMConv3d(SubMConv):
+    ndim = 3
+
+
+class SubMConv4d(SubMConv):
+    ndim = 4
+
+
+class SparseConvTranspose1d(SparseConvTranspose):
+    ndim = 1
+
+
+class SparseConvTranspose2d(SparseConvTranspose):
+    ndim = 2
+
+
+class SparseConvTranspose3d(SparseConvTranspose):
+    ndim = 3
+
+
+class SparseConvTranspose4d(SparseConvTranspose):
+    ndim = 4
+
+
+class SparseInverseConv1d(SparseInverseConv):
+    ndim = 1
+
+
+class SparseInverseConv2d(SparseInverseConv):
+    ndim = 2
+
+
+class SparseInverseConv3d(SparseInverseConv):
+    ndim = 3
+
+
+class SparseInverseConv4d(SparseInverseConv):
+    ndim = 4

@@ -1,0 +1,114 @@
+"""Layers on whole grids, the baselines of the sparse ones, and the ways from sparse to dense."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from spconv import functional, initializers
+from spconv.autograd import Parameter, Tensor
+from spconv.functional._common import check_sparse
+from spconv.geometry import Geometry, IntOrTuple
+from spconv.layers.module import Module
+from spconv.tensor import SparseConvTensor
+
+
+class ToDense(Module):
+    """The whole grid (batch_size, C, *spatial_shape); inactive sites hold the ground state."""
+
+    def forward(self, x: SparseConvTensor) -> Tensor:
+        check_sparse("ToDense", x)
+        return x.dense()
+
+
+class Flatten(Module):
+    """(batch_size, ...) -> (batch_size, features); a sparse tensor is made dense first."""
+
+    def forward(self, x: SparseConvTensor | Tensor) -> Tensor:
+        x = x.dense() if isinstance(x, SparseConvTensor) else x
+        return x.reshape(len(x), int(np.prod(x.shape[1:])))
+
+
+class _DenseConv(Module):
+    """Dense convolution of grids (batch_size, C, *spatial_shape), zero-padded.
+
+    Parameters as for :class:`SparseConv`; ``weight`` has the same layout
+    (K, in_channels, out_channels), so parameters can be exchanged.
+    """
+
+    ndim: ClassVar[int]
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: IntOrTuple,
+        stride: IntOrTuple = 1,
+        padding: IntOrTuple = 0,
+        dilation: IntOrTuple = 1,
+        bias: bool = True,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        owner = type(self).__name__
+        if min(in_channels, out_channels) < 1:
+            raise ValueError(
+                f"{owner}: in_channels and out_channels must be at least 1, "
+                f"got {in_channels} and {out_channels}"
+            )
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.geometry = Geometry.make(
+            self.ndim, kernel_size, stride, padding, dilation, owner=owner
+        )
+        volume = self.geometry.volume
+        rng = np.random.default_rng() if rng is None else rng
+        shape = (volume, in_channels, out_channels)
+        self.weight = Parameter(initializers.he_normal(shape, volume * in_channels, rng=rng))
+        self.bias = Parameter(np.zeros(out_channels, np.float32)) if bias else None
+
+    def describe(self) -> str:
+        return f"{self.in_channels}, {self.out_channels}, {self.geometry.describe()}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        owner = type(self).__name__
+        return functional.dense_conv(x, self.weight, self.bias, self.geometry, owner=owner)
+
+
+class _DenseMaxPool(Module):
+    """Dense max-pooling of grids (batch_size, C, *spatial_shape); padding never wins."""
+
+    ndim: ClassVar[int]
+
+    def __init__(
+        self, kernel_size: IntOrTuple, stride: IntOrTuple | None = None, padding: IntOrTuple = 0
+    ) -> None:
+        stride = kernel_size if stride is None else stride
+        self.geometry = Geometry.make(
+            self.ndim, kernel_size, stride, padding, owner=type(self).__name__
+        )
+
+    def describe(self) -> str:
+        return self.geometry.describe()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.dense_max_pool(x, self.geometry, owner=type(self).__name__)
+
+
+class Conv2d(_DenseConv):
+    __doc__ = _DenseConv.__doc__
+    ndim = 2
+
+
+class Conv3d(_DenseConv):
+    __doc__ = _DenseConv.__doc__
+    ndim = 3
+
+
+class MaxPool2d(_DenseMaxPool):
+    __doc__ = _DenseMaxPool.__doc__
+    ndim = 2
+
+
+class MaxPool3d(_DenseMaxPool):
+    __doc__ = _DenseMaxPool.__doc__
+    ndim = 3

@@ -1,0 +1,57 @@
+"""Dropout layers; they act in training only."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spconv import functional
+from spconv.autograd import Tensor
+from spconv.functional._common import check_sparse, total_channels
+from spconv.layers.module import Module
+from spconv.tensor import KeptChannels, SparseConvTensor
+
+
+class _Dropout(Module):
+    def __init__(self, p: float = 0.5, rng: np.random.Generator | None = None) -> None:
+        if not 0 <= p < 1:
+            raise ValueError(f"{type(self).__name__}: p must be in [0, 1), got {p}")
+        self.p = p
+        self.rng = np.random.default_rng() if rng is None else rng
+
+    def describe(self) -> str:
+        return f"p={self.p:g}"
+
+
+class Dropout(_Dropout):
+    """Zero each entry of the active rows with probability ``p``, scale the others up.
+
+    The ground state stays as it is.
+
+    Parameters
+    ----------
+    p : float
+        In [0, 1).
+    rng : numpy.random.Generator, optional
+        :meth:`Module.seed` replaces it.
+    """
+
+    def forward(self, x: SparseConvTensor | Tensor) -> SparseConvTensor | Tensor:
+        return functional.dropout(x, self.p, self.rng) if self.training and self.p else x
+
+
+class BatchwiseDropout(_Dropout):
+    """Drop the same channels at every site of a batch, in the ground state too.
+
+    Graham, Reizenstein & Robinson 2015 (arXiv 1502.02478). The dropped channels are neither
+    stored nor multiplied: the GEMM of the next convolution shrinks.
+    """
+
+    def forward(self, x: SparseConvTensor) -> SparseConvTensor:
+        check_sparse("BatchwiseDropout", x)
+        if not self.training or not self.p:
+            return x
+        return functional.batchwise_dropout(x, self.draw(total_channels(x)))
+
+    def draw(self, total: int) -> KeptChannels:
+        """Choose which of ``total`` channels a batch keeps."""
+        return functional.draw_channels(total, self.p, self.rng)

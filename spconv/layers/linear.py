@@ -1,0 +1,51 @@
+"""Affine maps of channels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spconv import functional, initializers
+from spconv.autograd import Parameter
+from spconv.functional.activation import Features
+from spconv.layers.module import Module
+
+
+class Linear(Module):
+    """``x weight + bias`` for rows (N, in_features) or at every site of a sparse tensor.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+    bias : bool
+    rng : numpy.random.Generator, optional
+        For the initial weights (He et al. 2015, normal).
+
+    Attributes
+    ----------
+    weight : Parameter (in_features, out_features)
+    bias : Parameter (out_features,) or None
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        if min(in_features, out_features) < 1:
+            raise ValueError(
+                f"Linear: in_features and out_features must be at least 1, "
+                f"got {in_features} and {out_features}"
+            )
+        self.in_features, self.out_features = in_features, out_features
+        rng = np.random.default_rng() if rng is None else rng
+        shape = (in_features, out_features)
+        self.weight = Parameter(initializers.he_normal(shape, in_features, rng=rng))
+        self.bias = Parameter(np.zeros(out_features, np.float32)) if bias else None
+
+    def describe(self) -> str:
+        return f"{self.in_features}, {self.out_features}"
+
+    def forward(self, x: Features) -> Features:
+        return functional.linear(x, self.weight, self.bias, owner="Linear")

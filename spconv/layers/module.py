@@ -1,0 +1,170 @@
+"""Module: a tree of layers with named parameters and buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from spconv.autograd import Parameter
+from spconv.compat import Array, array_module, is_cupy, to_device
+
+Self = TypeVar("Self", bound="Module")
+
+
+class Module:
+    """Base class of layers and networks.
+
+    Subclasses assign parameters, buffers and other modules (or lists of modules) to attributes
+    and define ``forward``. Arrays that are saved but not learned are named in ``buffer_names``.
+
+    Examples
+    --------
+    >>> import spconv
+    >>> class Net(spconv.Module):
+    ...     def __init__(self):
+    ...         self.conv = spconv.SubMConv2d(1, 4, 3)
+    ...     def forward(self, x):
+    ...         return self.conv(x)
+    >>> [name for name, _ in Net().named_parameters()]
+    ['conv.weight', 'conv.bias']
+    """
+
+    buffer_names: ClassVar[tuple[str, ...]] = ()
+    training: bool = True
+
+    def forward(self, *inputs: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} must define forward()")
+
+    def __call__(self, *inputs: Any) -> Any:
+        return self.forward(*inputs)
+
+    def children(self) -> Iterator[tuple[str, Module]]:
+        """Modules held directly, with their attribute names."""
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                yield name, value
+            elif isinstance(value, list | tuple):
+                for position, entry in enumerate(value):
+                    if isinstance(entry, Module):
+                        yield f"{name}.{position}", entry
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module and all below it, depth first; a module used twice comes once."""
+        yield from self._named_modules(prefix, set())
+
+    def _named_modules(self, prefix: str, seen: set[int]) -> Iterator[tuple[str, Module]]:
+        if id(self) in seen:
+            return
+        seen.add(id(self))
+        yield prefix, self
+        for name, child in self.children():
+            yield from child._named_modules(f"{prefix}.{name}" if prefix else name, seen)
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Pairs (path, parameter); a shared parameter comes once, under its first path."""
+        seen: set[int] = set()
+        for path, module in self.named_modules():
+            for name, value in vars(module).items():
+                if isinstance(value, Parameter) and id(value) not in seen:
+                    seen.add(id(value))
+                    yield f"{path}.{name}" if path else name, value
+
+    def parameters(self) -> Iterator[Parameter]:
+        for _, parameter in self.named_parameters():
+            yield parameter
+
+    def named_buffers(self) -> Iterator[tuple[str, Array]]:
+        """Pairs (path, array) of what is saved but not learned."""
+        for path, module in self.named_modules():
+            for name in module.buffer_names:
+                yield f"{path}.{name}" if path else name, getattr(module, name)
+
+    def num_parameters(self) -> int:
+        """Number of learned values."""
+        return sum(parameter.size for parameter in self.parameters())
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def train(self: Self, mode: bool = True) -> Self:
+        """Switch dropout and batch statistics on (or off); returns self."""
+        for _, module in self.named_modules():
+            module.training = mode
+        return self
+
+    def eval(self: Self) -> Self:
+        """Switch to evaluation; returns self."""
+        return self.train(False)
+
+    def to(self: Self, device: str) -> Self:
+        """Move parameters and buffers to "cpu" or "cuda"; returns self."""
+        for parameter in self.parameters():
+            parameter.data = to_device(parameter.data, device)
+            parameter.grad = None
+        for _, module in self.named_modules():
+            for name in module.buffer_names:
+                setattr(module, name, to_device(getattr(module, name), device))
+        return self
+
+    def seed(self: Self, *entropy: int) -> Self:
+        """Re-seed every random layer; returns self.
+
+        The generator of layer number i becomes that of ``SeedSequence((*entropy, i))``, so that a
+        training step is a function of (seed, step) and can be repeated.
+        """
+        for number, (_, module) in enumerate(self.named_modules()):
+            if isinstance(vars(module).get("rng"), np.random.Generator):
+                module.rng = np.random.default_rng(np.random.SeedSequence((*entropy, number)))
+        return self
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of all parameters and buffers by path, on the host."""
+        arrays = {path: parameter.data for path, parameter in self.named_parameters()}
+        arrays.update(self.named_buffers())
+        return {
+            path: array.get() if is_cupy(array) else array.copy() for path, array in arrays.items()
+        }
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Copy parameters and buffers from :meth:`state_dict` of a module of the same form.
+
+        Raises
+        ------
+        ValueError
+            For missing or unexpected paths and for other shapes; nothing is changed then.
+        """
+        parameters, buffers = dict(self.named_parameters()), dict(self.named_buffers())
+        own = {path: p.shape for path, p in parameters.items()}
+        own.update({path: buffer.shape for path, buffer in buffers.items()})
+        problems = [f"missing {path}" for path in own if path not in state]
+        problems += [f"unexpected {path}" for path in state if path not in own]
+        problems += [
+            f"{path} has shape {np.shape(state[path])}, expected {shape}"
+            for path, shape in own.items()
+            if path in state and np.shape(state[path]) != shape
+        ]
+        if problems:
+            raise ValueError(
+                f"{type(self).__name__}.load_state_dict: the state does not fit this module: "
+                + "; ".join(problems)
+            )
+        for path, parameter in parameters.items():
+            xp = array_module(parameter.data)
+            parameter.data = xp.array(state[path], dtype=parameter.dtype)
+        for path, buffer in buffers.items():
+            buffer[...] = array_module(buffer).asarray(state[path])
+
+    def __repr__(self) -> str:
+        inner = [f"({name}): {child!r}" for name, child in self.children()]
+        if not inner:
+            return f"{type(self).__name__}({self.describe()})"
+        body = "\n".join(inner).replace("\n", "\n  ")
+        return f"{type(self).__name__}(\n  {body}\n)"
+
+    def describe(self) -> str:
+        """What ``repr`` shows between the parentheses."""
+        return ""

@@ -1,0 +1,99 @@
+"""Batch normalization."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from spconv import functional
+from spconv.autograd import Parameter, Tensor
+from spconv.compat import array_module
+from spconv.functional._common import all_channels, check_channels
+from spconv.layers.module import Module
+from spconv.tensor import SparseConvTensor
+
+
+class BatchNorm(Module):
+    """Batch normalization of sparse tensors or of rows (N, C).
+
+    Ioffe & Szegedy 2015 (arXiv 1502.03167), with PyTorch's conventions: the biased variance
+    normalizes, the unbiased one enters the running statistics. The ground state goes through the
+    same map.
+
+    Parameters
+    ----------
+    num_features : int
+    momentum : float
+        Share of the new batch in the running statistics.
+    eps : float
+    statistics : {"active", "all"}
+        Over active sites, or over the whole grid: inactive sites count with the ground state
+        (or as zero without one), which equals the dense layer.
+
+    Attributes
+    ----------
+    weight, bias : Parameter (num_features,)
+    running_mean, running_var : ndarray (num_features,)
+
+    Examples
+    --------
+    >>> import numpy as np, spconv
+    >>> x = spconv.from_dense(np.arange(4, dtype="float32").reshape(1, 1, 4))
+    >>> spconv.BatchNorm(1)(x).features.data.ravel().round(3).tolist()
+    [-1.225, 0.0, 1.225]
+    """
+
+    buffer_names = ("running_mean", "running_var")
+
+    def __init__(
+        self,
+        num_features: int,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+        statistics: Literal["active", "all"] = "active",
+    ) -> None:
+        if statistics not in ("active", "all"):
+            raise ValueError(f"BatchNorm: statistics must be 'active' or 'all', got {statistics!r}")
+        self.num_features, self.momentum, self.eps = num_features, momentum, eps
+        self.statistics = statistics
+        self.weight = Parameter(np.ones(num_features, np.float32))
+        self.bias = Parameter(np.zeros(num_features, np.float32))
+        self.running_mean = np.zeros(num_features, np.float32)
+        self.running_var = np.ones(num_features, np.float32)
+
+    def describe(self) -> str:
+        return f"{self.num_features}, statistics={self.statistics!r}"
+
+    def forward(self, x: SparseConvTensor | Tensor) -> SparseConvTensor | Tensor:
+        if isinstance(x, Tensor):
+            check_channels("BatchNorm", self.num_features, x.shape[-1])
+            return self._normalize(x, self._moments(x, None, 0))
+        x = all_channels(x)
+        check_channels("BatchNorm", self.num_features, x.num_channels)
+        copies = x.sites.num_cells - len(x.sites) if self.statistics == "all" else 0
+        ground = x.ground_state
+        if copies and ground is None:
+            ground = Tensor(array_module(x.features.data).zeros(x.num_channels, x.features.dtype))
+        moments = self._moments(x.features, ground, copies)
+        normalized = None if x.ground_state is None else self._normalize(x.ground_state, moments)
+        return x.derive(self._normalize(x.features, moments), normalized)
+
+    def _moments(self, x: Tensor, ground: Tensor | None, copies: int) -> Tensor:
+        if not self.training:
+            xp = array_module(self.running_mean)
+            return Tensor(xp.stack([self.running_mean, self.running_var]))
+        moments = functional.moments(x, ground, copies)
+        count = len(x) + copies
+        if count:
+            mean, variance = moments.data
+            unbiased = variance * (count / max(count - 1, 1))
+            self.running_mean = self._blend(self.running_mean, mean)
+            self.running_var = self._blend(self.running_var, unbiased)
+        return moments
+
+    def _blend(self, running: np.ndarray, batch: np.ndarray) -> np.ndarray:
+        return ((1 - self.momentum) * running + self.momentum * batch).astype(running.dtype)
+
+    def _normalize(self, x: Tensor, moments: Tensor) -> Tensor:
+        return functional.normalize(x, moments, self.weight, self.bias, self.eps)

@@ -1,0 +1,67 @@
+"""Which engine computes: chosen by the array, never by a global device.
+
+NumPy arrays go to the compiled engine, or to the plain NumPy specification inside
+``use_engine("numpy")``; CuPy arrays go to the GPU engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import numpy as np
+
+from spconv.compat import Array, is_cupy
+from spconv.ops.base import Ops
+from spconv.ops.cpu import INSTRUCTION_SETS, CpuOps
+from spconv.ops.cuda import CudaOps
+
+ENGINES = ("numpy", "cpu", *INSTRUCTION_SETS)
+_cpu_engine = ["cpu"]
+
+
+def get_ops(array: Array) -> Ops:
+    """Return the engine for ``array``."""
+    return _cuda_ops() if is_cupy(array) else _host_ops(_cpu_engine[-1])
+
+
+@contextmanager
+def use_engine(name: str) -> Iterator[Ops]:
+    """Use another engine for NumPy arrays inside a ``with`` block.
+
+    Parameters
+    ----------
+    name : {"numpy", "cpu", "portable", "avx2", "avx512"}
+        "numpy" is the specification, "cpu" the compiled engine, the others the compiled engine
+        held to one instruction set.
+
+    Examples
+    --------
+    >>> with use_engine("numpy") as ops:
+    ...     type(ops).__name__
+    'Ops'
+    """
+    ops = _host_ops(name)
+    _cpu_engine.append(name)
+    try:
+        yield ops
+    finally:
+        _cpu_engine.pop()
+
+
+@cache
+def _host_ops(name: str) -> Ops:
+    if name not in ENGINES:
+        raise ValueError(f"use_engine: expected one of {ENGINES}, got {name!r}")
+    if name == "numpy":
+        return Ops(np)
+    return CpuOps(None if name == "cpu" else name)
+
+
+@cache
+def _cuda_ops() -> CudaOps:
+    return CudaOps()
+
+
+__all__ = ["ENGINES", "CpuOps", "CudaOps", "Ops", "get_ops", "use_engine"]

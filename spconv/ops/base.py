@@ -1,0 +1,130 @@
+"""Every array operation that has a fast form, in plain array code: the specification.
+
+The class works on any array module with NumPy's interface; ``Ops(numpy)`` is the reference
+engine and ``Ops(cupy)`` the fallback on a GPU. Subclasses override the hot operations and
+nothing else.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from spconv.compat import Array
+from spconv.rulebook import Rulebook
+
+
+class Ops:
+    """Array operations; ``xp`` is the array module.
+
+    Suffixes tell the axes: n, m sites, c input and o output channels, k kernel offsets.
+    """
+
+    def __init__(self, xp: ModuleType) -> None:
+        self.xp = xp
+
+    def convolve(
+        self,
+        x_nc: Array,
+        w_kco: Array,
+        rulebook: Rulebook,
+        groups: int = 1,
+        init_o: Array | None = None,
+        transposed: bool = False,
+    ) -> Array:
+        """``init + sum of x[in] W_k`` over all pairs, (N_out, C_out).
+
+        ``transposed`` uses W_k^T: the input gradient is the convolution of the output gradient
+        with ``transposed=True`` over ``rulebook.inverse``.
+        """
+        if transposed:
+            w_kco = _transpose(w_kco, groups)
+        y = self.xp.zeros((len(rulebook.out_sites), w_kco.shape[2]), x_nc.dtype)
+        if init_o is not None:
+            y += init_o
+        for k in range(rulebook.volume):
+            in_rows, out_rows = self._pairs(rulebook, k)
+            if len(in_rows):
+                y[out_rows] += _grouped_matmul(self.xp, x_nc[in_rows], w_kco[k], groups)
+        return y
+
+    def weight_gradient(
+        self, x_nc: Array, dy_no: Array, rulebook: Rulebook, groups: int = 1
+    ) -> Array:
+        """``sum of x[in]^T dy[out]`` over the pairs of every offset, (K, C_in/groups, C_out)."""
+        cin, cout = x_nc.shape[1] // groups, dy_no.shape[1] // groups
+        dw = self.xp.zeros((rulebook.volume, cin, groups, cout), x_nc.dtype)
+        for k in range(rulebook.volume):
+            in_rows, out_rows = self._pairs(rulebook, k)
+            x = x_nc[in_rows].reshape(-1, groups, cin)
+            dy = dy_no[out_rows].reshape(-1, groups, cout)
+            dw[k] = self.xp.einsum("pgc,pgo->cgo", x, dy)
+        return dw.reshape(rulebook.volume, cin, groups * cout)
+
+    def matmul(self, x_nc: Array, w_co: Array, init_o: Array | None = None) -> Array:
+        """``x w + init``, (N, C_out)."""
+        y = x_nc @ w_co
+        return y if init_o is None else y + init_o
+
+    def matmul_gradient(self, x_nc: Array, dy_no: Array) -> Array:
+        """``x^T dy``, (C_in, C_out)."""
+        return x_nc.T @ dy_no
+
+    def sum_pairs(self, x_nc: Array, rulebook: Rulebook) -> Array:
+        """Sum of the input rows of every output row, (N_out, C)."""
+        y = self.xp.zeros((len(rulebook.out_sites), x_nc.shape[1]), x_nc.dtype)
+        for k in range(rulebook.volume):
+            in_rows, out_rows = self._pairs(rulebook, k)
+            y[out_rows] += x_nc[in_rows]
+        return y
+
+    def max_pairs(self, x_nc: Array, rulebook: Rulebook) -> tuple[Array, Array]:
+        """Largest input of every output row, and the row it came from (int32), both (N_out, C).
+
+        Of equal inputs the first kernel offset wins. Every output must have a pair.
+        """
+        shape = (len(rulebook.out_sites), x_nc.shape[1])
+        y = self.xp.full(shape, -self.xp.inf, x_nc.dtype)
+        winner = self.xp.full(shape, -1, self.xp.int32)
+        for k in range(rulebook.volume):
+            in_rows, out_rows = self._pairs(rulebook, k)
+            x, best, row = x_nc[in_rows], y[out_rows], winner[out_rows]
+            better = ~(x <= best) | (row < 0)
+            y[out_rows] = self.xp.where(better, x, best)
+            winner[out_rows] = self.xp.where(better, in_rows[:, None], row)
+        return y, winner
+
+    def max_pairs_gradient(self, dy_nc: Array, winner_nc: Array, rulebook: Rulebook) -> Array:
+        """Gradient (N_in, C) of :meth:`max_pairs`; rows that are no winner anywhere get zero."""
+        dx = self.xp.zeros((len(rulebook.in_sites), dy_nc.shape[1]), dy_nc.dtype)
+        for k in range(rulebook.volume):
+            in_rows, out_rows = self._pairs(rulebook, k)
+            won = winner_nc[out_rows] == in_rows[:, None]
+            dx[in_rows] += self.xp.where(won, dy_nc[out_rows], 0)
+        return dx
+
+    def sum_rows(self, x_nc: Array) -> Array:
+        """Sum over the sites, (C,), accumulated in float64."""
+        return x_nc.sum(axis=0, dtype=self.xp.float64).astype(x_nc.dtype)
+
+    def sum_squares(self, x_nc: Array) -> Array:
+        """Sum of squares over the sites, (C,), accumulated in float64."""
+        return self.xp.einsum("nc,nc->c", x_nc, x_nc, dtype=self.xp.float64).astype(x_nc.dtype)
+
+    def _pairs(self, rulebook: Rulebook, k: int) -> tuple[Array, Array]:
+        in_rows, out_rows = rulebook.pairs(k)
+        return self.xp.asarray(in_rows), self.xp.asarray(out_rows)
+
+
+def _transpose(w_kco: Array, groups: int) -> Array:
+    """(K, C_in/groups, C_out) -> (K, C_out/groups, C_in)."""
+    volume, cin, cout = w_kco.shape
+    w = w_kco.reshape(volume, cin, groups, cout // groups)
+    return w.transpose(0, 3, 2, 1).reshape(volume, cout // groups, groups * cin)
+
+
+def _grouped_matmul(xp: ModuleType, x_pc: Array, w_co: Array, groups: int) -> Array:
+    if groups == 1:
+        return x_pc @ w_co
+    x = x_pc.reshape(len(x_pc), groups, -1)
+    w = w_co.reshape(w_co.shape[0], groups, -1)
+    return xp.einsum("pgc,cgo->pgo", x, w).reshape(len(x_pc), w_co.shape[1])

@@ -1,0 +1,171 @@
+"""The compiled CPU engine: Cython adapters over indirect microkernels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spconv.compat import Array
+from spconv.kernels import convolution, pooling
+from spconv.ops.base import Ops
+from spconv.rulebook import Rulebook
+from spconv.threads import get_num_threads
+
+INSTRUCTION_SETS: tuple[str, ...] = convolution.ISA_NAMES
+
+
+class CpuOps(Ops):
+    """NumPy arrays, float32 or float64.
+
+    Parameters
+    ----------
+    instruction_set : {"portable", "avx2", "avx512"}, optional
+        Default: the best that this processor has.
+    """
+
+    def __init__(self, instruction_set: str | None = None) -> None:
+        super().__init__(np)
+        best = convolution.best_isa()
+        self.isa = best if instruction_set is None else _position(instruction_set)
+        if self.isa > best:
+            raise ValueError(
+                f"CpuOps: this processor has no {instruction_set}; its best instruction set is "
+                f"{INSTRUCTION_SETS[best]!r}"
+            )
+
+    def convolve(
+        self,
+        x_nc: Array,
+        w_kco: Array,
+        rulebook: Rulebook,
+        groups: int = 1,
+        init_o: Array | None = None,
+        transposed: bool = False,
+    ) -> Array:
+        width = w_kco.shape[1] * groups if transposed else w_kco.shape[2]
+        y = np.empty((len(rulebook.out_sites), width), x_nc.dtype)
+        convolution.convolve(
+            np.ascontiguousarray(x_nc),
+            np.ascontiguousarray(w_kco),
+            y,
+            None if init_o is None else np.ascontiguousarray(init_o),
+            rulebook.in_rows,
+            rulebook.out_rows,
+            rulebook.offset_starts,
+            groups,
+            transposed,
+            self.isa,
+            get_num_threads(),
+        )
+        return y
+
+    def weight_gradient(
+        self, x_nc: Array, dy_no: Array, rulebook: Rulebook, groups: int = 1
+    ) -> Array:
+        dw = np.zeros((rulebook.volume, x_nc.shape[1] // groups, dy_no.shape[1]), x_nc.dtype)
+        convolution.weight_gradient(
+            np.ascontiguousarray(x_nc),
+            np.ascontiguousarray(dy_no),
+            rulebook.in_rows,
+            rulebook.out_rows,
+            rulebook.offset_starts,
+            dw,
+            groups,
+            self.isa,
+            get_num_threads(),
+        )
+        return dw
+
+    # The products below do not go to BLAS: its sums depend on its number of threads.
+
+    def matmul(self, x_nc: Array, w_co: Array, init_o: Array | None = None) -> Array:
+        rows, starts = _identity_pairs(len(x_nc))
+        y = np.empty((len(x_nc), w_co.shape[1]), x_nc.dtype)
+        convolution.convolve(
+            np.ascontiguousarray(x_nc),
+            np.ascontiguousarray(w_co)[None],
+            y,
+            None if init_o is None else np.ascontiguousarray(init_o),
+            rows,
+            rows,
+            starts,
+            1,
+            False,
+            self.isa,
+            get_num_threads(),
+        )
+        return y
+
+    def matmul_gradient(self, x_nc: Array, dy_no: Array) -> Array:
+        rows, starts = _identity_pairs(len(x_nc))
+        dw = np.zeros((1, x_nc.shape[1], dy_no.shape[1]), x_nc.dtype)
+        convolution.weight_gradient(
+            np.ascontiguousarray(x_nc),
+            np.ascontiguousarray(dy_no),
+            rows,
+            rows,
+            starts,
+            dw,
+            1,
+            self.isa,
+            get_num_threads(),
+        )
+        return dw[0]
+
+    def sum_pairs(self, x_nc: Array, rulebook: Rulebook) -> Array:
+        y = np.zeros((len(rulebook.out_sites), x_nc.shape[1]), x_nc.dtype)
+        pooling.sum_pairs(
+            np.ascontiguousarray(x_nc),
+            rulebook.in_rows,
+            rulebook.out_rows,
+            rulebook.offset_starts,
+            y,
+            get_num_threads(),
+        )
+        return y
+
+    def max_pairs(self, x_nc: Array, rulebook: Rulebook) -> tuple[Array, Array]:
+        shape = (len(rulebook.out_sites), x_nc.shape[1])
+        y, winner = np.empty(shape, x_nc.dtype), np.full(shape, -1, np.int32)
+        pooling.max_pairs(
+            np.ascontiguousarray(x_nc),
+            rulebook.in_rows,
+            rulebook.out_rows,
+            rulebook.offset_starts,
+            y,
+            winner,
+            get_num_threads(),
+        )
+        return y, winner
+
+    def max_pairs_gradient(self, dy_nc: Array, winner_nc: Array, rulebook: Rulebook) -> Array:
+        inverse = rulebook.inverse
+        dx = np.zeros((len(rulebook.in_sites), dy_nc.shape[1]), dy_nc.dtype)
+        pooling.max_pairs_gradient(
+            np.ascontiguousarray(dy_nc),
+            winner_nc,
+            inverse.in_rows,
+            inverse.out_rows,
+            inverse.offset_starts,
+            dx,
+            get_num_threads(),
+        )
+        return dx
+
+    def sum_rows(self, x_nc: Array) -> Array:
+        return pooling.sum_rows(np.ascontiguousarray(x_nc))
+
+    def sum_squares(self, x_nc: Array) -> Array:
+        return pooling.sum_squares(np.ascontiguousarray(x_nc))
+
+
+def _identity_pairs(count: int) -> tuple[Array, Array]:
+    """Rows and offset starts of the rulebook of a 1x1 convolution."""
+    return np.arange(count, dtype=np.int32), np.array([0, count], np.int64)
+
+
+def _position(instruction_set: str) -> int:
+    if instruction_set not in INSTRUCTION_SETS:
+        raise ValueError(
+            f"CpuOps: instruction_set must be one of {INSTRUCTION_SETS}, got {instruction_set!r}"
+        )
+    return INSTRUCTION_SETS.index(instruction_set)

@@ -1,0 +1,359 @@
+"""SparseConvTensor: features at the active sites of a batch of grids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import index
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spconv.autograd import Tensor, record
+from spconv.compat import Array, array_module, is_cupy, to_device
+from spconv.rulebook import RulebookCache
+from spconv.sites import SiteSet
+
+OWNER = "SparseConvTensor"
+
+
+class KeptChannels(NamedTuple):
+    """Which of ``total`` channels are stored; the others are zero at every site."""
+
+    slots: NDArray[np.intp]
+    total: int
+
+
+class SparseConvTensor:
+    """Features at the active sites of ``batch_size`` grids of ``spatial_shape``.
+
+    Parameters
+    ----------
+    features : ndarray or Tensor (N, C)
+        float32 or float64.
+    indices : int array_like (N, 1 + ndim)
+        Column 0 is the sample in the batch, the others are coordinates; sites are distinct.
+    spatial_shape : sequence of ndim ints
+    batch_size : int
+    ground_state : ndarray or Tensor (C,), optional
+        What every inactive site holds (Graham 2014, arXiv 1409.6070, section 2). Without it
+        inactive sites are absent, as in the libraries for point clouds.
+    check : bool
+        False skips the checks, for sites that are known to be distinct and in range.
+
+    Raises
+    ------
+    TypeError
+        For features that are no floating point array or indices that are no integers.
+    ValueError
+        For wrong shapes, sites outside the grid and sites given twice.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = SparseConvTensor(np.ones((2, 1)), [[0, 1, 1], [0, 2, 1]], (4, 4), batch_size=1)
+    >>> x
+    SparseConvTensor(2 sites, 1 channels, batch_size=1, spatial_shape=(4, 4), float64)
+    >>> x.dense().shape
+    (1, 1, 4, 4)
+    """
+
+    __slots__ = ("channels", "features", "ground_state", "rulebooks", "sites")
+
+    def __init__(
+        self,
+        features: Array | Tensor,
+        indices: Any,
+        spatial_shape: Sequence[int],
+        batch_size: int,
+        ground_state: Array | Tensor | None = None,
+        *,
+        check: bool = True,
+    ) -> None:
+        self.features = features if isinstance(features, Tensor) else Tensor(features)
+        if check:
+            indices = _checked_indices(indices, spatial_shape)
+            spatial_shape, batch_size = _checked_shape(spatial_shape, batch_size)
+        self.sites = SiteSet(indices, tuple(spatial_shape), batch_size)
+        self.ground_state = _as_ground(ground_state, self.features)
+        self.rulebooks = RulebookCache()
+        self.channels: KeptChannels | None = None
+        _check_features(self.features, self.ground_state, len(self.sites), OWNER)
+        if check:
+            self.sites.check(OWNER)
+
+    @property
+    def indices(self) -> NDArray[np.int32]:
+        """Sites (N, 1 + ndim) int32; column 0 is the sample in the batch."""
+        return self.sites.indices
+
+    @property
+    def spatial_shape(self) -> tuple[int, ...]:
+        return self.sites.spatial_shape
+
+    @property
+    def batch_size(self) -> int:
+        return self.sites.batch_size
+
+    @property
+    def ndim(self) -> int:
+        """Number of spatial dimensions."""
+        return self.sites.ndim
+
+    @property
+    def num_channels(self) -> int:
+        """Number of stored channels C."""
+        return self.features.shape[1]
+
+    @property
+    def device(self) -> str:
+        return "cuda" if is_cupy(self.features.data) else "cpu"
+
+    def __len__(self) -> int:
+        return len(self.sites)
+
+    def __repr__(self) -> str:
+        ground = ", with ground state" if self.ground_state is not None else ""
+        return (
+            f"SparseConvTensor({len(self)} sites, {self.num_channels} channels, "
+            f"batch_size={self.batch_size}, spatial_shape={self.spatial_shape}, "
+            f"{self.features.dtype}{ground})"
+        )
+
+    def replace_feature(
+        self, features: Array | Tensor, ground_state: Array | Tensor | None = None
+    ) -> SparseConvTensor:
+        """Return a tensor on the same sites with other features.
+
+        Parameters
+        ----------
+        features : ndarray or Tensor (N, C')
+        ground_state : ndarray or Tensor (C',), optional
+            Must be given if this tensor has one, because only the caller knows what became of
+            the inactive sites.
+        """
+        if self.ground_state is not None and ground_state is None:
+            raise ValueError(
+                f"{OWNER}.replace_feature: this tensor has a ground state; give the new one as "
+                "replace_feature(f(x.features), f(x.ground_state))"
+            )
+        features = features if isinstance(features, Tensor) else Tensor(features)
+        ground = _as_ground(ground_state, features)
+        _check_features(features, ground, len(self.sites), f"{OWNER}.replace_feature")
+        return self.derive(features, ground)
+
+    def derive(
+        self,
+        features: Tensor,
+        ground_state: Tensor | None,
+        sites: SiteSet | None = None,
+        channels: KeptChannels | None = None,
+    ) -> SparseConvTensor:
+        """Make an operation's result: trusted arrays, the same rulebook cache."""
+        result = SparseConvTensor.__new__(SparseConvTensor)
+        result.features = features
+        result.ground_state = ground_state
+        result.sites = self.sites if sites is None else sites
+        result.rulebooks = self.rulebooks
+        result.channels = channels
+        return result
+
+    def dense(self) -> Tensor:
+        """The whole grid, (batch_size, C, *spatial_shape); inactive sites hold the ground state.
+
+        Channels that a :class:`~spconv.BatchwiseDropout` dropped are zero.
+        """
+        return _dense(self)
+
+    def to(self, device: str) -> SparseConvTensor:
+        """Copy the features and the ground state to "cpu" or "cuda"; sites stay on the host."""
+        features = _moved(self.features, device)
+        ground = None if self.ground_state is None else _moved(self.ground_state, device)
+        return self.derive(features, ground, channels=self.channels)
+
+    def to_scipy(self, sample: int = 0, channel: int = 0):
+        """One channel of one 2-D sample as a ``scipy.sparse.coo_array``.
+
+        Raises
+        ------
+        ValueError
+            If the tensor is not 2-D, or its ground state is not zero in that channel.
+        """
+        from scipy.sparse import coo_array
+
+        if self.ndim != 2:
+            raise ValueError(f"{OWNER}.to_scipy: needs ndim = 2, got {self.ndim}")
+        if self.ground_state is not None and self.ground_state.numpy()[channel] != 0:
+            raise ValueError(
+                f"{OWNER}.to_scipy: inactive sites of a scipy.sparse matrix are zero, but the "
+                f"ground state is {self.ground_state.numpy()[channel]} in channel {channel}"
+            )
+        rows = np.flatnonzero(self.indices[:, 0] == sample)
+        values = self.features.numpy()[rows, channel]
+        return coo_array((values, tuple(self.indices[rows, 1:].T)), shape=self.spatial_shape)
+
+
+def from_scipy(*matrices: Any, ground_state: Array | Tensor | None = None) -> SparseConvTensor:
+    """Make a one-channel 2-D tensor from one ``scipy.sparse`` matrix per sample.
+
+    Stored entries become active sites, explicit zeros too; duplicates are summed.
+
+    Examples
+    --------
+    >>> from scipy.sparse import eye_array
+    >>> from_scipy(eye_array(3, dtype="float32"), eye_array(3, dtype="float32"))
+    SparseConvTensor(6 sites, 1 channels, batch_size=2, spatial_shape=(3, 3), float32)
+    """
+    if not matrices:
+        raise ValueError("from_scipy: expected at least one matrix")
+    shapes = {tuple(matrix.shape) for matrix in matrices}
+    if len(shapes) > 1:
+        raise ValueError(f"from_scipy: matrices must have one shape, got {sorted(shapes)}")
+    indices, values = [], []
+    for sample, matrix in enumerate(matrices):
+        coo = matrix.tocsr().tocoo()
+        indices.append(np.stack([np.full(coo.nnz, sample), coo.row, coo.col], axis=1))
+        values.append(coo.data)
+    features = np.concatenate(values)[:, None]
+    if features.dtype.kind != "f":
+        features = features.astype(np.float32)
+    sites = np.concatenate(indices)
+    return SparseConvTensor(features, sites, shapes.pop(), len(matrices), ground_state)
+
+
+def from_dense(
+    array: Array | Tensor, ground_state: Array | Tensor | None = None
+) -> SparseConvTensor:
+    """Make a sparse tensor of the sites where some channel differs from the ground state.
+
+    Parameters
+    ----------
+    array : ndarray or Tensor (batch_size, C, *spatial_shape)
+    ground_state : ndarray or Tensor (C,), optional
+        Without it, sites where every channel is zero become inactive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from_dense(np.eye(3, dtype="float32")[None, None])
+    SparseConvTensor(3 sites, 1 channels, batch_size=1, spatial_shape=(3, 3), float32)
+    """
+    tensor = array if isinstance(array, Tensor) else Tensor(array)
+    if tensor.ndim < 3:
+        raise ValueError(
+            "from_dense: expected an array (batch_size, C, *spatial_shape), "
+            f"got shape {tensor.shape}"
+        )
+    xp = array_module(tensor.data)
+    last = xp.moveaxis(tensor.data, 1, -1)
+    ground = _as_ground(ground_state, tensor)
+    background = 0 if ground is None else ground.data
+    where = xp.nonzero((last != background).any(axis=-1))
+    shape = tensor.shape
+
+    def backward(gradient: Array) -> tuple[Array]:
+        dense = np.zeros_like(gradient, shape=shape)
+        xp.moveaxis(dense, 1, -1)[where] = gradient
+        return (dense,)
+
+    features = record(last[where], (tensor,), backward)
+    indices = to_device(xp.stack(where, axis=1), "cpu").astype(np.int32)
+    return SparseConvTensor(features, indices, shape[2:], shape[0], ground)
+
+
+def _dense(x: SparseConvTensor) -> Tensor:
+    xp = array_module(x.features.data)
+    where = tuple(xp.asarray(column) for column in x.indices.T)
+    slots = slice(None) if x.channels is None else xp.asarray(x.channels.slots)
+    total = x.num_channels if x.channels is None else x.channels.total
+    data = xp.zeros((x.batch_size, *x.spatial_shape, total), x.features.dtype)
+    if x.ground_state is not None:
+        data[..., slots] = x.ground_state.data
+    if x.channels is None:
+        data[where] = x.features.data
+    else:
+        data[(*(column[:, None] for column in where), slots)] = x.features.data
+    inputs = (x.features,) if x.ground_state is None else (x.features, x.ground_state)
+
+    def backward(gradient: Array) -> tuple[Array, ...]:
+        last = xp.moveaxis(gradient, 1, -1)
+        d_features = last[where][:, slots]
+        if len(inputs_shape) == 1:
+            return (d_features,)
+        everywhere = last[..., slots].sum(axis=tuple(range(last.ndim - 1)))
+        return d_features, everywhere - d_features.sum(axis=0)
+
+    inputs_shape = tuple(tensor.shape for tensor in inputs)
+    return record(xp.moveaxis(data, -1, 1), inputs, backward)
+
+
+def _checked_indices(indices: Any, spatial_shape: Sequence[int]) -> NDArray[np.int32]:
+    if is_cupy(indices):
+        raise TypeError(f"{OWNER}: indices live on the host; pass a NumPy array: indices.get()")
+    indices = np.asarray(indices)
+    columns = 1 + len(spatial_shape)
+    if indices.size == 0 and indices.ndim < 2:
+        indices = indices.reshape(0, columns).astype(np.int32)
+    if indices.dtype.kind not in "iu":
+        raise TypeError(
+            f"{OWNER}: indices must be integers, got dtype {indices.dtype}; "
+            "convert them with .astype('int32')"
+        )
+    if indices.ndim != 2 or indices.shape[1] != columns:
+        raise ValueError(
+            f"{OWNER}: indices must have 1 + ndim = {columns} columns (batch, then coordinates) "
+            f"for spatial_shape {tuple(spatial_shape)}, got shape {indices.shape}"
+        )
+    if indices.dtype != np.int32:
+        narrow = indices.astype(np.int32)
+        if not np.array_equal(narrow, indices):
+            raise ValueError(f"{OWNER}: indices must fit in int32, got up to {indices.max()}")
+        indices = narrow
+    return np.ascontiguousarray(indices)
+
+
+def _checked_shape(spatial_shape: Sequence[int], batch_size: int) -> tuple[tuple[int, ...], int]:
+    shape = tuple(index(extent) for extent in spatial_shape)
+    if not shape or min(shape) < 1:
+        raise ValueError(f"{OWNER}: spatial_shape must hold extents >= 1, got {shape}")
+    if index(batch_size) < 0:
+        raise ValueError(f"{OWNER}: batch_size must be >= 0, got {batch_size}")
+    return shape, index(batch_size)
+
+
+def _as_ground(ground_state: Array | Tensor | None, features: Tensor) -> Tensor | None:
+    if ground_state is None or isinstance(ground_state, Tensor):
+        return ground_state
+    ground = ground_state if is_cupy(ground_state) else np.asarray(ground_state)
+    return Tensor(ground.astype(features.dtype))
+
+
+def _check_features(features: Tensor, ground: Tensor | None, num_sites: int, owner: str) -> None:
+    if features.dtype not in (np.float32, np.float64) and not is_cupy(features.data):
+        raise TypeError(
+            f"{owner}: features on the CPU must be float32 or float64, got {features.dtype}"
+        )
+    if features.ndim != 2 or len(features) != num_sites:
+        raise ValueError(
+            f"{owner}: features must have shape (N, C) with one row for each of the N = "
+            f"{num_sites} sites, got shape {features.shape}"
+        )
+    if ground is not None and ground.shape != (features.shape[1],):
+        raise ValueError(
+            f"{owner}: ground_state must have one entry per channel, shape "
+            f"({features.shape[1]},), got {ground.shape}"
+        )
+    if ground is not None and is_cupy(ground.data) != is_cupy(features.data):
+        raise TypeError(
+            f"{owner}: features and ground_state must be on one device; move both with .to()"
+        )
+
+
+def _moved(tensor: Tensor, device: str) -> Tensor:
+    def backward(gradient: Array) -> tuple[Array]:
+        return (to_device(gradient, before),)
+
+    before = "cuda" if is_cupy(tensor.data) else "cpu"
+    return (
+        tensor if before == device else record(to_device(tensor.data, device), (tensor,), backward)
+    )

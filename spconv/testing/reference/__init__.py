@@ -1,0 +1,53 @@
+"""Dense definitions of every layer in plain NumPy: slow, obvious, and right in float64.
+
+Nothing here knows the sparse code. Functions take a :class:`Grid` (values on the whole grid, the
+mask of active sites, the ground state) and return one, so that a sparse result can be compared
+at *all* sites.
+"""
+
+from spconv.testing.reference.conv import (
+    convolution,
+    inverse_convolution,
+    submanifold,
+    transposed_convolution,
+)
+from spconv.testing.reference.grid import Grid, full_grid, scatter
+from spconv.testing.reference.pointwise import (
+    add,
+    batch_norm,
+    batch_statistics,
+    concat,
+    cross_entropy,
+    leaky_relu,
+    linear,
+    pointwise,
+    relu,
+    sigmoid,
+    tanh,
+)
+from spconv.testing.reference.pool import avg_pool, global_avg_pool, global_max_pool, max_pool
+
+__all__ = [
+    "Grid",
+    "add",
+    "avg_pool",
+    "batch_norm",
+    "batch_statistics",
+    "concat",
+    "convolution",
+    "cross_entropy",
+    "full_grid",
+    "global_avg_pool",
+    "global_max_pool",
+    "inverse_convolution",
+    "leaky_relu",
+    "linear",
+    "max_pool",
+    "pointwise",
+    "relu",
+    "scatter",
+    "sigmoid",
+    "submanifold",
+    "tanh",
+    "transposed_convolution",
+]

@@ -1,0 +1,68 @@
+"""Pooling on full grids."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spconv.testing.reference.conv import taps
+from spconv.testing.reference.grid import Grid, ntuple, pad
+
+
+def max_pool(x: Grid, *, kernel_size, stride=None, padding=0, dilation=1) -> Grid:
+    """Maximum over each window.
+
+    With a ground state: over all K taps, inactive and out-of-grid ones hold it. Without: over
+    the active taps only, whatever their sign. Complex values are compared by their real part.
+    """
+    best, active = None, None
+    for read, on in _windows(x, kernel_size, stride, padding, dilation):
+        counts = np.ones_like(on) if x.ground is not None else on
+        if best is None:
+            best, active, filled = read, on, counts
+            continue
+        better = counts[:, None] & (~filled[:, None] | (read.real > best.real))
+        best = np.where(better, read, best)
+        active, filled = active | on, filled | counts
+    return Grid(best, active, x.ground)
+
+
+def avg_pool(x: Grid, *, kernel_size, stride=None, padding=0, dilation=1) -> Grid:
+    """Mean over all K taps of each window with a ground state, over the active ones without."""
+    total, count, active = 0, 0, False
+    for read, on in _windows(x, kernel_size, stride, padding, dilation):
+        total = total + read
+        count = count + (1 if x.ground is not None else on[:, None])
+        active = active | on
+    return Grid(total / np.maximum(count, 1), active, x.ground)
+
+
+def global_max_pool(x: Grid) -> np.ndarray:
+    """(batch, C): maximum over the grid with a ground state, over the active sites without."""
+    return np.stack([_sample(x, b, _max) for b in range(len(x.values))])
+
+
+def global_avg_pool(x: Grid) -> np.ndarray:
+    """(batch, C): mean over the grid with a ground state, over the active sites without."""
+    return np.stack([_sample(x, b, _mean) for b in range(len(x.values))])
+
+
+def _windows(x, kernel_size, stride, padding, dilation):
+    kernel_size = ntuple(kernel_size, x.ndim)
+    stride = kernel_size if stride is None else ntuple(stride, x.ndim)
+    padding = ntuple(padding, x.ndim)
+    return taps(pad(x, padding, padding), kernel_size, stride, ntuple(dilation, x.ndim))
+
+
+def _sample(x, b, reduce):
+    rows = np.moveaxis(x.values[b], 0, -1)
+    keep = x.active[b] if x.ground is None else np.ones_like(x.active[b])
+    rows = rows[keep]
+    return reduce(rows) if len(rows) else x.background()
+
+
+def _max(rows):
+    return np.take_along_axis(rows, rows.real.argmax(0)[None], axis=0)[0]
+
+
+def _mean(rows):
+    return rows.sum(0) / len(rows)
