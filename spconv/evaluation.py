@@ -84,7 +84,7 @@ def evaluate(
     ValueError
         If there are no samples.
     """
-    modes = [(module, module.training) for module in model.modules()]
+    modes = [(module, module.training) for _, module in model.named_modules()]
     total, samples, errors = 0.0, 0, 0
     model.eval()
     try:

@@ -194,7 +194,7 @@ def train(
             )
         value.backward()
         if clip_norm is not None:
-            clip_grad_norm((parameter for _, parameter in model.named_parameters()), clip_norm)
+            clip_grad_norm(model.parameters(), clip_norm)
         optimizer.step()
         state.count(number, len(labels), count_errors(logits, labels))
         if log_every and state.step % log_every == 0:

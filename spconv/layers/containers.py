@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from spconv import functional
+from spconv.layers.activation import LeakyReLU, ReLU, Tanh
+from spconv.layers.conv import SparseConv, SparseConvTranspose, SubMConv
+from spconv.layers.dropout import BatchwiseDropout
 from spconv.layers.module import Module
+from spconv.layers.pool import SparseAvgPool, SparseMaxPool
+
+KEEPS_ZERO = (ReLU, LeakyReLU, Tanh, SparseMaxPool, SparseAvgPool)
+"""Layers that act on every channel alone and leave a channel of zeros as it is."""
 
 
 class SparseSequential(Module):
     """Layers in a row, sparse and dense ones alike.
+
+    Channels that a :class:`BatchwiseDropout` is going to drop are not computed by the
+    convolution in front of it either.
 
     Examples
     --------
@@ -44,6 +55,25 @@ class SparseSequential(Module):
         return iter(self.layers)
 
     def forward(self, x: Any) -> Any:
-        for layer in self.layers:
-            x = layer(x)
+        kept = None
+        for position, layer in enumerate(self.layers):
+            dropout = self._dropout_behind(position)
+            if dropout is not None:
+                kept = dropout.draw(layer.weight.shape[-1])
+                x = layer(x, kept)
+            elif kept is not None and isinstance(layer, BatchwiseDropout):
+                x, kept = functional.batchwise_dropout(x, kept), None
+            else:
+                x = layer(x)
         return x
+
+    def _dropout_behind(self, position: int) -> BatchwiseDropout | None:
+        """The acting batchwise dropout that decides which channels a convolution computes."""
+        if not isinstance(self.layers[position], SparseConv | SubMConv | SparseConvTranspose):
+            return None
+        for layer in self.layers[position + 1 :]:
+            if isinstance(layer, BatchwiseDropout):
+                return layer if layer.training and layer.p else None
+            if not isinstance(layer, KEEPS_ZERO):
+                return None
+        return None

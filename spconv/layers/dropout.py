@@ -6,7 +6,7 @@ import numpy as np
 
 from spconv import functional
 from spconv.autograd import Tensor
-from spconv.functional._common import check_sparse, total_channels
+from spconv.functional._common import all_channels, check_sparse, total_channels
 from spconv.layers.module import Module
 from spconv.tensor import KeptChannels, SparseConvTensor
 
@@ -50,7 +50,7 @@ class BatchwiseDropout(_Dropout):
         check_sparse("BatchwiseDropout", x)
         if not self.training or not self.p:
             return x
-        return functional.batchwise_dropout(x, self.draw(total_channels(x)))
+        return functional.batchwise_dropout(all_channels(x), self.draw(total_channels(x)))
 
     def draw(self, total: int) -> KeptChannels:
         """Choose which of ``total`` channels a batch keeps."""

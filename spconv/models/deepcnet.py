@@ -1,0 +1,146 @@
+"""DeepCNet(l, k) and DeepCNiN(l, k): slow pooling (Graham 2014, arXiv 1409.6070)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from spconv import layers
+
+CONVOLUTIONS = {
+    1: layers.SparseConv1d,
+    2: layers.SparseConv2d,
+    3: layers.SparseConv3d,
+    4: layers.SparseConv4d,
+}
+MAX_POOLS = {
+    1: layers.SparseMaxPool1d,
+    2: layers.SparseMaxPool2d,
+    3: layers.SparseMaxPool3d,
+    4: layers.SparseMaxPool4d,
+}
+
+
+class DeepCNet(layers.SparseSequential):
+    """l + 1 valid convolutions with 2x2 max-pooling after each but the last.
+
+    The input field has 3 * 2**l sites along every axis. The first convolution has k filters of
+    size 3, the n-th n * k filters of size 2; what is left is one site, which a linear layer
+    classifies (Graham 2014, section 3).
+
+    Parameters
+    ----------
+    l, k : int
+        Number of poolings, and filters of the first layer.
+    in_channels, num_classes : int
+    ndim : int
+        1 to 4.
+    dropout : float or sequence of l + 2 floats
+        Probabilities in front of the convolutions and of the linear layer; one number p means
+        rising from 0 at the input to p at the end.
+    batchwise : bool
+        Drop whole channels per batch, which makes training cheaper, instead of single entries.
+    negative_slope : float
+        Of the leaky rectifiers; 0 gives ReLU.
+    seed : int
+        For the initial weights and the dropout.
+
+    Examples
+    --------
+    >>> import numpy as np, spconv
+    >>> net = DeepCNet(2, 8, in_channels=1, num_classes=10)
+    >>> x = spconv.from_dense(np.eye(12, dtype="float32")[None, None], ground_state=[0.0])
+    >>> net(x).shape
+    (1, 10)
+    """
+
+    def __init__(
+        self,
+        l: int,  # noqa: E741 - the paper's name
+        k: int,
+        in_channels: int,
+        num_classes: int,
+        ndim: int = 2,
+        dropout: float | Sequence[float] = 0.0,
+        *,
+        batchwise: bool = False,
+        negative_slope: float = 1 / 3,
+        seed: int = 0,
+    ) -> None:
+        self.field = 3 * 2**l
+        rng = np.random.default_rng(seed)
+        blocks = [
+            self._block(number, k, in_channels, l, ndim, negative_slope, rng)
+            for number in range(1, l + 2)
+        ]
+        rates = _dropout_rates(dropout, l + 2, type(self).__name__)
+        drop = layers.BatchwiseDropout if batchwise else layers.Dropout
+        sequence: list[layers.Module] = []
+        for rate, block in zip(rates, blocks, strict=False):
+            sequence += [drop(rate, rng=np.random.default_rng(seed))] if rate else []
+            sequence += block
+        sequence.append(layers.Flatten())
+        if rates[-1]:
+            sequence.append(layers.Dropout(rates[-1], rng=np.random.default_rng(seed)))
+        sequence.append(layers.Linear((l + 1) * k, num_classes, rng=rng))
+        super().__init__(*sequence)
+
+    def _block(
+        self,
+        number: int,
+        k: int,
+        in_channels: int,
+        num_pools: int,
+        ndim: int,
+        negative_slope: float,
+        rng: np.random.Generator,
+    ) -> list[layers.Module]:
+        """Convolution number ``number`` (from 1) and what follows it."""
+        width = in_channels if number == 1 else (number - 1) * k
+        size = 3 if number == 1 else 2
+        block = [
+            CONVOLUTIONS[ndim](width, number * k, size, rng=rng),
+            layers.LeakyReLU(negative_slope),
+        ]
+        return [*block, MAX_POOLS[ndim](2)] if number <= num_pools else block
+
+
+class DeepCNiN(DeepCNet):
+    """DeepCNet with a 1x1 convolution after every pooling and after the last convolution.
+
+    Graham 2014, section 3, after Lin, Chen & Yan 2014 (network in network). Parameters as for
+    :class:`DeepCNet`.
+
+    Examples
+    --------
+    >>> import numpy as np, spconv
+    >>> net = DeepCNiN(2, 8, in_channels=1, num_classes=10)
+    >>> x = spconv.from_dense(np.eye(12, dtype="float32")[None, None], ground_state=[0.0])
+    >>> net(x).shape
+    (1, 10)
+    """
+
+    def _block(
+        self,
+        number: int,
+        k: int,
+        in_channels: int,
+        num_pools: int,
+        ndim: int,
+        negative_slope: float,
+        rng: np.random.Generator,
+    ) -> list[layers.Module]:
+        block = super()._block(number, k, in_channels, num_pools, ndim, negative_slope, rng)
+        network_in_network = CONVOLUTIONS[ndim](number * k, number * k, 1, rng=rng)
+        return [*block, network_in_network, layers.LeakyReLU(negative_slope)]
+
+
+def _dropout_rates(dropout: float | Sequence[float], count: int, owner: str) -> list[float]:
+    if isinstance(dropout, int | float):
+        return [dropout * n / (count - 1) for n in range(count)]
+    if len(dropout) != count:
+        raise ValueError(
+            f"{owner}: dropout must be one number or l + 2 = {count} of them, got {dropout}"
+        )
+    return list(dropout)
