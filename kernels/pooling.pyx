@@ -1,16 +1,31 @@
-"""Pooling and reductions over pair lists; callers check every argument.
+"""Pooling over pair lists; callers check every argument.
 
 Threads own tiles of output rows, so every output is reduced over the kernel offsets in order.
 """
-
-import numpy as np
 
 from cython cimport floating
 from cython.parallel cimport prange
 from libc.stdint cimport int32_t, int64_t
 
-cdef extern from "pairs.h" nogil:
-    int64_t lower_bound(const int32_t* rows, int64_t begin, int64_t end, int64_t row)
+cdef extern from "rows.h" nogil:
+    void sum_tile_f32(const float* x, const int32_t* in_rows, const int32_t* out_rows,
+                      const int64_t* starts, int64_t volume, float* y, int64_t channels,
+                      int64_t row_begin, int64_t row_end)
+    void sum_tile_f64(const double* x, const int32_t* in_rows, const int32_t* out_rows,
+                      const int64_t* starts, int64_t volume, double* y, int64_t channels,
+                      int64_t row_begin, int64_t row_end)
+    void max_tile_f32(const float* x, const int32_t* in_rows, const int32_t* out_rows,
+                      const int64_t* starts, int64_t volume, float* y, int32_t* winner,
+                      int64_t channels, int64_t row_begin, int64_t row_end)
+    void max_tile_f64(const double* x, const int32_t* in_rows, const int32_t* out_rows,
+                      const int64_t* starts, int64_t volume, double* y, int32_t* winner,
+                      int64_t channels, int64_t row_begin, int64_t row_end)
+    void max_gradient_tile_f32(const float* dy, const int32_t* winner, const int32_t* out_rows,
+                               const int32_t* in_rows, const int64_t* starts, int64_t volume,
+                               float* dx, int64_t channels, int64_t row_begin, int64_t row_end)
+    void max_gradient_tile_f64(const double* dy, const int32_t* winner, const int32_t* out_rows,
+                               const int32_t* in_rows, const int64_t* starts, int64_t volume,
+                               double* dx, int64_t channels, int64_t row_begin, int64_t row_end)
 
 cdef Py_ssize_t TILE_BYTES = 128 * 1024
 
@@ -30,25 +45,12 @@ def sum_pairs(const floating[:, ::1] x, const int32_t[::1] in_rows, const int32_
         return
     for tile in prange((num_out + rows - 1) // rows, nogil=True, schedule="dynamic",
                        num_threads=num_threads):
-        sum_tile(&x[0, 0], &in_rows[0], &out_rows[0], &starts[0], volume, &y[0, 0], channels,
-                 tile * rows, (tile + 1) * rows)
-
-
-cdef void sum_tile(const floating* x, const int32_t* in_rows, const int32_t* out_rows,
-                   const int64_t* starts, Py_ssize_t volume, floating* y, Py_ssize_t channels,
-                   Py_ssize_t row_begin, Py_ssize_t row_end) noexcept nogil:
-    cdef Py_ssize_t k, c
-    cdef int64_t p, begin, end
-    cdef const floating* source
-    cdef floating* target
-    for k in range(volume):
-        begin = lower_bound(out_rows, starts[k], starts[k + 1], row_begin)
-        end = lower_bound(out_rows, begin, starts[k + 1], row_end)
-        for p in range(begin, end):
-            source = x + in_rows[p] * channels
-            target = y + out_rows[p] * channels
-            for c in range(channels):
-                target[c] += source[c]
+        if floating is float:
+            sum_tile_f32(&x[0, 0], &in_rows[0], &out_rows[0], &starts[0], volume, &y[0, 0],
+                         channels, tile * rows, (tile + 1) * rows)
+        else:
+            sum_tile_f64(&x[0, 0], &in_rows[0], &out_rows[0], &starts[0], volume, &y[0, 0],
+                         channels, tile * rows, (tile + 1) * rows)
 
 
 def max_pairs(const floating[:, ::1] x, const int32_t[::1] in_rows, const int32_t[::1] out_rows,
@@ -62,32 +64,12 @@ def max_pairs(const floating[:, ::1] x, const int32_t[::1] in_rows, const int32_
         return
     for tile in prange((num_out + rows - 1) // rows, nogil=True, schedule="dynamic",
                        num_threads=num_threads):
-        max_tile(&x[0, 0], &in_rows[0], &out_rows[0], &starts[0], volume, &y[0, 0],
-                 &winner[0, 0], channels, tile * rows, (tile + 1) * rows)
-
-
-cdef void max_tile(const floating* x, const int32_t* in_rows, const int32_t* out_rows,
-                   const int64_t* starts, Py_ssize_t volume, floating* y, int32_t* winner,
-                   Py_ssize_t channels, Py_ssize_t row_begin, Py_ssize_t row_end) noexcept nogil:
-    cdef Py_ssize_t k, c
-    cdef int64_t p, begin, end
-    cdef int32_t row
-    cdef const floating* source
-    cdef floating* target
-    cdef int32_t* best
-    for k in range(volume):
-        begin = lower_bound(out_rows, starts[k], starts[k + 1], row_begin)
-        end = lower_bound(out_rows, begin, starts[k + 1], row_end)
-        for p in range(begin, end):
-            row = in_rows[p]
-            source = x + row * channels
-            target = y + out_rows[p] * channels
-            best = winner + out_rows[p] * channels
-            for c in range(channels):
-                # Written so that a NaN wins, as in the specification.
-                if best[c] < 0 or not source[c] <= target[c]:
-                    target[c] = source[c]
-                    best[c] = row
+        if floating is float:
+            max_tile_f32(&x[0, 0], &in_rows[0], &out_rows[0], &starts[0], volume, &y[0, 0],
+                         &winner[0, 0], channels, tile * rows, (tile + 1) * rows)
+        else:
+            max_tile_f64(&x[0, 0], &in_rows[0], &out_rows[0], &starts[0], volume, &y[0, 0],
+                         &winner[0, 0], channels, tile * rows, (tile + 1) * rows)
 
 
 def max_pairs_gradient(const floating[:, ::1] dy, const int32_t[:, ::1] winner,
@@ -101,51 +83,9 @@ def max_pairs_gradient(const floating[:, ::1] dy, const int32_t[:, ::1] winner,
         return
     for tile in prange((num_in + rows - 1) // rows, nogil=True, schedule="dynamic",
                        num_threads=num_threads):
-        max_gradient_tile(&dy[0, 0], &winner[0, 0], &out_rows[0], &in_rows[0], &starts[0], volume,
-                          &dx[0, 0], channels, tile * rows, (tile + 1) * rows)
-
-
-cdef void max_gradient_tile(const floating* dy, const int32_t* winner, const int32_t* out_rows,
-                            const int32_t* in_rows, const int64_t* starts, Py_ssize_t volume,
-                            floating* dx, Py_ssize_t channels, Py_ssize_t row_begin,
-                            Py_ssize_t row_end) noexcept nogil:
-    cdef Py_ssize_t k, c
-    cdef int64_t p, begin, end
-    cdef int32_t row
-    cdef const floating* source
-    cdef const int32_t* best
-    cdef floating* target
-    for k in range(volume):
-        begin = lower_bound(in_rows, starts[k], starts[k + 1], row_begin)
-        end = lower_bound(in_rows, begin, starts[k + 1], row_end)
-        for p in range(begin, end):
-            row = in_rows[p]
-            source = dy + out_rows[p] * channels
-            best = winner + out_rows[p] * channels
-            target = dx + row * channels
-            for c in range(channels):
-                target[c] += source[c] if best[c] == row else 0
-
-
-def sum_rows(const floating[:, ::1] x):
-    """Sum over the rows, (C,), accumulated in float64."""
-    cdef Py_ssize_t channels = x.shape[1], n, c
-    sums = np.zeros(channels)
-    cdef double[::1] total = sums
-    with nogil:
-        for n in range(x.shape[0]):
-            for c in range(channels):
-                total[c] += x[n, c]
-    return sums.astype(np.asarray(x).dtype)
-
-
-def sum_squares(const floating[:, ::1] x):
-    """Sum of squares over the rows, (C,), accumulated in float64."""
-    cdef Py_ssize_t channels = x.shape[1], n, c
-    sums = np.zeros(channels)
-    cdef double[::1] total = sums
-    with nogil:
-        for n in range(x.shape[0]):
-            for c in range(channels):
-                total[c] += <double> x[n, c] * x[n, c]
-    return sums.astype(np.asarray(x).dtype)
+        if floating is float:
+            max_gradient_tile_f32(&dy[0, 0], &winner[0, 0], &out_rows[0], &in_rows[0], &starts[0],
+                                  volume, &dx[0, 0], channels, tile * rows, (tile + 1) * rows)
+        else:
+            max_gradient_tile_f64(&dy[0, 0], &winner[0, 0], &out_rows[0], &in_rows[0], &starts[0],
+                                  volume, &dx[0, 0], channels, tile * rows, (tile + 1) * rows)

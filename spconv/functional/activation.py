@@ -10,6 +10,7 @@ import numpy as np
 from spconv.autograd import Tensor, record
 from spconv.compat import Array
 from spconv.functional._common import all_channels
+from spconv.ops import get_ops
 from spconv.tensor import SparseConvTensor
 
 Features = TypeVar("Features", Tensor, SparseConvTensor)
@@ -17,14 +18,21 @@ Features = TypeVar("Features", Tensor, SparseConvTensor)
 
 def relu(x: Features) -> Features:
     """``max(x, 0)``; the gradient at 0 is 0."""
-    return _elementwise(x, _relu, zero_at_zero=True)
+    return leaky_relu(x, 0.0)
 
 
 def leaky_relu(x: Features, negative_slope: float = 1 / 3) -> Features:
     """``x`` where positive, else ``negative_slope * x``.
 
     The slope of 1/3 is that of Graham 2014 (arXiv 1409.6070), "very leaky".
+
+    Raises
+    ------
+    ValueError
+        If ``negative_slope`` is negative.
     """
+    if negative_slope < 0:
+        raise ValueError(f"leaky_relu: negative_slope must be >= 0, got {negative_slope}")
     return _elementwise(x, lambda t: _leaky_relu(t, negative_slope), zero_at_zero=True)
 
 
@@ -49,23 +57,14 @@ def _elementwise(
     return x.derive(function(x.features), ground, channels=x.channels)
 
 
-def _relu(x: Tensor) -> Tensor:
-    data = np.maximum(x.data, 0)
+def _leaky_relu(x: Tensor, slope: float) -> Tensor:
+    ops = get_ops(x.data)
+    data = ops.leaky_relu(x.data, slope)
 
     def backward(gradient: Array) -> tuple[Array]:
-        return (gradient * (data > 0),)
+        return (ops.leaky_relu_gradient(data, gradient, slope),)
 
     return record(data, (x,), backward)
-
-
-def _leaky_relu(x: Tensor, slope: float) -> Tensor:
-    slope = x.dtype.type(slope)
-    factor = np.where(x.data > 0, x.dtype.type(1), slope)
-
-    def backward(gradient: Array) -> tuple[Array]:
-        return (gradient * factor,)
-
-    return record(x.data * factor, (x,), backward)
 
 
 def _sigmoid(x: Tensor) -> Tensor:

@@ -102,6 +102,14 @@ class Ops:
             dx[in_rows] += self.xp.where(won, dy_nc[out_rows], 0)
         return dx
 
+    def leaky_relu(self, x: Array, slope: float) -> Array:
+        """``x`` where positive, else ``slope * x``; any shape."""
+        return self.xp.where(x > 0, x, x.dtype.type(slope) * x)
+
+    def leaky_relu_gradient(self, y: Array, dy: Array, slope: float) -> Array:
+        """Gradient of :meth:`leaky_relu` from its result (``slope >= 0`` keeps the sign)."""
+        return self.xp.where(y > 0, dy, dy.dtype.type(slope) * dy)
+
     def sum_rows(self, x_nc: Array) -> Array:
         """Sum over the sites, (C,), accumulated in float64."""
         return x_nc.sum(axis=0, dtype=self.xp.float64).astype(x_nc.dtype)

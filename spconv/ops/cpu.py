@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from spconv.compat import Array
-from spconv.kernels import convolution, pooling
+from spconv.kernels import convolution, elementwise, pooling
 from spconv.ops.base import Ops
 from spconv.rulebook import Rulebook
 from spconv.threads import get_num_threads
@@ -151,11 +151,25 @@ class CpuOps(Ops):
         )
         return dx
 
+    def leaky_relu(self, x: Array, slope: float) -> Array:
+        x = np.ascontiguousarray(x)
+        y = np.empty_like(x)
+        elementwise.leaky_relu(x.ravel(), slope, y.ravel(), get_num_threads())
+        return y
+
+    def leaky_relu_gradient(self, y: Array, dy: Array, slope: float) -> Array:
+        y, dy = np.ascontiguousarray(y), np.ascontiguousarray(dy)
+        dx = np.empty_like(y)
+        elementwise.leaky_relu_gradient(
+            y.ravel(), dy.ravel(), slope, dx.ravel(), get_num_threads()
+        )
+        return dx
+
     def sum_rows(self, x_nc: Array) -> Array:
-        return pooling.sum_rows(np.ascontiguousarray(x_nc))
+        return elementwise.sum_rows(np.ascontiguousarray(x_nc), False, get_num_threads())
 
     def sum_squares(self, x_nc: Array) -> Array:
-        return pooling.sum_squares(np.ascontiguousarray(x_nc))
+        return elementwise.sum_rows(np.ascontiguousarray(x_nc), True, get_num_threads())
 
 
 def _identity_pairs(count: int) -> tuple[Array, Array]:

@@ -1,0 +1,85 @@
+/* Loops over the channels of rows, compiled for several instruction sets where the loader can
+ * choose among them (GNU libc); the results do not depend on the choice. */
+#ifndef SPCONV_ROWS_H
+#define SPCONV_ROWS_H
+#include <stdint.h>
+
+#include "pairs.h"
+
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__)
+#define SPCONV_CLONES __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
+#else
+#define SPCONV_CLONES
+#endif
+
+#define SPCONV_ROWS(real, type)                                                                  \
+    /* y[out] += x[in] over the pairs with output rows in [row_begin, row_end). */               \
+    SPCONV_CLONES static void sum_tile_##type(                                                   \
+        const real *x, const int32_t *in_rows, const int32_t *out_rows, const int64_t *starts,   \
+        int64_t volume, real *y, int64_t channels, int64_t row_begin, int64_t row_end) {         \
+        for (int64_t k = 0; k < volume; ++k) {                                                   \
+            int64_t p = lower_bound(out_rows, starts[k], starts[k + 1], row_begin);              \
+            for (; p < starts[k + 1] && out_rows[p] < row_end; ++p) {                            \
+                const real *restrict source = x + in_rows[p] * channels;                         \
+                real *restrict target = y + out_rows[p] * channels;                              \
+                for (int64_t c = 0; c < channels; ++c) target[c] += source[c];                   \
+            }                                                                                    \
+        }                                                                                        \
+    }                                                                                            \
+    /* y[out] = largest x[in], winner[out] = its row; winner comes filled with -1. A NaN wins. */\
+    SPCONV_CLONES static void max_tile_##type(                                                   \
+        const real *x, const int32_t *in_rows, const int32_t *out_rows, const int64_t *starts,   \
+        int64_t volume, real *y, int32_t *winner, int64_t channels, int64_t row_begin,           \
+        int64_t row_end) {                                                                       \
+        for (int64_t k = 0; k < volume; ++k) {                                                   \
+            int64_t p = lower_bound(out_rows, starts[k], starts[k + 1], row_begin);              \
+            for (; p < starts[k + 1] && out_rows[p] < row_end; ++p) {                            \
+                const int32_t row = in_rows[p];                                                  \
+                const real *restrict source = x + row * channels;                                \
+                real *restrict target = y + out_rows[p] * channels;                              \
+                int32_t *restrict best = winner + out_rows[p] * channels;                        \
+                for (int64_t c = 0; c < channels; ++c) {                                         \
+                    const int better = (best[c] < 0) | !(source[c] <= target[c]);                \
+                    target[c] = better ? source[c] : target[c];                                  \
+                    best[c] = better ? row : best[c];                                            \
+                }                                                                                \
+            }                                                                                    \
+        }                                                                                        \
+    }                                                                                            \
+    /* dx[in] += dy[out] where winner[out] is in, over pairs sorted by in. */                    \
+    SPCONV_CLONES static void max_gradient_tile_##type(                                          \
+        const real *dy, const int32_t *winner, const int32_t *out_rows, const int32_t *in_rows,  \
+        const int64_t *starts, int64_t volume, real *dx, int64_t channels, int64_t row_begin,    \
+        int64_t row_end) {                                                                       \
+        for (int64_t k = 0; k < volume; ++k) {                                                   \
+            int64_t p = lower_bound(in_rows, starts[k], starts[k + 1], row_begin);               \
+            for (; p < starts[k + 1] && in_rows[p] < row_end; ++p) {                             \
+                const int32_t row = in_rows[p];                                                  \
+                const real *restrict source = dy + out_rows[p] * channels;                       \
+                const int32_t *restrict best = winner + out_rows[p] * channels;                  \
+                real *restrict target = dx + row * channels;                                     \
+                for (int64_t c = 0; c < channels; ++c)                                           \
+                    target[c] += best[c] == row ? source[c] : (real)0;                           \
+            }                                                                                    \
+        }                                                                                        \
+    }                                                                                            \
+    SPCONV_CLONES static void leaky_relu_##type(const real *restrict x, real slope,              \
+                                                real *restrict y, int64_t count) {               \
+        for (int64_t i = 0; i < count; ++i) y[i] = x[i] > 0 ? x[i] : slope * x[i];               \
+    }                                                                                            \
+    SPCONV_CLONES static void leaky_relu_gradient_##type(                                        \
+        const real *restrict y, const real *restrict dy, real slope, real *restrict dx,          \
+        int64_t count) {                                                                         \
+        for (int64_t i = 0; i < count; ++i) dx[i] = y[i] > 0 ? dy[i] : slope * dy[i];            \
+    }                                                                                            \
+    /* total[c] += sum over rows of x, or of its squares. */                                     \
+    SPCONV_CLONES static void sum_rows_##type(const real *restrict x, int64_t rows,              \
+                                              int64_t channels, int squared,                     \
+                                              double *restrict total) {                          \
+        for (int64_t n = 0; n < rows; ++n, x += channels)                                        \
+            for (int64_t c = 0; c < channels; ++c)                                               \
+                total[c] += squared ? (double)x[c] * (double)x[c] : (double)x[c];                \
+    }
+SPCONV_ROWS(float, f32)
+SPCONV_ROWS(double, f64)
+#endif

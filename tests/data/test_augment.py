@@ -1,0 +1,191 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from spconv.data.augment import Affine, Translate, resample
+from spconv.data.strokes import load_strokes
+
+STILL = {"max_translation": 0, "max_rotation": 0, "scale": (1, 1), "max_shear": 0}
+
+
+@pytest.fixture(scope="module")
+def images():
+    return load_strokes("train", num_samples=40)[0]
+
+
+def rng():
+    return np.random.default_rng(5)
+
+
+def middle_of_ink(images):
+    """The centre of mass of each image, (B, 2) as (x, y) from the image's middle."""
+    mass = images.astype(float)
+    xs = np.arange(images.shape[2]) - (images.shape[2] - 1) / 2
+    ys = np.arange(images.shape[1]) - (images.shape[1] - 1) / 2
+    centre = np.stack([(mass * xs).sum((1, 2)), (mass * ys[:, None]).sum((1, 2))], axis=1)
+    return centre / mass.sum((1, 2))[:, None]
+
+
+@pytest.mark.parametrize("augment", [Translate(3), Affine()])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_deterministic_and_keeps_dtype(images, augment, dtype):
+    first = augment(images.astype(dtype), np.random.default_rng(1))
+    again = augment(images.astype(dtype), np.random.default_rng(1))
+    other = augment(images.astype(dtype), np.random.default_rng(2))
+    assert first.dtype == dtype
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+@pytest.mark.parametrize("augment", [Translate(3), Affine()])
+def test_input_is_not_changed(images, augment):
+    before = images.copy()
+    augment(images, rng())
+    np.testing.assert_array_equal(images, before)
+
+
+@pytest.mark.parametrize("augment", [Translate(2), Affine()])
+@pytest.mark.parametrize("shape", [(0, 28, 28), (3, 0, 0), (2, 1, 1)])
+def test_degenerate_shapes(augment, shape):
+    augmented = augment(np.zeros(shape, np.uint8), rng())
+    assert len(augmented) == shape[0]
+    assert not augmented.any()
+
+
+@pytest.mark.parametrize("augment", [Translate(0), Affine(**STILL)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_identity(augment, dtype):
+    images = np.random.default_rng(0).integers(0, 256, (6, 9, 14)).astype(dtype)
+    same = augment(images, rng())
+    np.testing.assert_array_equal(same, images)
+
+
+def test_translate_moves_exactly(images):
+    moved = Translate(3)(images, rng())
+    assert moved.shape == (40, 34, 34)
+    shifts = np.rint(middle_of_ink(moved) - middle_of_ink(images)).astype(int)
+    for image, result, (x, y) in zip(images, moved, shifts, strict=True):
+        expected = np.zeros((34, 34), np.uint8)
+        expected[3 + y : 31 + y, 3 + x : 31 + x] = image
+        np.testing.assert_array_equal(result, expected)
+    assert set(shifts.ravel()) == set(range(-3, 4))
+
+
+def test_affine_translation_moves_the_mass(images):
+    exact = images.astype(np.float64)
+    moved = Affine(**{**STILL, "max_translation": 4})(exact, rng())
+    np.testing.assert_allclose(moved.sum((1, 2)), exact.sum((1, 2)), rtol=1e-12)
+    shifts = middle_of_ink(moved) - middle_of_ink(exact)
+    assert np.abs(shifts).max() <= 4
+    assert np.abs(shifts).max() > 3
+    # A whole-pixel shift along x alone is a plain copy.
+    still, one = np.broadcast_to(np.eye(2), (40, 2, 2)), np.tile([1.0, 0.0], (40, 1))
+    np.testing.assert_array_equal(resample(images, still, one, 1)[:, 1:-1, 2:], images)
+
+
+def test_rotation_keeps_the_mass(images):
+    rotated = Affine(**{**STILL, "max_rotation": 0.5})(images, rng())
+    ratio = rotated.sum((1, 2)) / images.sum((1, 2))
+    np.testing.assert_allclose(ratio, 1, atol=0.03)
+    pad = (rotated.shape[1] - 28) // 2
+    assert (rotated[:, pad:-pad, pad:-pad] != images).any(axis=(1, 2)).all()
+
+
+def test_scale_multiplies_the_mass(images):
+    scaled = Affine(**{**STILL, "scale": (1.5, 1.5)})(images, rng())
+    np.testing.assert_allclose(scaled.sum((1, 2)) / images.sum((1, 2)), 2.25, rtol=0.03)
+
+
+def test_quarter_turn_is_exact(images):
+    turn = np.broadcast_to(np.array([[0.0, 1.0], [-1.0, 0.0]]), (40, 2, 2))  # inverse: (x, y)
+    turned = resample(images, turn, np.zeros((40, 2)), 0)
+    np.testing.assert_array_equal(turned, np.rot90(images, -1, axes=(1, 2)))
+
+
+def test_equals_scipy(images):
+    """Against scipy.ndimage's bilinear resampling, with the map drawn as the class says."""
+    augment = Affine(max_translation=3, max_rotation=0.4, scale=(0.7, 1.4), max_shear=0.3)
+    exact = images.astype(np.float64)
+    ours = augment(exact, np.random.default_rng(8))
+    draws = np.random.default_rng(8).random((40, 6))
+    pad = (ours.shape[1] - 28) // 2
+    for image, result, draw in zip(exact, ours, draws, strict=True):
+        sx, sy = 0.7 + 0.7 * draw[:2]
+        shear, angle = 0.3 * (2 * draw[2] - 1), 0.4 * (2 * draw[3] - 1)
+        shift = 3 * (2 * draw[4:] - 1)
+        cos, sin = np.cos(angle), np.sin(angle)
+        forward = np.array([[cos, -sin], [sin, cos]]) @ [[1, shear], [0, 1]] @ np.diag([sx, sy])
+        inverse = np.linalg.inv(forward)[::-1, ::-1]  # in (y, x), as scipy counts
+        middle = np.full(2, 13.5 + pad) + shift[::-1]
+        expected = ndimage.affine_transform(
+            np.pad(image, pad),
+            inverse,
+            offset=13.5 + pad - inverse @ middle,
+            order=1,
+        )
+        np.testing.assert_allclose(result, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (5, 12), (13, 4), (1, 1)])
+def test_nothing_is_cut_off(shape):
+    full = np.ones((300, *shape))
+    augment = Affine(max_translation=1.3, max_rotation=0.6, scale=(0.8, 1.7), max_shear=0.4)
+    wide = dataclasses.replace(augment, pad=augment.padding(*shape) + 6)
+    kept, all_of_it = augment(full, rng()), wide(full, rng())
+    np.testing.assert_allclose(kept.sum((1, 2)), all_of_it.sum((1, 2)), rtol=1e-12)
+
+
+def test_padding():
+    assert Affine(**STILL).padding(28, 28) == 0
+    assert Affine(**{**STILL, "max_translation": 2}).padding(28, 28) == 2
+    assert Affine(**{**STILL, "scale": (1, 2)}).padding(9, 9) == 5
+    assert Affine(pad=3)(np.zeros((2, 28, 20), np.uint8), rng()).shape == (2, 34, 26)
+
+
+def test_passes_do_not_matter(images, monkeypatch):
+    whole = Affine()(images, rng())
+    monkeypatch.setattr("spconv.data.augment.PIXELS_PER_PASS", 3 * 50 * 50)
+    np.testing.assert_array_equal(Affine()(images, rng()), whole)
+
+
+def test_prefix_of_a_batch_is_the_same(images):
+    np.testing.assert_array_equal(Affine()(images[:7], rng()), Affine()(images, rng())[:7])
+
+
+def test_fast_enough(images):
+    """A background thread must keep up with training; the bar is a tenth of what is usual."""
+    import time
+
+    batch = np.concatenate([images] * 3)[:100]
+    augment, generator, seconds = Affine(), rng(), []
+    for _ in range(5):
+        start = time.perf_counter()
+        augment(batch, generator)
+        seconds.append(time.perf_counter() - start)
+    assert 100 / min(seconds) > 3000
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Translate(-1), "max_shift must be a whole number >= 0, got -1"),
+        (lambda: Translate(1.5), r"whole number >= 0, got 1\.5"),
+        (lambda: Affine(max_rotation=-0.1), r"max_rotation must be >= 0, got -0\.1"),
+        (lambda: Affine(max_shear=float("nan")), "max_shear must be >= 0, got nan"),
+        (lambda: Affine(scale=(1.2, 0.8)), r"\(least, greatest\), both positive, got \(1\.2"),
+        (lambda: Affine(scale=(0, 1)), "both positive"),
+        (lambda: Affine(pad=-2), "pad must be a whole number"),
+        (lambda: Affine()(np.zeros((28, 28), np.uint8), rng()), r"\(B, H, W\), got \(28, 28\)"),
+    ],
+)
+def test_value_errors(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("augment", [Translate(2), Affine()])
+def test_type_error(augment):
+    with pytest.raises(TypeError, match="images must be uint8 or floats, got int64"):
+        augment(np.zeros((1, 28, 28), np.int64), rng())

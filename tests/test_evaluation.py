@@ -1,0 +1,123 @@
+import numpy as np
+import pytest
+
+from spconv.autograd import Tensor
+from spconv.evaluation import Evaluation, evaluate, wilson_interval
+from spconv.layers import BatchNorm, Dropout, Linear, SparseSequential
+
+
+class Identity(Linear):
+    """Logits that are the inputs, so that every number can be checked by hand."""
+
+    def __init__(self):
+        super().__init__(2, 2)
+        self.seen = []
+
+    def forward(self, x):
+        self.seen.append(self.training)
+        return x
+
+
+def batch(rows, labels):
+    return Tensor(np.array(rows, np.float32)), np.array(labels)
+
+
+def test_loss_and_error_are_means_over_samples_not_batches():
+    batches = [batch([[1, 0], [0, 1], [2, 0]], [0, 0, 1]), batch([[0, 3]], [1])]
+    result = evaluate(Identity(), batches)
+    margins = np.array([1, -1, -2, 3])
+    assert result.loss == pytest.approx(np.log1p(np.exp(-margins)).mean(), rel=1e-6)
+    assert (result.num_samples, result.num_errors, result.error) == (4, 2, 0.5)
+    assert result.interval == wilson_interval(2, 4)
+
+
+def test_loss_and_prepare_are_used():
+    result = evaluate(
+        Identity(),
+        [batch([[1, 0]], [0])],
+        loss=lambda logits, labels: logits.sum(),
+        prepare=lambda x: Tensor(x.data * 5),
+    )
+    assert result == Evaluation(loss=5.0, error=0.0, num_samples=1, num_errors=0)
+
+
+def test_a_loader_gives_its_epoch_0():
+    class Loader:
+        def epoch(self, epoch, start=0):
+            assert (epoch, start) == (0, 0)
+            yield batch([[1, 0]], [1])
+
+    assert evaluate(Identity(), Loader()).num_errors == 1
+
+
+def test_evaluation_mode_and_the_modes_of_before():
+    model = SparseSequential(Linear(2, 2), BatchNorm(2), Dropout(0.5), Identity())
+    frozen, identity = model[1], model[3]
+    frozen.eval()
+    before = model.state_dict()
+    evaluate(model, [batch([[1, 0], [3, 4]], [0, 1])])
+    assert identity.seen == [False]
+    assert [layer.training for layer in (model, frozen, identity)] == [True, False, True]
+    assert all(np.array_equal(before[name], array) for name, array in model.state_dict().items())
+
+    def fail(logits, labels):
+        raise RuntimeError("loss")
+
+    with pytest.raises(RuntimeError, match="loss"):
+        evaluate(model, [batch([[1, 0]], [0])], loss=fail)
+    assert model.training
+
+
+def test_nothing_is_recorded():
+    results = []
+
+    def loss(logits, labels):
+        results.append(logits.sum())
+        return results[-1]
+
+    evaluate(Linear(2, 2), [batch([[1, 0]], [0])], loss=loss)
+    assert not results[0].requires_grad
+
+
+def test_the_loader_is_closed_when_the_model_fails():
+    closed = []
+
+    def batches():
+        try:
+            yield batch([[1, 0]], [0])
+            yield batch([[1, 0]], [0])
+        finally:
+            closed.append(True)
+
+    def fail(logits, labels):
+        raise RuntimeError("loss")
+
+    with pytest.raises(RuntimeError):
+        evaluate(Identity(), batches(), loss=fail)
+    assert closed == [True]
+
+
+def test_no_samples():
+    with pytest.raises(ValueError, match="evaluate: the loader gave no samples"):
+        evaluate(Identity(), [])
+
+
+@pytest.mark.parametrize(
+    ("num_errors", "num_samples", "interval"),
+    [
+        # Newcombe 1998, Statistics in Medicine 17, table I, method 3
+        (81, 263, (0.2553, 0.3662)),
+        (15, 148, (0.0624, 0.1605)),
+        (0, 20, (0.0, 0.1611)),
+        (1, 29, (0.0061, 0.1718)),
+        (29, 29, (0.8830, 1.0)),
+    ],
+)
+def test_wilson_interval(num_errors, num_samples, interval):
+    assert wilson_interval(num_errors, num_samples) == pytest.approx(interval, abs=5e-5)
+
+
+@pytest.mark.parametrize("counts", [(1, 0), (0, 0), (3, 2), (-1, 2)])
+def test_wilson_interval_refuses_impossible_counts(counts):
+    with pytest.raises(ValueError, match="wilson_interval: expected 0 <= num_errors"):
+        wilson_interval(*counts)
