@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from spconv.autograd import Tensor, record
 from spconv.compat import Array, array_module, is_cupy
 from spconv.tensor import SparseConvTensor
+
+Features = TypeVar("Features", Tensor, SparseConvTensor)
+"""What a layer of rows takes and gives back: dense rows, or the sites of a sparse tensor."""
 
 
 def common_dtype(*tensors: Tensor | None) -> np.dtype:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
 
 import numpy as np
 
 from spconv.autograd import Tensor, record
 from spconv.compat import Array
-from spconv.functional._common import all_channels
+from spconv.functional._common import Features, all_channels
 from spconv.ops import get_ops
-from spconv.tensor import SparseConvTensor
-
-Features = TypeVar("Features", Tensor, SparseConvTensor)
 
 
 def relu(x: Features) -> Features:

@@ -43,7 +43,7 @@ def dense_conv(
     def backward(gradient: Array) -> tuple[Array | None, ...]:
         dy = xp.ascontiguousarray(xp.moveaxis(gradient, 1, -1))
         d_matrix = xp.zeros_like(matrix)
-        d_grid = xp.zeros_like(grid) if wanted[0] else None
+        d_grid = xp.zeros_like(grid if wanted[0] else grid[:0])
         for part in _parts(shape[0], out_shape, matrix):
             rows = dy[part].reshape(-1, cout)
             if wanted[1]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from spconv.autograd import Tensor, record
+from spconv.autograd import record
 from spconv.compat import Array, array_module
-from spconv.functional._common import select
+from spconv.functional._common import Features, select
 from spconv.tensor import KeptChannels, SparseConvTensor
 
 
-def dropout(
-    x: Tensor | SparseConvTensor, p: float, rng: np.random.Generator
-) -> Tensor | SparseConvTensor:
+def dropout(x: Features, p: float, rng: np.random.Generator) -> Features:
     """Zero each entry with probability ``p`` and scale the others by ``1 / (1 - p)``.
 
     Srivastava et al. 2014. The ground state of a sparse tensor stays as it is.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 from spconv.autograd import Tensor, needs_gradient, record
 from spconv.compat import Array
 from spconv.functional._common import (
+    Features,
     cast,
     check_channels,
     check_device,
@@ -15,9 +14,6 @@ from spconv.functional._common import (
     total_channels,
 )
 from spconv.ops import get_ops
-from spconv.tensor import SparseConvTensor
-
-Features = TypeVar("Features", Tensor, SparseConvTensor)
 
 
 def linear(

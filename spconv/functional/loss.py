@@ -21,8 +21,8 @@ def cross_entropy(logits: Tensor, labels: Any) -> Tensor:
     Examples
     --------
     >>> import numpy as np
-    >>> cross_entropy(Tensor(np.zeros((1, 4))), [2]).item() == np.log(4)
-    True
+    >>> round(cross_entropy(Tensor(np.zeros((1, 4))), [2]).item(), 4)  # log(4)
+    1.3863
     """
     labels = np.asarray(labels.get() if hasattr(labels, "get") else labels)
     if logits.ndim != 2 or labels.shape != (len(logits),):

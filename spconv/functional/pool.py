@@ -99,15 +99,15 @@ def global_avg_pool(x: SparseConvTensor, *, owner: str = "global_avg_pool") -> T
     check_sparse(owner, x)
     x = all_channels(x)
     xp = array_module(x.features.data)
-    dtype = common_dtype(x.features, x.ground_state)
+    ground, dtype = x.ground_state, common_dtype(x.features, x.ground_state)
     sample, counts = x.indices[:, 0], x.sites.rows_per_sample
     data = _sum_per_sample(cast(x.features, dtype), x.sites)
-    has_ground = x.ground_state is not None
-    if has_ground:
+    has_ground = ground is not None
+    if ground is not None:
         cells = prod(x.spatial_shape)
         scale = xp.full((x.batch_size, 1), 1 / cells, dtype)
         inactive = xp.asarray((cells - counts)[:, None] / cells).astype(dtype)
-        data = data * scale + inactive * cast(x.ground_state, dtype)
+        data = data * scale + inactive * cast(ground, dtype)
     else:
         scale = xp.asarray(1 / np.maximum(counts, 1)[:, None]).astype(dtype)
         data = data * scale
@@ -116,7 +116,7 @@ def global_avg_pool(x: SparseConvTensor, *, owner: str = "global_avg_pool") -> T
         dx = (gradient * scale)[xp.asarray(sample)]
         return (dx, (gradient * inactive).sum(axis=0)) if has_ground else (dx,)
 
-    return record(data, (x.features, x.ground_state) if has_ground else (x.features,), backward)
+    return record(data, (x.features,) if ground is None else (x.features, ground), backward)
 
 
 def global_max_pool(x: SparseConvTensor, *, owner: str = "global_max_pool") -> Tensor:
@@ -127,7 +127,7 @@ def global_max_pool(x: SparseConvTensor, *, owner: str = "global_max_pool") -> T
     check_sparse(owner, x)
     x = all_channels(x)
     xp = array_module(x.features.data)
-    dtype = common_dtype(x.features, x.ground_state)
+    ground, dtype = x.ground_state, common_dtype(x.features, x.ground_state)
     rows, starts, filled = _rows_by_sample(x.sites)
     features = cast(x.features, dtype)[xp.asarray(rows)]
     data = xp.zeros((x.batch_size, x.num_channels), dtype)
@@ -137,12 +137,12 @@ def global_max_pool(x: SparseConvTensor, *, owner: str = "global_max_pool") -> T
         best = features[part].argmax(axis=0)
         data[sample] = xp.take_along_axis(features[part], best[None], axis=0)[0]
         winner[sample] = xp.asarray(rows[part])[best]
-    has_ground = x.ground_state is not None
-    if has_ground:
-        ground = cast(x.ground_state, dtype)
+    has_ground = ground is not None
+    if ground is not None:
+        g = cast(ground, dtype)
         inactive = xp.asarray(x.sites.rows_per_sample < prod(x.spatial_shape))[:, None]
-        lost = inactive & ((data < ground) | (winner < 0))
-        data = xp.where(lost, ground, data)
+        lost = inactive & ((data < g) | (winner < 0))
+        data = xp.where(lost, g, data)
         winner = xp.where(lost, -1, winner)
     num_sites = len(x.sites)
 
@@ -152,7 +152,7 @@ def global_max_pool(x: SparseConvTensor, *, owner: str = "global_max_pool") -> T
         dx[winner[sample, channel], channel] = gradient[sample, channel]
         return (dx, xp.where(lost, gradient, 0).sum(axis=0)) if has_ground else (dx,)
 
-    return record(data, (x.features, x.ground_state) if has_ground else (x.features,), backward)
+    return record(data, (x.features,) if ground is None else (x.features, ground), backward)
 
 
 def _rows_by_sample(sites: SiteSet) -> tuple[Array, Array, list[int]]:

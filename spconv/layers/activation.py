@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from spconv import functional
-from spconv.functional.activation import Features
+from spconv.functional._common import Features
 from spconv.layers.module import Module
 
 

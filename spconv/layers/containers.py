@@ -12,6 +12,7 @@ from spconv.layers.dropout import BatchwiseDropout
 from spconv.layers.module import Module
 from spconv.layers.pool import SparseAvgPool, SparseMaxPool
 
+CONVOLUTIONS = (SparseConv, SubMConv, SparseConvTranspose)
 KEEPS_ZERO = (ReLU, LeakyReLU, Tanh, SparseMaxPool, SparseAvgPool)
 """Layers that act on every channel alone and leave a channel of zeros as it is."""
 
@@ -57,9 +58,9 @@ class SparseSequential(Module):
     def forward(self, x: Any) -> Any:
         kept = None
         for position, layer in enumerate(self.layers):
-            dropout = self._dropout_behind(position)
-            if dropout is not None:
-                kept = dropout.draw(layer.weight.shape[-1])
+            if isinstance(layer, CONVOLUTIONS):
+                dropout = self._dropout_behind(position)
+                kept = None if dropout is None else dropout.draw(layer.out_channels)
                 x = layer(x, kept)
             elif kept is not None and isinstance(layer, BatchwiseDropout):
                 x, kept = functional.batchwise_dropout(x, kept), None
@@ -69,8 +70,6 @@ class SparseSequential(Module):
 
     def _dropout_behind(self, position: int) -> BatchwiseDropout | None:
         """The acting batchwise dropout that decides which channels a convolution computes."""
-        if not isinstance(self.layers[position], SparseConv | SubMConv | SparseConvTranspose):
-            return None
         for layer in self.layers[position + 1 :]:
             if isinstance(layer, BatchwiseDropout):
                 return layer if layer.training and layer.p else None

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from spconv import functional
-from spconv.autograd import Tensor
-from spconv.functional._common import all_channels, check_sparse, total_channels
+from spconv.functional._common import Features, all_channels, check_sparse, total_channels
 from spconv.layers.module import Module
 from spconv.tensor import KeptChannels, SparseConvTensor
 
@@ -35,7 +34,7 @@ class Dropout(_Dropout):
         :meth:`Module.seed` replaces it.
     """
 
-    def forward(self, x: SparseConvTensor | Tensor) -> SparseConvTensor | Tensor:
+    def forward(self, x: Features) -> Features:
         return functional.dropout(x, self.p, self.rng) if self.training and self.p else x
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from spconv import functional, initializers
 from spconv.autograd import Parameter
-from spconv.functional.activation import Features
+from spconv.functional._common import Features
 from spconv.layers.module import Module
 
 

@@ -33,6 +33,7 @@ class Module:
 
     buffer_names: ClassVar[tuple[str, ...]] = ()
     training: bool = True
+    rng: np.random.Generator  # of random layers only; seed() replaces it
 
     def forward(self, *inputs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} must define forward()")
@@ -117,7 +118,7 @@ class Module:
         training step is a function of (seed, step) and can be repeated.
         """
         for number, (_, module) in enumerate(self.named_modules()):
-            if isinstance(vars(module).get("rng"), np.random.Generator):
+            if "rng" in vars(module):
                 module.rng = np.random.default_rng(np.random.SeedSequence((*entropy, number)))
         return self
 

@@ -160,9 +160,7 @@ class CpuOps(Ops):
     def leaky_relu_gradient(self, y: Array, dy: Array, slope: float) -> Array:
         y, dy = np.ascontiguousarray(y), np.ascontiguousarray(dy)
         dx = np.empty_like(y)
-        elementwise.leaky_relu_gradient(
-            y.ravel(), dy.ravel(), slope, dx.ravel(), get_num_threads()
-        )
+        elementwise.leaky_relu_gradient(y.ravel(), dy.ravel(), slope, dx.ravel(), get_num_threads())
         return dx
 
     def sum_rows(self, x_nc: Array) -> Array:

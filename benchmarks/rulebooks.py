@@ -1,0 +1,120 @@
+"""How long rulebooks take to build: kinds of layers, dimensions, numbers of sites.
+
+    python benchmarks/rulebooks.py --quick --out out
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import session
+from harness import Budget, Record, Recorder
+from workloads import Sites, pen_strokes, surfaces
+
+from spconv.geometry import Geometry
+from spconv.rulebook import Rulebook, build
+from spconv.sites import SiteSet
+
+KINDS = (
+    "submanifold 3",
+    "submanifold 3, shuffled sites",
+    "regular 3",
+    "strided 3, stride 2",
+    "strided 2, stride 2",
+    "transposed 2, stride 2",
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Batch of pen strokes on 96 x 96 for 2-D, extents of the grid for 3-D and 4-D."""
+
+    batches: tuple[int, ...]
+    extents_3d: tuple[int, ...]
+    extents_4d: tuple[int, ...]
+    budget: Budget
+
+
+PLANS = {
+    "tiny": Plan((2, 4), (8, 12), (5, 6), Budget(0.005, 2)),
+    "quick": Plan((4, 40, 400), (20, 60, 180), (8, 16, 30), Budget(0.2)),
+    "full": Plan(
+        (4, 16, 64, 256, 1024, 4096), (20, 40, 80, 160, 320, 560), (8, 12, 18, 28, 42, 60), Budget()
+    ),
+}
+
+
+def workloads(plan: Plan) -> Iterator[Sites]:
+    """Site sets of growing size in 2-D, 3-D and 4-D."""
+    for batch in plan.batches:
+        yield pen_strokes(96, batch)
+    for extent in plan.extents_3d:
+        yield surfaces(3, extent)
+    for extent in plan.extents_4d:
+        yield surfaces(4, extent)
+
+
+def geometry_of(kind: str, ndim: int) -> Geometry:
+    """The geometry of a kind in ``ndim`` dimensions."""
+    name, _, rest = kind.partition(" ")
+    size = int(rest[0])
+    if name == "submanifold":
+        return Geometry.make(ndim, size, submanifold=True)
+    stride = 2 if "stride" in rest else 1
+    padding = 1 if size == 3 else 0
+    return Geometry.make(ndim, size, stride, padding, transposed=name == "transposed")
+
+
+def run(options: session.Options) -> list[Record]:
+    """Measure everything of the plan."""
+    plan = PLANS[options.size]
+    recorder = Recorder("rulebooks", plan.budget, options.echo)
+    for sites in workloads(plan):
+        for kind in KINDS:
+            _measure(recorder, sites, kind)
+        _measure_inverse(recorder, sites)
+    return recorder.records
+
+
+def _measure(recorder: Recorder, sites: Sites, kind: str) -> None:
+    geometry = geometry_of(kind, sites.ndim)
+    sites = sites.shuffled() if "shuffled" in kind else sites
+
+    def call() -> Rulebook:
+        # A new set of sites, as every batch brings one: no keys and no order are cached.
+        fresh = SiteSet(sites.indices, sites.spatial_shape, sites.batch_size)
+        return build(fresh, geometry, "benchmark")
+
+    recorder.time("kinds", "sparse", "rulebook", _case(sites, kind, call()), call)
+
+
+def _measure_inverse(recorder: Recorder, sites: Sites) -> None:
+    """What backward adds to a rulebook: its pairs sorted by input row."""
+    kind = "regular 3, inverse for backward"
+    fresh = SiteSet(sites.indices, sites.spatial_shape, sites.batch_size)
+    book = build(fresh, geometry_of("regular 3", sites.ndim), "benchmark")
+
+    def call() -> Rulebook:
+        vars(book).pop("_swapped", None)
+        return book.inverse
+
+    recorder.time("kinds", "sparse", "rulebook", _case(sites, kind, book), call)
+
+
+def _case(sites: Sites, kind: str, book: Rulebook) -> dict[str, object]:
+    return {
+        "kind": kind,
+        "ndim": sites.ndim,
+        "workload": sites.name,
+        "spatial_shape": list(sites.spatial_shape),
+        "batch_size": sites.batch_size,
+        "sites": len(sites),
+        "out_sites": len(book.out_sites),
+        "pairs": book.num_pairs,
+        "label": f"{kind}, {sites.describe()}, {book.num_pairs} pairs",
+    }
+
+
+if __name__ == "__main__":
+    session.main({"rulebooks": run}, __doc__)
