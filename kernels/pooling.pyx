@@ -3,6 +3,8 @@
 Threads own tiles of output rows, so every output is reduced over the kernel offsets in order.
 """
 
+import numpy as np
+
 from cython cimport floating
 from cython.parallel cimport prange
 from libc.stdint cimport int32_t, int64_t
@@ -20,9 +22,17 @@ cdef extern from "rows.h" nogil:
     void max_tile_f64(const double* x, const int32_t* in_rows, const int32_t* out_rows,
                       const int64_t* starts, int64_t volume, double* y, int32_t* winner,
                       int64_t channels, int64_t row_begin, int64_t row_end)
+    void ground_tile_f32(const float* ground, const int64_t* active, int64_t volume, float* y,
+                         int32_t* winner, int64_t channels, int64_t row_begin, int64_t row_end)
+    void ground_gradient_f32(const float* dy, const int32_t* winner, int64_t rows,
+                             int64_t channels, double* total)
     void max_gradient_tile_f32(const float* dy, const int32_t* winner, const int32_t* out_rows,
                                const int32_t* in_rows, const int64_t* starts, int64_t volume,
                                float* dx, int64_t channels, int64_t row_begin, int64_t row_end)
+    void ground_tile_f64(const double* ground, const int64_t* active, int64_t volume, double* y,
+                         int32_t* winner, int64_t channels, int64_t row_begin, int64_t row_end)
+    void ground_gradient_f64(const double* dy, const int32_t* winner, int64_t rows,
+                             int64_t channels, double* total)
     void max_gradient_tile_f64(const double* dy, const int32_t* winner, const int32_t* out_rows,
                                const int32_t* in_rows, const int64_t* starts, int64_t volume,
                                double* dx, int64_t channels, int64_t row_begin, int64_t row_end)
@@ -55,11 +65,16 @@ def sum_pairs(const floating[:, ::1] x, const int32_t[::1] in_rows, const int32_
 
 def max_pairs(const floating[:, ::1] x, const int32_t[::1] in_rows, const int32_t[::1] out_rows,
               const int64_t[::1] starts, floating[:, ::1] y, int32_t[:, ::1] winner,
-              int num_threads):
-    """y[n] = largest x[m] over the pairs (m, n), winner[n] = its m; winner comes filled with -1."""
+              const floating[::1] ground, const int64_t[::1] active, int num_threads):
+    """y[n] = largest x[m] over the pairs (m, n), winner[n] = its m; winner comes filled with -1.
+
+    With a ``ground`` row (or None), outputs with fewer ``active`` taps than offsets take it into
+    the maximum, and winner is -1 where it is larger.
+    """
     cdef Py_ssize_t num_out = y.shape[0], channels = y.shape[1], volume = starts.shape[0] - 1
     cdef Py_ssize_t rows = tile_rows(num_out, channels * (4 + sizeof(floating)), num_threads)
     cdef Py_ssize_t tile
+    cdef bint has_ground = ground is not None
     if in_rows.shape[0] == 0 or channels == 0:
         return
     for tile in prange((num_out + rows - 1) // rows, nogil=True, schedule="dynamic",
@@ -67,9 +82,15 @@ def max_pairs(const floating[:, ::1] x, const int32_t[::1] in_rows, const int32_
         if floating is float:
             max_tile_f32(&x[0, 0], &in_rows[0], &out_rows[0], &starts[0], volume, &y[0, 0],
                          &winner[0, 0], channels, tile * rows, (tile + 1) * rows)
+            if has_ground:
+                ground_tile_f32(&ground[0], &active[0], volume, &y[0, 0], &winner[0, 0], channels,
+                                tile * rows, min(num_out, (tile + 1) * rows))
         else:
             max_tile_f64(&x[0, 0], &in_rows[0], &out_rows[0], &starts[0], volume, &y[0, 0],
                          &winner[0, 0], channels, tile * rows, (tile + 1) * rows)
+            if has_ground:
+                ground_tile_f64(&ground[0], &active[0], volume, &y[0, 0], &winner[0, 0], channels,
+                                tile * rows, min(num_out, (tile + 1) * rows))
 
 
 def max_pairs_gradient(const floating[:, ::1] dy, const int32_t[:, ::1] winner,
@@ -89,3 +110,16 @@ def max_pairs_gradient(const floating[:, ::1] dy, const int32_t[:, ::1] winner,
         else:
             max_gradient_tile_f64(&dy[0, 0], &winner[0, 0], &out_rows[0], &in_rows[0], &starts[0],
                                   volume, &dx[0, 0], channels, tile * rows, (tile + 1) * rows)
+
+
+def ground_gradient(const floating[:, ::1] dy, const int32_t[:, ::1] winner):
+    """Sum of dy over the rows where winner is -1, (C,), accumulated in float64."""
+    totals = np.zeros(dy.shape[1])
+    cdef double[::1] total = totals
+    if dy.shape[0] and dy.shape[1]:
+        with nogil:
+            if floating is float:
+                ground_gradient_f32(&dy[0, 0], &winner[0, 0], dy.shape[0], dy.shape[1], &total[0])
+            else:
+                ground_gradient_f64(&dy[0, 0], &winner[0, 0], dy.shape[0], dy.shape[1], &total[0])
+    return totals.astype(np.float32 if floating is float else np.float64)

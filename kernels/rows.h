@@ -46,6 +46,28 @@
             }                                                                                    \
         }                                                                                        \
     }                                                                                            \
+    /* Where a window holds an inactive site, the ground state takes part: winner -1. */          \
+    SPCONV_CLONES static void ground_tile_##type(                                                \
+        const real *restrict ground, const int64_t *restrict active, int64_t volume, real *y,    \
+        int32_t *winner, int64_t channels, int64_t row_begin, int64_t row_end) {                 \
+        for (int64_t n = row_begin; n < row_end; ++n) {                                          \
+            if (active[n] == volume) continue;                                                   \
+            real *restrict target = y + n * channels;                                            \
+            int32_t *restrict best = winner + n * channels;                                      \
+            for (int64_t c = 0; c < channels; ++c) {                                             \
+                const int lost = target[c] < ground[c];                                          \
+                target[c] = lost ? ground[c] : target[c];                                        \
+                best[c] = lost ? -1 : best[c];                                                   \
+            }                                                                                    \
+        }                                                                                        \
+    }                                                                                            \
+    /* total[c] += sum of dy over the rows with winner -1. */                                    \
+    SPCONV_CLONES static void ground_gradient_##type(                                            \
+        const real *restrict dy, const int32_t *restrict winner, int64_t rows, int64_t channels, \
+        double *restrict total) {                                                                \
+        for (int64_t n = 0; n < rows; ++n, dy += channels, winner += channels)                   \
+            for (int64_t c = 0; c < channels; ++c) total[c] += winner[c] < 0 ? dy[c] : (real)0;  \
+    }                                                                                            \
     /* dx[in] += dy[out] where winner[out] is in, over pairs sorted by in. */                    \
     SPCONV_CLONES static void max_gradient_tile_##type(                                          \
         const real *dy, const int32_t *winner, const int32_t *out_rows, const int32_t *in_rows,  \

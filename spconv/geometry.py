@@ -12,6 +12,10 @@ IntOrTuple = int | Sequence[int]
 
 MAX_CELLS = 2**60
 """Largest number of grid cells (batch included) whose keys are sure to fit in int64."""
+MAX_EXTENT = 2**31
+"""Coordinates are int32."""
+MAX_NDIM = 8
+"""A key is a sum over the axes, each of which may add -MAX_CELLS to say "no such site"."""
 
 
 def ntuple(value: IntOrTuple, ndim: int, name: str, minimum: int, owner: str) -> tuple[int, ...]:
@@ -75,6 +79,8 @@ class Geometry:
         TypeError, ValueError
             Naming ``owner``, the parameter, what was expected and what came.
         """
+        if ndim > MAX_NDIM:
+            raise ValueError(f"{owner}: at most {MAX_NDIM} spatial dimensions, got {ndim}")
         size = ntuple(kernel_size, ndim, "kernel_size", 1, owner)
         step = ntuple(stride, ndim, "stride", 1, owner)
         spread = ntuple(dilation, ndim, "dilation", 1, owner)
@@ -155,7 +161,12 @@ class Geometry:
 
 
 def check_cells(spatial_shape: Sequence[int], batch_size: int, owner: str) -> None:
-    """Raise before a grid so large that int64 keys of its cells could overflow is used."""
+    """Raise before a grid is used that is too large for int32 coordinates or int64 keys."""
+    if max(batch_size, *spatial_shape) > MAX_EXTENT:
+        raise ValueError(
+            f"{owner}: batch_size {batch_size} x spatial_shape {tuple(spatial_shape)} has an "
+            f"extent above {MAX_EXTENT}, but coordinates are int32"
+        )
     cells = batch_size * prod(spatial_shape)
     if cells > MAX_CELLS:
         raise ValueError(

@@ -7,6 +7,7 @@ backward and the inverse convolution all run off the same object.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from spconv.geometry import Geometry, IntOrTuple, check_cells
 from spconv.kernels import rulebook as kernels
-from spconv.sites import SiteSet
+from spconv.sites import SiteSet, checked_arguments
 from spconv.threads import get_num_threads
 
 MAX_ROWS = 2**31 - 1
@@ -158,7 +159,7 @@ class RulebookCache:
 
 def build_rulebook(
     indices: NDArray[np.int32],
-    spatial_shape: IntOrTuple,
+    spatial_shape: Sequence[int],
     batch_size: int,
     kernel_size: IntOrTuple,
     stride: IntOrTuple = 1,
@@ -173,7 +174,7 @@ def build_rulebook(
 
     Parameters
     ----------
-    indices : int32 array_like (N, 1 + ndim)
+    indices : int array_like (N, 1 + ndim)
         Distinct sites; column 0 is the sample in the batch.
     spatial_shape : sequence of ndim ints
     batch_size : int
@@ -190,15 +191,10 @@ def build_rulebook(
     >>> book.out_indices.tolist(), book.out_spatial_shape, book.offset_starts.tolist()
     ([[0, 0, 0]], (2, 2), [0, 0, 0, 0, 1])
     """
-    indices = np.ascontiguousarray(indices, np.int32)
-    if indices.ndim != 2 or indices.shape[1] < 2:
-        raise ValueError(
-            "build_rulebook: indices must have shape (N, 1 + ndim) with the batch in column 0, "
-            f"got shape {indices.shape}"
-        )
-    ndim = indices.shape[1] - 1
+    owner = "build_rulebook"
+    indices, shape, batch_size = checked_arguments(indices, spatial_shape, batch_size, owner)
     geometry = Geometry.make(
-        ndim,
+        len(shape),
         kernel_size,
         stride,
         padding,
@@ -206,12 +202,11 @@ def build_rulebook(
         output_padding,
         submanifold=submanifold,
         transposed=transposed,
-        owner="build_rulebook",
+        owner=owner,
     )
-    shape = (spatial_shape,) * ndim if isinstance(spatial_shape, int) else tuple(spatial_shape)
     sites = SiteSet(indices, shape, batch_size)
-    sites.check("build_rulebook")
-    return build(sites, geometry, "build_rulebook")
+    sites.check(owner)
+    return build(sites, geometry, owner)
 
 
 def build(sites: SiteSet, geometry: Geometry, owner: str) -> Rulebook:

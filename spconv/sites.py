@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from math import prod
+from operator import index
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spconv.compat import is_cupy
 from spconv.geometry import check_cells
 from spconv.kernels import rulebook as kernels
 
@@ -106,3 +110,59 @@ class SiteSet:
             f"{len(self)} sites in batch_size {self.batch_size} x "
             f"spatial_shape {self.spatial_shape}"
         )
+
+
+def checked_arguments(
+    indices: Any, spatial_shape: Sequence[int], batch_size: int, owner: str
+) -> tuple[NDArray[np.int32], tuple[int, ...], int]:
+    """What a user gave for a :class:`SiteSet`, in its types; says nothing about the sites yet.
+
+    Raises
+    ------
+    TypeError
+        For indices, extents or a batch size that are no integers.
+    ValueError
+        For other shapes than (N, 1 + ndim), and for coordinates that do not fit in int32.
+    """
+    try:
+        shape = tuple(index(extent) for extent in spatial_shape)
+        batch_size = index(batch_size)
+    except TypeError:
+        raise TypeError(
+            f"{owner}: spatial_shape must be a sequence of ints and batch_size an int, "
+            f"got {spatial_shape!r} and {batch_size!r}"
+        ) from None
+    if not shape or min(shape) < 1:
+        raise ValueError(f"{owner}: spatial_shape must hold extents >= 1, got {shape}")
+    if batch_size < 0:
+        raise ValueError(f"{owner}: batch_size must be >= 0, got {batch_size}")
+    return _checked_indices(indices, shape, owner), shape, batch_size
+
+
+def _checked_indices(
+    indices: Any, spatial_shape: tuple[int, ...], owner: str
+) -> NDArray[np.int32]:
+    if is_cupy(indices):
+        raise TypeError(f"{owner}: indices live on the host; pass a NumPy array: indices.get()")
+    indices = np.asarray(indices)
+    columns = 1 + len(spatial_shape)
+    if indices.size == 0 and indices.ndim < 2:
+        indices = indices.reshape(0, columns).astype(np.int32)
+    if indices.dtype.kind not in "iu":
+        raise TypeError(
+            f"{owner}: indices must be integers, got dtype {indices.dtype}; "
+            "convert them with .astype('int32')"
+        )
+    if indices.ndim != 2 or indices.shape[1] != columns:
+        raise ValueError(
+            f"{owner}: indices must have 1 + ndim = {columns} columns (batch, then coordinates) "
+            f"for spatial_shape {spatial_shape}, got shape {indices.shape}"
+        )
+    if indices.dtype != np.int32:
+        narrow = indices.astype(np.int32)
+        if not np.array_equal(narrow, indices):
+            raise ValueError(
+                f"{owner}: indices must fit in int32, got {indices.min()} to {indices.max()}"
+            )
+        indices = narrow
+    return np.ascontiguousarray(indices)

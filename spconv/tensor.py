@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from spconv.autograd import Tensor, record
 from spconv.compat import Array, array_module, is_cupy, to_device
 from spconv.rulebook import RulebookCache
-from spconv.sites import SiteSet
+from spconv.sites import SiteSet, checked_arguments
 
 OWNER = "SparseConvTensor"
 
@@ -72,8 +71,9 @@ class SparseConvTensor:
     ) -> None:
         self.features = features if isinstance(features, Tensor) else Tensor(features)
         if check:
-            indices = _checked_indices(indices, spatial_shape)
-            spatial_shape, batch_size = _checked_shape(spatial_shape, batch_size)
+            indices, spatial_shape, batch_size = checked_arguments(
+                indices, spatial_shape, batch_size, OWNER
+            )
         self.sites = SiteSet(indices, tuple(spatial_shape), batch_size)
         self.ground_state = _as_ground(ground_state, self.features)
         self.rulebooks = RulebookCache()
@@ -285,40 +285,6 @@ def _dense(x: SparseConvTensor) -> Tensor:
 
     inputs_shape = tuple(tensor.shape for tensor in inputs)
     return record(xp.moveaxis(data, -1, 1), inputs, backward)
-
-
-def _checked_indices(indices: Any, spatial_shape: Sequence[int]) -> NDArray[np.int32]:
-    if is_cupy(indices):
-        raise TypeError(f"{OWNER}: indices live on the host; pass a NumPy array: indices.get()")
-    indices = np.asarray(indices)
-    columns = 1 + len(spatial_shape)
-    if indices.size == 0 and indices.ndim < 2:
-        indices = indices.reshape(0, columns).astype(np.int32)
-    if indices.dtype.kind not in "iu":
-        raise TypeError(
-            f"{OWNER}: indices must be integers, got dtype {indices.dtype}; "
-            "convert them with .astype('int32')"
-        )
-    if indices.ndim != 2 or indices.shape[1] != columns:
-        raise ValueError(
-            f"{OWNER}: indices must have 1 + ndim = {columns} columns (batch, then coordinates) "
-            f"for spatial_shape {tuple(spatial_shape)}, got shape {indices.shape}"
-        )
-    if indices.dtype != np.int32:
-        narrow = indices.astype(np.int32)
-        if not np.array_equal(narrow, indices):
-            raise ValueError(f"{OWNER}: indices must fit in int32, got up to {indices.max()}")
-        indices = narrow
-    return np.ascontiguousarray(indices)
-
-
-def _checked_shape(spatial_shape: Sequence[int], batch_size: int) -> tuple[tuple[int, ...], int]:
-    shape = tuple(index(extent) for extent in spatial_shape)
-    if not shape or min(shape) < 1:
-        raise ValueError(f"{OWNER}: spatial_shape must hold extents >= 1, got {shape}")
-    if index(batch_size) < 0:
-        raise ValueError(f"{OWNER}: batch_size must be >= 0, got {batch_size}")
-    return shape, index(batch_size)
 
 
 def _as_ground(ground_state: Array | Tensor | None, features: Tensor) -> Tensor | None:

@@ -36,23 +36,16 @@ def sparse_max_pool(
 
 
 def _max_pool(x: Tensor, ground: Tensor | None, rulebook: Rulebook) -> Tensor:
-    ops = get_ops(x.data)
-    xp = array_module(x.data)
-    dtype = common_dtype(x, ground)
-    data, winner = ops.max_pairs(cast(x, dtype), rulebook)
-    inputs = (x,) if ground is None else (x, ground)
-    lost = None
-    if ground is not None:
-        open_window = xp.asarray(rulebook.pairs_per_output < rulebook.volume)[:, None]
-        lost = open_window & (data < cast(ground, dtype))
-        data = xp.where(lost, cast(ground, dtype), data)
-        winner = xp.where(lost, xp.int32(-1), winner)
+    ops, dtype = get_ops(x.data), common_dtype(x, ground)
+    has_ground = ground is not None
+    g = None if ground is None else cast(ground, dtype)
+    data, winner = ops.max_pairs(cast(x, dtype), rulebook, g)
 
     def backward(gradient: Array) -> tuple[Array, ...]:
         dx = ops.max_pairs_gradient(gradient, winner, rulebook)
-        return (dx,) if lost is None else (dx, ops.sum_rows(xp.where(lost, gradient, 0)))
+        return (dx, ops.max_ground_gradient(gradient, winner)) if has_ground else (dx,)
 
-    return record(data, inputs, backward)
+    return record(data, (x,) if ground is None else (x, ground), backward)
 
 
 def sparse_avg_pool(

@@ -17,16 +17,22 @@ class _Convolution(Module):
     """Weights, checks and text that all convolutions share."""
 
     ndim: ClassVar[int]
+    submanifold: ClassVar[bool] = False
+    transposed: ClassVar[bool] = False
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        geometry: Geometry,
-        groups: int,
-        bias: bool,
-        indice_key: str | None,
-        rng: np.random.Generator | None,
+        kernel_size: IntOrTuple,
+        stride: IntOrTuple = 1,
+        padding: IntOrTuple = 0,
+        dilation: IntOrTuple = 1,
+        groups: int = 1,
+        bias: bool = True,
+        indice_key: str | None = None,
+        output_padding: IntOrTuple = 0,
+        rng: np.random.Generator | None = None,
     ) -> None:
         owner = type(self).__name__
         for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
@@ -35,11 +41,22 @@ class _Convolution(Module):
             if groups < 1 or value % groups:
                 raise ValueError(f"{owner}: groups={groups} must divide {name}={value}")
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.geometry, self.indice_key = geometry, indice_key
-        fan_in = geometry.volume * in_channels // groups
-        shape = (geometry.volume, in_channels // groups, out_channels)
+        self.indice_key = indice_key
+        self.geometry = Geometry.make(
+            self.ndim,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            output_padding,
+            submanifold=self.submanifold,
+            transposed=self.transposed,
+            owner=owner,
+        )
+        volume, rows = self.geometry.volume, in_channels // groups
         rng = np.random.default_rng() if rng is None else rng
-        self.weight = Parameter(initializers.he_normal(shape, fan_in, rng=rng))
+        weight = initializers.he_normal((volume, rows, out_channels), volume * rows, rng=rng)
+        self.weight = Parameter(weight)
         self.bias = Parameter(np.zeros(out_channels, np.float32)) if bias else None
 
     def describe(self) -> str:
@@ -94,24 +111,6 @@ class SparseConv(_Convolution):
     SparseConvTensor(7 sites, 8 channels, batch_size=1, spatial_shape=(3, 3), float32)
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: IntOrTuple,
-        stride: IntOrTuple = 1,
-        padding: IntOrTuple = 0,
-        dilation: IntOrTuple = 1,
-        groups: int = 1,
-        bias: bool = True,
-        indice_key: str | None = None,
-        rng: np.random.Generator | None = None,
-    ) -> None:
-        geometry = Geometry.make(
-            self.ndim, kernel_size, stride, padding, dilation, owner=type(self).__name__
-        )
-        super().__init__(in_channels, out_channels, geometry, groups, bias, indice_key, rng)
-
 
 class SubMConv(_Convolution):
     """Submanifold convolution: outputs at the input's sites only, in their order.
@@ -132,29 +131,7 @@ class SubMConv(_Convolution):
     SparseConvTensor(5 sites, 8 channels, batch_size=1, spatial_shape=(5, 5), float32)
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: IntOrTuple,
-        stride: IntOrTuple = 1,
-        padding: IntOrTuple = 0,
-        dilation: IntOrTuple = 1,
-        groups: int = 1,
-        bias: bool = True,
-        indice_key: str | None = None,
-        rng: np.random.Generator | None = None,
-    ) -> None:
-        geometry = Geometry.make(
-            self.ndim,
-            kernel_size,
-            stride,
-            padding,
-            dilation,
-            submanifold=True,
-            owner=type(self).__name__,
-        )
-        super().__init__(in_channels, out_channels, geometry, groups, bias, indice_key, rng)
+    submanifold = True
 
 
 class SparseConvTranspose(_Convolution):
@@ -179,31 +156,7 @@ class SparseConvTranspose(_Convolution):
     SparseConvTensor(8 sites, 8 channels, batch_size=1, spatial_shape=(4, 4), float32)
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: IntOrTuple,
-        stride: IntOrTuple = 1,
-        padding: IntOrTuple = 0,
-        dilation: IntOrTuple = 1,
-        groups: int = 1,
-        bias: bool = True,
-        indice_key: str | None = None,
-        output_padding: IntOrTuple = 0,
-        rng: np.random.Generator | None = None,
-    ) -> None:
-        geometry = Geometry.make(
-            self.ndim,
-            kernel_size,
-            stride,
-            padding,
-            dilation,
-            output_padding,
-            transposed=True,
-            owner=type(self).__name__,
-        )
-        super().__init__(in_channels, out_channels, geometry, groups, bias, indice_key, rng)
+    transposed = True
 
 
 class SparseInverseConv(_Convolution):
@@ -242,8 +195,7 @@ class SparseInverseConv(_Convolution):
         bias: bool = True,
         rng: np.random.Generator | None = None,
     ) -> None:
-        geometry = Geometry.make(self.ndim, kernel_size, owner=type(self).__name__)
-        super().__init__(in_channels, out_channels, geometry, groups, bias, indice_key, rng)
+        super().__init__(in_channels, out_channels, kernel_size, groups=groups, bias=bias, rng=rng)
         self.indice_key: str = indice_key
 
     def describe(self) -> str:

@@ -40,8 +40,8 @@ class BatchNorm(Module):
     --------
     >>> import numpy as np, spconv
     >>> x = spconv.from_dense(np.arange(4, dtype="float32").reshape(1, 1, 4))
-    >>> spconv.BatchNorm(1)(x).features.data.ravel().round(3).tolist()
-    [-1.225, 0.0, 1.225]
+    >>> spconv.BatchNorm(1)(x).features.data.ravel().round(3)
+    array([-1.225,  0.   ,  1.225], dtype=float32)
     """
 
     buffer_names = ("running_mean", "running_var")

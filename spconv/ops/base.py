@@ -77,21 +77,32 @@ class Ops:
             y[out_rows] += x_nc[in_rows]
         return y
 
-    def max_pairs(self, x_nc: Array, rulebook: Rulebook) -> tuple[Array, Array]:
+    def max_pairs(
+        self, x_nc: Array, rulebook: Rulebook, ground_c: Array | None = None
+    ) -> tuple[Array, Array]:
         """Largest input of every output row, and the row it came from (int32), both (N_out, C).
 
-        Of equal inputs the first kernel offset wins. Every output must have a pair.
+        Of equal inputs the first kernel offset wins. With a ground row, windows that hold an
+        inactive site take it into the maximum; the row is -1 where it is larger.
         """
+        xp = self.xp
         shape = (len(rulebook.out_sites), x_nc.shape[1])
-        y = self.xp.full(shape, -self.xp.inf, x_nc.dtype)
-        winner = self.xp.full(shape, -1, self.xp.int32)
+        y, winner = xp.zeros(shape, x_nc.dtype), xp.full(shape, -1, xp.int32)
         for k in range(rulebook.volume):
             in_rows, out_rows = self._pairs(rulebook, k)
             x, best, row = x_nc[in_rows], y[out_rows], winner[out_rows]
             better = ~(x <= best) | (row < 0)
-            y[out_rows] = self.xp.where(better, x, best)
-            winner[out_rows] = self.xp.where(better, in_rows[:, None], row)
+            y[out_rows] = xp.where(better, x, best)
+            winner[out_rows] = xp.where(better, in_rows[:, None], row)
+        if ground_c is not None:
+            open_window = xp.asarray(rulebook.pairs_per_output < rulebook.volume)[:, None]
+            lost = open_window & (y < ground_c)
+            y, winner = xp.where(lost, ground_c, y), xp.where(lost, xp.int32(-1), winner)
         return y, winner
+
+    def max_ground_gradient(self, dy_nc: Array, winner_nc: Array) -> Array:
+        """Gradient (C,) of the ground row of :meth:`max_pairs`."""
+        return self.sum_rows(self.xp.where(winner_nc < 0, dy_nc, 0))
 
     def max_pairs_gradient(self, dy_nc: Array, winner_nc: Array, rulebook: Rulebook) -> Array:
         """Gradient (N_in, C) of :meth:`max_pairs`; rows that are no winner anywhere get zero."""

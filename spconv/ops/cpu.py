@@ -123,7 +123,9 @@ class CpuOps(Ops):
         )
         return y
 
-    def max_pairs(self, x_nc: Array, rulebook: Rulebook) -> tuple[Array, Array]:
+    def max_pairs(
+        self, x_nc: Array, rulebook: Rulebook, ground_c: Array | None = None
+    ) -> tuple[Array, Array]:
         shape = (len(rulebook.out_sites), x_nc.shape[1])
         y, winner = np.empty(shape, x_nc.dtype), np.full(shape, -1, np.int32)
         pooling.max_pairs(
@@ -133,9 +135,14 @@ class CpuOps(Ops):
             rulebook.offset_starts,
             y,
             winner,
+            None if ground_c is None else np.ascontiguousarray(ground_c),
+            rulebook.pairs_per_output,
             get_num_threads(),
         )
         return y, winner
+
+    def max_ground_gradient(self, dy_nc: Array, winner_nc: Array) -> Array:
+        return pooling.ground_gradient(np.ascontiguousarray(dy_nc), winner_nc)
 
     def max_pairs_gradient(self, dy_nc: Array, winner_nc: Array, rulebook: Rulebook) -> Array:
         inverse = rulebook.inverse
