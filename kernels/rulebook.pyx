@@ -1,10 +1,4 @@
-"""Active sites -> rulebook arrays. Callers check every argument; see spconv.rulebook.
-
-A site's *key* is its row-major position in the (batch, *spatial) grid. On one axis an input
-coordinate meets kernel index j at no more than one output coordinate, so the key of the output
-is a sum of one *term* per axis, and INVALID terms make the sum negative. Shifting sorted sites
-keeps them sorted: pairs come out ordered by output row with no sort.
-"""
+"""Active sites -> rulebook arrays, over match.h. Callers check every argument."""
 
 import numpy as np
 
@@ -12,13 +6,40 @@ from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
-cdef extern from "site_index.h" nogil:
-    void site_mark(uint64_t* bits, int64_t key)
-    int64_t site_rank(const uint64_t* bits, int32_t* counts, int64_t words)
-    int32_t site_row(const uint64_t* bits, const int32_t* counts, int64_t key)
-    void site_keys(const uint64_t* bits, int64_t words, int64_t* keys)
+cdef extern from "match.h" nogil:
+    ctypedef struct spconv_matcher:
+        int64_t num_sites, ndim, group_size, computed
+        const int64_t* kernel_size
+        const int64_t* terms
+        const int64_t* first_term
+        const int32_t* last
+        int64_t last_step, last_extent, first_tap, tap_step
+        int windowed
+        uint64_t* bits
+        const int32_t* ranks
+        const int64_t* keys
+        int64_t num_keys
 
-cdef int64_t INVALID = -(<int64_t> 1 << 60)
+    void match_term(const int32_t* column, int64_t step, int64_t n, int64_t stride, int64_t shift,
+                    int64_t extent, int64_t cell, int transposed, int64_t* term)
+    ctypedef struct spconv_scratch:
+        int64_t* lead
+        int32_t* sites
+        int32_t* pairs
+        int64_t count
+
+    void match_mark(const spconv_matcher* m, int64_t group, spconv_scratch* scratch)
+    void match_group(const spconv_matcher* m, int64_t group, spconv_scratch* scratch,
+                     const int64_t* starts, int64_t* counts, int32_t* in_rows, int32_t* out_rows)
+    void match_lead(const spconv_matcher* m, int64_t group, spconv_scratch* scratch)
+    void match_decode(const int64_t* keys, int64_t n, const int64_t* extents, int64_t columns,
+                      int32_t* indices)
+
+cdef extern from "site_index.h" nogil:
+    const int SPCONV_PAD_CELLS
+    void site_mark(uint64_t* bits, int64_t key)
+    int64_t site_rank(const uint64_t* bits, int32_t* ranks, int64_t words)
+    void site_keys(const uint64_t* bits, int64_t words, int64_t* keys)
 
 
 def site_keys_of(const int32_t[:, ::1] indices, const int64_t[::1] extents):
@@ -37,19 +58,13 @@ def site_keys_of(const int32_t[:, ::1] indices, const int64_t[::1] extents):
 
 
 def sites_of_keys(const int64_t[::1] keys, const int64_t[::1] extents):
-    """Inverse of :func:`site_keys_of`."""
-    cdef Py_ssize_t n = keys.shape[0], columns = extents.shape[0], i, c
-    cdef int64_t key, quotient
+    """Inverse of :func:`site_keys_of` for ascending keys."""
+    cdef Py_ssize_t n = keys.shape[0], columns = extents.shape[0]
     out = np.empty((n, columns), np.int32)
     cdef int32_t[:, ::1] indices = out
-    with nogil:
-        for i in range(n):
-            key = keys[i]
-            for c in range(columns - 1, 0, -1):
-                quotient = key // extents[c]
-                indices[i, c] = <int32_t> (key - quotient * extents[c])
-                key = quotient
-            indices[i, 0] = <int32_t> key
+    if n:
+        with nogil:
+            match_decode(&keys[0], n, &extents[0], columns, &indices[0, 0])
     return out
 
 
@@ -76,219 +91,18 @@ def is_increasing(const int64_t[::1] keys):
     return True
 
 
-cdef void axis_term(const int32_t* column, Py_ssize_t step, Py_ssize_t n, int64_t stride,
-                    int64_t shift, int64_t extent, int64_t cell, bint transposed,
-                    int64_t* term) noexcept nogil:
-    """term[i] = cell * (output coordinate of input coordinate i), or INVALID.
-
-    Regular: (x + shift) / stride with shift = padding - j * dilation;
-    transposed: x * stride - shift.
-    """
-    cdef Py_ssize_t i
-    cdef int64_t value, y
-    for i in range(n):
-        value = column[i * step]
-        if transposed:
-            y = value * stride - shift
-        elif stride == 1:
-            y = value + shift
-        else:
-            value = value + shift
-            y = value // stride
-            if value < 0 or y * stride != value:
-                y = -1
-        term[i] = y * cell if 0 <= y < extent else INVALID
-
-
-cdef void add_rows(const int64_t* a, const int64_t* b, Py_ssize_t n, int64_t* out) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n):
-        out[i] = a[i] + b[i]
-
-
-cdef class Matcher:
-    """Pairs of input and output rows for every kernel offset.
-
-    Offsets are processed in *groups* that share all kernel indices but the last, because the
-    sum of the leading terms is then the same.
-    """
-
-    cdef Py_ssize_t n, ndim, group_size, num_groups
-    cdef int64_t[:, ::1] terms
-    cdef int64_t[::1] kernel_size
-    cdef int64_t[::1] first_term
-    cdef uint64_t[::1] bits
-    cdef int32_t[::1] ranks
-    cdef int64_t[::1] keys
-    cdef bint direct, submanifold
-    cdef Py_ssize_t computed
-
-    def __init__(self, const int32_t[:, ::1] indices, const int64_t[::1] kernel_size,
-                 const int64_t[::1] stride, const int64_t[::1] padding,
-                 const int64_t[::1] dilation, const int64_t[::1] out_shape,
-                 bint transposed, bint submanifold, bint symmetric):
-        cdef Py_ssize_t axis, j, row = 0, i, columns = indices.shape[1]
-        cdef int64_t cell, shift
-        cdef Py_ssize_t volume = 1
-        self.n = indices.shape[0]
-        self.ndim = kernel_size.shape[0]
-        self.group_size = kernel_size[self.ndim - 1]
-        for axis in range(self.ndim):
-            volume *= kernel_size[axis]
-        self.num_groups = volume // self.group_size
-        self.kernel_size = np.array(kernel_size)
-        self.terms = np.empty((int(np.sum(kernel_size)), self.n), np.int64)
-        self.first_term = np.zeros(self.ndim, np.int64)
-        self.submanifold = submanifold
-        # Of a symmetric submanifold kernel, offset volume-1-k is offset k with its rows swapped.
-        self.computed = volume // 2 + 1 if symmetric else volume
-        cdef int64_t[:, ::1] terms = self.terms
-        cdef int64_t[::1] cells = np.ones(self.ndim + 1, np.int64)
-        for axis in range(self.ndim - 1, -1, -1):
-            cells[axis] = cells[axis + 1] * out_shape[axis]
-        if self.n == 0:
-            return
-        for axis in range(self.ndim):
-            self.first_term[axis] = row
-            for j in range(kernel_size[axis]):
-                shift = padding[axis] - j * dilation[axis]
-                axis_term(&indices[0, axis + 1], columns, self.n, stride[axis], shift,
-                          out_shape[axis], cells[axis + 1], transposed, &terms[row, 0])
-                if axis == 0:
-                    cell = cells[0]
-                    for i in range(self.n):
-                        terms[row, i] += indices[i, 0] * cell
-                row += 1
-
-    cdef const int64_t* last_term(self, Py_ssize_t j) noexcept nogil:
-        return &self.terms[self.first_term[self.ndim - 1] + j, 0]
-
-    cdef void lead(self, Py_ssize_t group, int64_t* out) noexcept nogil:
-        """Sum of the terms of all axes but the last, for the offsets of one group."""
-        cdef Py_ssize_t axis, j
-        memset(out, 0, self.n * sizeof(int64_t))
-        for axis in range(self.ndim - 2, -1, -1):
-            j = group % self.kernel_size[axis]
-            group = group // self.kernel_size[axis]
-            add_rows(out, &self.terms[self.first_term[axis] + j, 0], self.n, out)
-
-    def mark(self, uint64_t[::1] bits):
-        """Mark every output cell that some offset reaches."""
-        cdef Py_ssize_t group, j, i
-        cdef const int64_t* last
-        if self.n == 0:
-            return
-        cdef int64_t[::1] scratch = np.empty(self.n, np.int64)
-        cdef int64_t* lead = &scratch[0]
-        with nogil:
-            for group in range(self.num_groups):
-                self.lead(group, lead)
-                for j in range(self.group_size):
-                    last = self.last_term(j)
-                    for i in range(self.n):
-                        if lead[i] + last[i] >= 0:
-                            site_mark(&bits[0], lead[i] + last[i])
-
-    def reached_keys(self):
-        """Keys of all output cells that some offset reaches, sorted and unique."""
-        parts = [np.empty(0, np.int64)]
-        cdef Py_ssize_t group, j
-        for group in range(self.num_groups):
-            lead = np.zeros(self.n, np.int64)
-            rest = group
-            for axis in range(self.ndim - 2, -1, -1):
-                lead += self.terms[self.first_term[axis] + rest % self.kernel_size[axis]]
-                rest //= self.kernel_size[axis]
-            for j in range(self.group_size):
-                keys = lead + self.terms[self.first_term[self.ndim - 1] + j]
-                parts.append(keys[keys >= 0])
-        return np.unique(np.concatenate(parts))
-
-    def use_bits(self, uint64_t[::1] bits, int32_t[::1] ranks):
-        """Look output rows up in a marked and ranked bitmap."""
-        self.bits, self.ranks, self.direct = bits, ranks, True
-
-    def use_keys(self, int64_t[::1] keys):
-        """Look output rows up in a sorted list of keys."""
-        self.keys, self.direct = keys, False
-
-    cdef int64_t scan(self, const int64_t* lead, const int64_t* last, int32_t* in_rows,
-                      int32_t* out_rows) noexcept nogil:
-        """Pairs of one offset; only counts them where in_rows is NULL."""
-        cdef int64_t found = 0, key, cursor = 0, num_keys = self.keys.shape[0]
-        cdef int32_t row
-        cdef Py_ssize_t i
-        for i in range(self.n):
-            key = lead[i] + last[i]
-            if key < 0:
-                continue
-            if self.direct:
-                row = site_row(&self.bits[0], &self.ranks[0], key)
-            else:
-                while cursor < num_keys and self.keys[cursor] < key:
-                    cursor += 1
-                row = cursor if cursor < num_keys and self.keys[cursor] == key else -1
-            if row < 0:
-                continue
-            if in_rows != NULL:
-                in_rows[found] = i
-                out_rows[found] = row
-            found += 1
-        return found
-
-    cdef void run_group(self, Py_ssize_t group, int64_t* lead, const int64_t* starts,
-                        int64_t* counts, int32_t* in_rows, int32_t* out_rows) noexcept nogil:
-        cdef Py_ssize_t j, k
-        self.lead(group, lead)
-        for j in range(self.group_size):
-            k = group * self.group_size + j
-            if k >= self.computed:
-                break
-            if starts == NULL:
-                counts[k] = self.scan(lead, self.last_term(j), NULL, NULL)
-            else:
-                self.scan(lead, self.last_term(j), in_rows + starts[k], out_rows + starts[k])
-
-    def pairs(self, int num_threads):
-        """Return in_rows (P,) int32, out_rows (P,) int32 and offset_starts (K + 1,) int64."""
-        cdef Py_ssize_t volume = self.num_groups * self.group_size, k, mirror, group
-        cdef Py_ssize_t groups = (self.computed + self.group_size - 1) // self.group_size
-        counts_array = np.zeros(volume, np.int64)
-        starts_array = np.zeros(volume + 1, np.int64)
-        cdef int64_t[::1] counts = counts_array, starts = starts_array
-        cdef int32_t* no_rows = NULL
-        cdef int64_t[:, ::1] scratch = np.empty((num_threads, self.n), np.int64)
-        if self.n:
-            for group in prange(groups, nogil=True, schedule="dynamic", num_threads=num_threads):
-                self.run_group(group, &scratch[threadid(), 0], NULL, &counts[0],
-                               no_rows, no_rows)
-        for k in range(self.computed, volume):
-            counts[k] = counts[volume - 1 - k]
-        np.cumsum(counts_array, out=starts_array[1:])
-        total = int(starts_array[volume])
-        in_array, out_array = np.empty(total, np.int32), np.empty(total, np.int32)
-        cdef int32_t[::1] in_rows = in_array, out_rows = out_array
-        if total:
-            for group in prange(groups, nogil=True, schedule="dynamic", num_threads=num_threads):
-                self.run_group(group, &scratch[threadid(), 0], &starts[0], NULL, &in_rows[0],
-                               &out_rows[0])
-            for k in range(self.computed, volume):
-                mirror = volume - 1 - k
-                source = slice(starts_array[mirror], starts_array[mirror + 1])
-                target = slice(starts_array[k], starts_array[k + 1])
-                in_array[target] = out_array[source]
-                out_array[target] = in_array[source]
-        return in_array, out_array, starts_array
+def empty_bitmap(int64_t num_cells):
+    """A cleared bitmap for :meth:`Matcher.use_bits`, with a spare word at both ends."""
+    return np.zeros((num_cells + 2 * SPCONV_PAD_CELLS + 63) // 64, np.uint64)
 
 
 def rank_bits(const uint64_t[::1] bits):
-    """Per 64-cell word the number of marked cells before it (int32), and their total."""
+    """Per word of the bitmap the number of marked cells before it (int32), and their total."""
     ranks = np.empty(bits.shape[0], np.int32)
     cdef int32_t[::1] view = ranks
-    cdef int64_t total = 0
-    if bits.shape[0]:
-        with nogil:
-            total = site_rank(&bits[0], &view[0], bits.shape[0])
+    cdef int64_t total
+    with nogil:
+        total = site_rank(&bits[0], &view[0], bits.shape[0])
     return ranks, total
 
 
@@ -308,6 +122,156 @@ def marked_keys(const uint64_t[::1] bits, Py_ssize_t total):
         with nogil:
             site_keys(&bits[0], bits.shape[0], &view[0])
     return keys
+
+
+cdef class Matcher:
+    """Pairs of input and output rows of every kernel offset, over sorted sites.
+
+    Parameters
+    ----------
+    indices : int32 (N, 1 + ndim), sorted
+    kernel_size, stride, padding, dilation, out_shape : int64 (ndim,)
+    transposed : bool
+    symmetric : bool
+        Output sites are the input's and offset K - 1 - k points opposite to offset k, so that
+        half of the pairs are the other half with rows exchanged.
+    """
+
+    cdef spconv_matcher m
+    cdef Py_ssize_t num_groups, volume
+    cdef object keep_alive
+    cdef int64_t[:, ::1] lead
+    cdef int32_t[:, ::1] sites
+    cdef int32_t[:, ::1] found
+
+    def __init__(self, const int32_t[:, ::1] indices, const int64_t[::1] kernel_size,
+                 const int64_t[::1] stride, const int64_t[::1] padding,
+                 const int64_t[::1] dilation, const int64_t[::1] out_shape,
+                 bint transposed, bint symmetric):
+        cdef Py_ssize_t axis, j, i, row = 0, n = indices.shape[0], ndim = kernel_size.shape[0]
+        cdef Py_ssize_t last = ndim - 1
+        cdef int64_t shift, cell
+        cdef int64_t[:, ::1] terms = np.empty((int(np.sum(kernel_size)), n), np.int64)
+        cdef int64_t[::1] first_term = np.zeros(ndim, np.int64)
+        cdef int64_t[::1] cells = np.ones(ndim + 1, np.int64)
+        self.volume = int(np.prod(kernel_size))
+        self.num_groups = self.volume // kernel_size[last]
+        self.keep_alive = [np.asarray(indices), np.asarray(kernel_size), np.asarray(terms),
+                           np.asarray(first_term)]
+        self.m.num_sites, self.m.ndim, self.m.group_size = n, ndim, kernel_size[last]
+        self.m.computed = self.volume // 2 + 1 if symmetric else self.volume
+        if n == 0:
+            return
+        for axis in range(ndim - 1, -1, -1):
+            cells[axis] = cells[axis + 1] * out_shape[axis]
+        for axis in range(ndim):
+            first_term[axis] = row
+            for j in range(kernel_size[axis]):
+                shift = padding[axis] - j * dilation[axis]
+                match_term(&indices[0, axis + 1], ndim + 1, n, stride[axis], shift,
+                           out_shape[axis], cells[axis + 1], transposed, &terms[row, 0])
+                if axis == 0:
+                    cell = cells[0]
+                    for i in range(n):
+                        terms[row, i] += indices[i, 0] * cell
+                row += 1
+        self.m.kernel_size, self.m.terms = &kernel_size[0], &terms[0, 0]
+        self.m.first_term = &first_term[0]
+        self.m.last, self.m.last_step = &indices[0, ndim], ndim + 1
+        self.m.last_extent = out_shape[last]
+        self.m.first_tap = -padding[last] if transposed else padding[last]
+        self.m.tap_step = dilation[last] if transposed else -dilation[last]
+        # With one axis the batch is part of the only term, and there is no group to share it.
+        self.m.windowed = (
+            ndim > 1 and stride[last] == 1 and (kernel_size[last] - 1) * dilation[last] < 63
+        )
+
+    cdef reserve(self, Py_ssize_t num_threads, Py_ssize_t group_size):
+        """Make scratch memory for every thread."""
+        cdef Py_ssize_t room = self.m.num_sites + 1
+        self.lead = np.empty((num_threads, room), np.int64)
+        self.sites = np.empty((num_threads, room), np.int32)
+        self.found = np.empty((num_threads, max(1, 2 * group_size * room)), np.int32)
+
+    cdef spconv_scratch scratch(self, int thread) noexcept nogil:
+        cdef spconv_scratch scratch
+        scratch.lead = &self.lead[thread, 0]
+        scratch.sites = &self.sites[thread, 0]
+        scratch.pairs = &self.found[thread, 0]
+        scratch.count = 0
+        return scratch
+
+    cdef void run(self, Py_ssize_t group, int thread, const int64_t* starts, int64_t* counts,
+                  int32_t* in_rows, int32_t* out_rows) noexcept nogil:
+        cdef spconv_scratch scratch = self.scratch(thread)
+        match_group(&self.m, group, &scratch, starts, counts, in_rows, out_rows)
+
+    def mark(self, uint64_t[::1] bits):
+        """Mark every output cell that some offset reaches."""
+        cdef Py_ssize_t group
+        self.reserve(1, 0)
+        cdef spconv_scratch scratch = self.scratch(0)
+        self.m.bits = &bits[0]
+        with nogil:
+            for group in range(self.num_groups if self.m.num_sites else 0):
+                match_mark(&self.m, group, &scratch)
+
+    def reached_keys(self):
+        """Keys of all output cells that some offset reaches, sorted and unique."""
+        _, _, terms, first_term = self.keep_alive
+        parts = [np.empty(0, np.int64)]
+        self.reserve(1, 0)
+        cdef spconv_scratch scratch = self.scratch(0)
+        lead, sites = np.asarray(self.lead)[0], np.asarray(self.sites)[0]
+        for group in range(self.num_groups if self.m.num_sites else 0):
+            match_lead(&self.m, group, &scratch)
+            count = scratch.count
+            for j in range(self.m.group_size):
+                term = terms[first_term[self.m.ndim - 1] + j]
+                keys = lead[:count] + term[sites[:count]]
+                parts.append(keys[keys >= 0])
+        return np.unique(np.concatenate(parts))
+
+    def use_bits(self, uint64_t[::1] bits, const int32_t[::1] ranks):
+        """Look output rows up in a marked and ranked bitmap."""
+        self.m.bits, self.m.ranks = &bits[0], &ranks[0]
+        self.keep_alive += [np.asarray(bits), np.asarray(ranks)]
+
+    def use_keys(self, const int64_t[::1] keys):
+        """Look output rows up in a sorted list of keys."""
+        self.m.bits, self.m.windowed, self.m.num_keys = NULL, False, keys.shape[0]
+        if keys.shape[0]:
+            self.m.keys = &keys[0]
+        self.keep_alive.append(np.asarray(keys))
+
+    def pairs(self, int num_threads):
+        """Return in_rows (P,) int32, out_rows (P,) int32 and offset_starts (K + 1,) int64."""
+        cdef Py_ssize_t k, mirror, group, n = self.m.num_sites
+        cdef Py_ssize_t groups = (self.m.computed + self.m.group_size - 1) // self.m.group_size
+        counts_array = np.zeros(self.volume, np.int64)
+        starts_array = np.zeros(self.volume + 1, np.int64)
+        cdef int64_t[::1] counts = counts_array, starts = starts_array
+        cdef int32_t* no_rows = NULL
+        self.reserve(num_threads, self.m.group_size)
+        if n:
+            for group in prange(groups, nogil=True, schedule="dynamic", num_threads=num_threads):
+                self.run(group, threadid(), NULL, &counts[0], no_rows, no_rows)
+        for k in range(self.m.computed, self.volume):
+            counts[k] = counts[self.volume - 1 - k]
+        np.cumsum(counts_array, out=starts_array[1:])
+        total = int(starts_array[self.volume])
+        in_array, out_array = np.empty(total, np.int32), np.empty(total, np.int32)
+        cdef int32_t[::1] in_rows = in_array, out_rows = out_array
+        if total:
+            for group in prange(groups, nogil=True, schedule="dynamic", num_threads=num_threads):
+                self.run(group, threadid(), &starts[0], NULL, &in_rows[0], &out_rows[0])
+            for k in range(self.m.computed, self.volume):
+                mirror = self.volume - 1 - k
+                source = slice(starts_array[mirror], starts_array[mirror + 1])
+                target = slice(starts_array[k], starts_array[k + 1])
+                in_array[target] = out_array[source]
+                out_array[target] = in_array[source]
+        return in_array, out_array, starts_array
 
 
 def sort_pairs(const int32_t[::1] in_rows, const int32_t[::1] out_rows,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -34,7 +35,8 @@ class Node:
         self.parents = parents
         self.backward = backward
         self.dtype = dtype
-        self.leaf: Tensor | None = None
+        # Weak, because a leaf holds its node: a model is freed when it is dropped.
+        self.leaf: weakref.ref[Tensor] | None = None
         self.number = next(_creation_number)
 
 
@@ -63,7 +65,9 @@ class Tensor:
     array([2., 4.])
     """
 
-    __slots__ = ("_data", "_node", "grad", "requires_grad")
+    __slots__ = ("__weakref__", "_data", "_node", "grad", "requires_grad")
+    # ``array * tensor`` comes to __rmul__ instead of an array of objects.
+    __array_ufunc__ = None
 
     def __init__(self, array: Any, requires_grad: bool = False) -> None:
         self._data = _as_floating(array)
@@ -140,6 +144,8 @@ class Tensor:
         ------
         ValueError
             If ``gradient`` is missing or has another shape.
+        TypeError
+            If ``gradient`` is no array.
         RuntimeError
             If nothing requires a gradient, or the graph has been consumed already.
         """
@@ -150,6 +156,10 @@ class Tensor:
                     "shape; only a scalar needs none"
                 )
             gradient = np.ones_like(self._data)
+        elif not (isinstance(gradient, np.ndarray | np.generic) or is_cupy(gradient)):
+            raise TypeError(
+                f"Tensor.backward: the gradient must be an array, got {type(gradient).__name__}"
+            )
         elif gradient.shape != self.shape:
             raise ValueError(
                 f"Tensor.backward: expected a gradient of shape {self.shape}, got {gradient.shape}"
@@ -167,7 +177,7 @@ class Tensor:
             return None
         if self._node is None:
             self._node = Node((), None, self.dtype)
-            self._node.leaf = self
+            self._node.leaf = weakref.ref(self)
         return self._node
 
     def __add__(self, other: Any) -> Tensor:
@@ -194,8 +204,18 @@ class Tensor:
     def __rsub__(self, other: Any) -> Tensor:
         return _operand(other, self) + (-self)
 
-    def __truediv__(self, divisor: float) -> Tensor:
-        return self * (1.0 / divisor)
+    def __truediv__(self, other: Any) -> Tensor:
+        other = _operand(other, self)
+        a, b = self._data, other._data
+
+        def backward(gradient: Array) -> tuple[Array, Array]:
+            da = gradient / b
+            return _unbroadcast(da, a.shape), _unbroadcast(-da * a / b, b.shape)
+
+        return record(a / b, (self, other), backward)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return _operand(other, self) / self
 
     def __neg__(self) -> Tensor:
         return record(-self._data, (self,), lambda gradient: (-gradient,))
@@ -280,7 +300,9 @@ def _run_backward(root: Node, gradient: Array) -> None:
         if gradient.dtype != node.dtype:
             gradient = gradient.astype(node.dtype)
         if node.leaf is not None:
-            node.leaf.grad = gradient if node.leaf.grad is None else node.leaf.grad + gradient
+            leaf = node.leaf()
+            if leaf is not None:
+                leaf.grad = gradient if leaf.grad is None else leaf.grad + gradient
             continue
         if node.backward is None:
             raise RuntimeError(
@@ -319,7 +341,7 @@ def _as_floating(array: Any) -> Array:
 def _operand(value: Any, like: Tensor) -> Tensor:
     if isinstance(value, Tensor):
         return value
-    if isinstance(value, int | float):
+    if isinstance(value, int | float | np.integer):
         return Tensor(np.asarray(value, like.dtype))
     return Tensor(value)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from spconv.geometry import Geometry, IntOrTuple, check_cells
 from spconv.kernels import rulebook as kernels
-from spconv.sites import SiteSet, checked_arguments
+from spconv.sites import SiteSet, checked_arguments, read_only
 from spconv.threads import get_num_threads
 
 MAX_ROWS = 2**31 - 1
@@ -48,6 +48,10 @@ class Rulebook:
     geometry: Geometry
     # Weak, so that a rulebook and its inverse are freed with the last tensor that uses them.
     _origin: weakref.ref[Rulebook] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("in_rows", "out_rows", "offset_starts"):
+            object.__setattr__(self, name, read_only(getattr(self, name)))
 
     @property
     def out_indices(self) -> NDArray[np.int32]:
@@ -226,7 +230,6 @@ def build(sites: SiteSet, geometry: Geometry, owner: str) -> Rulebook:
             )
         ),
         geometry.transposed,
-        geometry.submanifold,
         geometry.submanifold and _is_symmetric(geometry),
     )
     out_sites = sites
@@ -256,14 +259,10 @@ def _fits_bitmap(num_cells: int, num_sites: int) -> bool:
     return num_cells <= max(BITMAP_CELLS_ALWAYS, BITMAP_CELLS_PER_SITE * num_sites)
 
 
-def _empty_bitmap(num_cells: int) -> NDArray[np.uint64]:
-    return np.zeros((num_cells + 63) // 64, np.uint64)
-
-
 def _index_sites(matcher: kernels.Matcher, sites: SiteSet) -> None:
     """Let the matcher find rows among the (sorted) input sites."""
     if _fits_bitmap(sites.num_cells, len(sites)):
-        bits = _empty_bitmap(sites.num_cells)
+        bits = kernels.empty_bitmap(sites.num_cells)
         kernels.mark_keys(sites.keys, bits)
         matcher.use_bits(bits, kernels.rank_bits(bits)[0])
     else:
@@ -276,7 +275,7 @@ def _reached_sites(
     """Sites that some offset reaches, sorted; the matcher finds rows among them."""
     out = SiteSet(np.empty((0, 1 + len(shape)), np.int32), shape, sites.batch_size)
     if _fits_bitmap(out.num_cells, len(sites) * volume):
-        bits = _empty_bitmap(out.num_cells)
+        bits = kernels.empty_bitmap(out.num_cells)
         matcher.mark(bits)
         ranks, total = kernels.rank_bits(bits)
         matcher.use_bits(bits, ranks)
@@ -284,7 +283,7 @@ def _reached_sites(
     else:
         keys = matcher.reached_keys()
         matcher.use_keys(keys)
-    out.indices = kernels.sites_of_keys(keys, out.extents)
+    out.indices = read_only(kernels.sites_of_keys(keys, out.extents))
     out.keys = keys
     out.order = None
     return out

@@ -30,7 +30,7 @@ class SiteSet:
     def __init__(
         self, indices: NDArray[np.int32], spatial_shape: tuple[int, ...], batch_size: int
     ) -> None:
-        self.indices = indices
+        self.indices = read_only(indices)
         self.spatial_shape = spatial_shape
         self.batch_size = batch_size
 
@@ -112,6 +112,13 @@ class SiteSet:
         )
 
 
+def read_only(array: NDArray) -> NDArray:
+    """A view that cannot be written to: what several tensors and layers share."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 def checked_arguments(
     indices: Any, spatial_shape: Sequence[int], batch_size: int, owner: str
 ) -> tuple[NDArray[np.int32], tuple[int, ...], int]:
@@ -139,9 +146,7 @@ def checked_arguments(
     return _checked_indices(indices, shape, owner), shape, batch_size
 
 
-def _checked_indices(
-    indices: Any, spatial_shape: tuple[int, ...], owner: str
-) -> NDArray[np.int32]:
+def _checked_indices(indices: Any, spatial_shape: tuple[int, ...], owner: str) -> NDArray[np.int32]:
     if is_cupy(indices):
         raise TypeError(f"{owner}: indices live on the host; pass a NumPy array: indices.get()")
     indices = np.asarray(indices)

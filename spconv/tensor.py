@@ -247,6 +247,11 @@ def from_dense(
     xp = array_module(tensor.data)
     last = xp.moveaxis(tensor.data, 1, -1)
     ground = _as_ground(ground_state, tensor)
+    if ground is not None and ground.shape != tensor.shape[1:2]:
+        raise ValueError(
+            "from_dense: ground_state must have one entry per channel, shape "
+            f"{tensor.shape[1:2]}, got {ground.shape}"
+        )
     background = 0 if ground is None else ground.data
     where = xp.nonzero((last != background).any(axis=-1))
     shape = tensor.shape

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from spconv import layers
+from spconv.autograd import Tensor
+from spconv.functional._common import check_sparse
+from spconv.tensor import SparseConvTensor
 
 CONVOLUTIONS = {
     1: layers.SparseConv1d,
@@ -68,23 +71,38 @@ class DeepCNet(layers.SparseSequential):
         negative_slope: float = 1 / 3,
         seed: int = 0,
     ) -> None:
-        self.field = 3 * 2**l
+        owner = type(self).__name__
+        if l < 0 or k < 1 or ndim not in CONVOLUTIONS:
+            raise ValueError(f"{owner}: expected l >= 0, k >= 1, ndim 1 to 4, got {l}, {k}, {ndim}")
+        self.field, self.ndim = 3 * 2**l, ndim
         rng = np.random.default_rng(seed)
         blocks = [
             self._block(number, k, in_channels, l, ndim, negative_slope, rng)
             for number in range(1, l + 2)
         ]
-        rates = _dropout_rates(dropout, l + 2, type(self).__name__)
+        rates = _dropout_rates(dropout, l + 2, owner)
+        # Every dropout has random numbers of its own.
+        generators = [np.random.default_rng((seed, number)) for number in range(l + 2)]
         drop = layers.BatchwiseDropout if batchwise else layers.Dropout
         sequence: list[layers.Module] = []
-        for rate, block in zip(rates, blocks, strict=False):
-            sequence += [drop(rate, rng=np.random.default_rng(seed))] if rate else []
+        for rate, generator, block in zip(rates, generators, blocks, strict=False):
+            sequence += [drop(rate, rng=generator)] if rate else []
             sequence += block
         sequence.append(layers.Flatten())
         if rates[-1]:
-            sequence.append(layers.Dropout(rates[-1], rng=np.random.default_rng(seed)))
+            sequence.append(layers.Dropout(rates[-1], rng=generators[-1]))
         sequence.append(layers.Linear((l + 1) * k, num_classes, rng=rng))
         super().__init__(*sequence)
+
+    def forward(self, x: SparseConvTensor) -> Tensor:
+        expected = (self.field,) * self.ndim
+        check_sparse(type(self).__name__, x, self.ndim)
+        if x.spatial_shape != expected:
+            raise ValueError(
+                f"{type(self).__name__}: expected a field of 3 * 2**l sites, spatial_shape "
+                f"{expected}, got {x.spatial_shape}"
+            )
+        return super().forward(x)
 
     def _block(
         self,

@@ -159,13 +159,13 @@ class CpuOps(Ops):
         return dx
 
     def leaky_relu(self, x: Array, slope: float) -> Array:
-        x = np.ascontiguousarray(x)
+        x = np.asarray(x, order="C")
         y = np.empty_like(x)
         elementwise.leaky_relu(x.ravel(), slope, y.ravel(), get_num_threads())
         return y
 
     def leaky_relu_gradient(self, y: Array, dy: Array, slope: float) -> Array:
-        y, dy = np.ascontiguousarray(y), np.ascontiguousarray(dy)
+        y, dy = np.asarray(y, order="C"), np.asarray(dy, order="C")
         dx = np.empty_like(y)
         elementwise.leaky_relu_gradient(y.ravel(), dy.ravel(), slope, dx.ravel(), get_num_threads())
         return dx

@@ -1,0 +1,232 @@
+/* Pairs of input and output rows of every kernel offset.
+ *
+ * A site's key is its row-major position in the (batch, *spatial) grid. On one axis an input
+ * coordinate meets a kernel index at no more than one output coordinate, so the key of the output
+ * is a sum of one term per axis; an invalid term makes the sum negative. Shifting sorted sites
+ * keeps them sorted, so pairs come out ordered by output row with no sort.
+ *
+ * Offsets that differ in their last index only form a group. If the last axis has stride 1 and the
+ * group spans at most 64 cells, one look at the bitmap answers for the whole group.
+ */
+#ifndef SPCONV_MATCH_H
+#define SPCONV_MATCH_H
+#include <string.h>
+
+#include "site_index.h"
+
+#define SPCONV_INVALID (-((int64_t)1 << 60))
+
+typedef struct {
+    int64_t num_sites, ndim, group_size, computed;
+    const int64_t *kernel_size;
+    const int64_t *terms;      /* (sum of kernel sizes, num_sites) */
+    const int64_t *first_term; /* row of terms where each axis starts */
+    const int32_t *last;       /* coordinate on the last axis, every last_step-th entry */
+    int64_t last_step, last_extent;
+    int64_t first_tap, tap_step; /* kernel index j of the last axis: output = input + first + j*step */
+    int windowed;
+    uint64_t *bits; /* either a bitmap with ranks ... */
+    const int32_t *ranks;
+    const int64_t *keys; /* ... or sorted keys */
+    int64_t num_keys;
+} spconv_matcher;
+
+/* term[i] = cell * (output coordinate), or invalid. Regular: (x + shift) / stride; transposed:
+ * x * stride - shift. */
+static void match_term(const int32_t *column, int64_t step, int64_t n, int64_t stride,
+                       int64_t shift, int64_t extent, int64_t cell, int transposed,
+                       int64_t *term) {
+    for (int64_t i = 0; i < n; ++i) {
+        const int64_t x = column[i * step];
+        int64_t y;
+        if (transposed) y = x * stride - shift;
+        else if (stride == 1) y = x + shift;
+        else {
+            y = (x + shift) / stride;
+            if (x + shift < 0 || y * stride != x + shift) y = -1;
+        }
+        term[i] = y >= 0 && y < extent ? y * cell : SPCONV_INVALID;
+    }
+}
+
+/* What one thread needs for one group: the sites that all axes but the last allow, with the sum of
+ * those axes' terms, and room for the pairs of one offset after the other. */
+typedef struct {
+    int64_t *lead;  /* (num_sites,) */
+    int32_t *sites; /* (num_sites,) */
+    int32_t *pairs; /* (2, group_size, num_sites + 1) */
+    int64_t count;
+} spconv_scratch;
+
+/* Loops below advance by a condition instead of branching on it: whether a tap is active is as
+ * good as random, and a wrong guess costs more than a store. */
+static void match_lead(const spconv_matcher *m, int64_t group, spconv_scratch *s) {
+    int64_t count = 0;
+    memset(s->lead, 0, (size_t)m->num_sites * sizeof *s->lead);
+    for (int64_t axis = m->ndim - 2; axis >= 0; --axis) {
+        const int64_t j = group % m->kernel_size[axis];
+        const int64_t *term = m->terms + (m->first_term[axis] + j) * m->num_sites;
+        group /= m->kernel_size[axis];
+        for (int64_t i = 0; i < m->num_sites; ++i) s->lead[i] += term[i];
+    }
+    for (int64_t i = 0; i < m->num_sites; ++i) {
+        const int64_t lead = s->lead[i];
+        s->sites[count] = (int32_t)i;
+        s->lead[count] = lead;
+        count += lead >= 0;
+    }
+    s->count = count;
+}
+
+/* The window of one site: its first cell on the last axis, and the bits of the taps inside. */
+SPCONV_FORCE_INLINE uint64_t match_taps(const spconv_matcher *m, uint64_t pattern, int64_t span,
+                                  int64_t first) {
+    if (first < 0) pattern = first <= -64 ? 0 : pattern >> -first << -first;
+    const int64_t left = m->last_extent - first;
+    if (left < span) pattern = left <= 0 ? 0 : pattern & (((uint64_t)1 << left) - 1);
+    return pattern;
+}
+
+SPCONV_FORCE_INLINE int64_t match_lowest(const spconv_matcher *m) {
+    return m->tap_step > 0 ? m->first_tap : m->first_tap + (m->group_size - 1) * m->tap_step;
+}
+
+SPCONV_FORCE_INLINE uint64_t match_pattern(const spconv_matcher *m) {
+    uint64_t pattern = 0;
+    for (int64_t j = 0; j < m->group_size; ++j)
+        pattern |= (uint64_t)1 << (m->first_tap + j * m->tap_step - match_lowest(m));
+    return pattern;
+}
+
+SPCONV_FORCE_INLINE int64_t match_span(const spconv_matcher *m) {
+    const int64_t step = m->tap_step > 0 ? m->tap_step : -m->tap_step;
+    return (m->group_size - 1) * step + 1;
+}
+
+/* Mark every output cell that the group reaches. */
+static void match_mark(const spconv_matcher *m, int64_t group, spconv_scratch *s) {
+    match_lead(m, group, s);
+    if (m->windowed) {
+        const uint64_t pattern = match_pattern(m);
+        const int64_t lowest = match_lowest(m), span = match_span(m);
+        for (int64_t i = 0; i < s->count; ++i) {
+            const int64_t first = m->last[s->sites[i] * m->last_step] + lowest;
+            site_mark_window(m->bits, s->lead[i] + first, match_taps(m, pattern, span, first));
+        }
+        return;
+    }
+    for (int64_t j = 0; j < m->group_size; ++j) {
+        const int64_t *last = m->terms + (m->first_term[m->ndim - 1] + j) * m->num_sites;
+        for (int64_t i = 0; i < s->count; ++i) {
+            const int64_t key = s->lead[i] + last[s->sites[i]];
+            if (key >= 0) site_mark(m->bits, key);
+        }
+    }
+}
+
+/* Pairs of one offset, one look-up each; returns their number. */
+SPCONV_FORCE_INLINE int64_t match_offset(const spconv_matcher *m, const spconv_scratch *s, int64_t j,
+                                   int32_t *in_rows, int32_t *out_rows) {
+    const int64_t *last = m->terms + (m->first_term[m->ndim - 1] + j) * m->num_sites;
+    int64_t found = 0, cursor = 0;
+    for (int64_t i = 0; i < s->count; ++i) {
+        const int64_t key = s->lead[i] + last[s->sites[i]];
+        int active = key >= 0;
+        in_rows[found] = s->sites[i];
+        if (m->bits) {
+            const int64_t cell = active ? key : 0;
+            out_rows[found] = site_count(m->bits, m->ranks, cell);
+            active &= (int)(site_window(m->bits, cell) & 1);
+        } else if (active) {
+            while (cursor < m->num_keys && m->keys[cursor] < key) ++cursor;
+            out_rows[found] = (int32_t)cursor;
+            active = cursor < m->num_keys && m->keys[cursor] == key;
+        }
+        found += active;
+    }
+    return found;
+}
+
+/* Number of pairs of every offset of a group, or the pairs themselves, one look-up for all.
+ * `taps` is a literal at the calls that matter, so that the counters stay in registers. */
+SPCONV_FORCE_INLINE void match_windows(const spconv_matcher *m, const spconv_scratch *s,
+                                       const int taps, int64_t *total, const int only_count) {
+    const uint64_t pattern = match_pattern(m);
+    const int64_t lowest = match_lowest(m), span = match_span(m), room = m->num_sites + 1;
+    int64_t found[64];
+    for (int j = 0; j < taps; ++j) found[j] = 0;
+    for (int64_t i = 0; i < s->count; ++i) {
+        const int32_t site = s->sites[i];
+        const int64_t first = m->last[site * m->last_step] + lowest, key = s->lead[i] + first;
+        const uint64_t cells = site_window(m->bits, key);
+        const uint64_t active = cells & match_taps(m, pattern, span, first);
+        const int32_t before = only_count ? 0 : site_count(m->bits, m->ranks, key);
+        int64_t tap = m->first_tap - lowest;
+        for (int j = 0; j < taps; ++j, tap += m->tap_step) {
+            if (!only_count) {
+                int32_t *pairs = s->pairs + j * room + found[j];
+                pairs[0] = site;
+                pairs[m->group_size * room] =
+                    before + SPCONV_POPCOUNT(cells & (((uint64_t)1 << tap) - 1));
+            }
+            found[j] += (int64_t)(active >> tap & 1);
+        }
+    }
+    for (int j = 0; j < taps; ++j) total[j] = found[j];
+}
+
+SPCONV_FORCE_INLINE void match_any_windows(const spconv_matcher *m, const spconv_scratch *s,
+                                           int64_t taps, int64_t *total, const int only_count) {
+    if (taps == 2) match_windows(m, s, 2, total, only_count);
+    else if (taps == 3) match_windows(m, s, 3, total, only_count);
+    else match_windows(m, s, (int)taps, total, only_count);
+}
+
+/* Counts (where starts is NULL) or writes the pairs of one group. */
+SPCONV_POPCNT_CLONES static void match_group(const spconv_matcher *m, int64_t group,
+                                             spconv_scratch *s, const int64_t *starts,
+                                             int64_t *counts, int32_t *in_rows,
+                                             int32_t *out_rows) {
+    const int64_t k0 = group * m->group_size, room = m->num_sites + 1;
+    const int64_t left = m->computed - k0, taps = left < m->group_size ? left : m->group_size;
+    int32_t *in_found = s->pairs, *out_found = s->pairs + m->group_size * room;
+    int64_t windows[64] = {0};
+    match_lead(m, group, s);
+    if (m->windowed) {
+        if (starts) match_any_windows(m, s, taps, windows, 0);
+        else match_any_windows(m, s, taps, windows, 1);
+    }
+    for (int64_t j = 0; j < taps; ++j) {
+        int64_t found = windows[j < 64 ? j : 0];
+        int32_t *in_part = in_found + j * room, *out_part = out_found + j * room;
+        if (!m->windowed) found = match_offset(m, s, j, in_part, out_part);
+        if (starts) {
+            memcpy(in_rows + starts[k0 + j], in_part, (size_t)found * sizeof *in_rows);
+            memcpy(out_rows + starts[k0 + j], out_part, (size_t)found * sizeof *out_rows);
+        } else counts[k0 + j] = found;
+    }
+}
+
+/* Sites (n, columns) of ascending keys. Division only where a new row of the last axis begins. */
+static void match_decode(const int64_t *keys, int64_t n, const int64_t *extents, int64_t columns,
+                         int32_t *indices) {
+    const int64_t width = extents[columns - 1];
+    int64_t row_start = -1, row_end = -1;
+    for (int64_t i = 0; i < n; ++i, indices += columns) {
+        const int64_t key = keys[i];
+        if (i && key >= row_start && key < row_end) {
+            memcpy(indices, indices - columns, (size_t)(columns - 1) * sizeof *indices);
+        } else {
+            int64_t rest = key / width;
+            row_start = rest * width;
+            row_end = row_start + width;
+            for (int64_t c = columns - 2; c > 0; --c) {
+                indices[c] = (int32_t)(rest % extents[c]);
+                rest /= extents[c];
+            }
+            indices[0] = (int32_t)rest;
+        }
+        indices[columns - 1] = (int32_t)(key - row_start);
+    }
+}
+#endif
