@@ -34,10 +34,16 @@ def check_device(owner: str, x: Tensor, *parameters: Tensor | None) -> None:
             )
 
 
-def check_channels(owner: str, expected: int, got: int) -> None:
+def check_channels(owner: str, expected: int, x: Tensor | SparseConvTensor) -> None:
+    """Raise ValueError unless ``x`` has ``expected`` channels, dropped ones included."""
+    got, shape = (
+        (total_channels(x), x.features.shape)
+        if isinstance(x, SparseConvTensor)
+        else (x.shape[1], x.shape)
+    )
     if expected != got:
         raise ValueError(
-            f"{owner}: expected {expected} input channels, got features with {got} channels"
+            f"{owner}: expected {expected} input channels, got {got} in features of shape {shape}"
         )
 
 

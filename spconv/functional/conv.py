@@ -20,7 +20,6 @@ from spconv.functional._common import (
     check_sparse,
     common_dtype,
     select,
-    total_channels,
 )
 from spconv.geometry import Geometry
 from spconv.ops import get_ops
@@ -94,7 +93,7 @@ def _apply(
     keep: KeptChannels | None,
     owner: str,
 ) -> SparseConvTensor:
-    check_channels(owner, weight.shape[1] * groups, total_channels(x))
+    check_channels(owner, weight.shape[1] * groups, x)
     check_device(owner, x.features, weight, bias)
     if x.channels is not None and groups > 1:
         x = all_channels(x)

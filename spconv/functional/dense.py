@@ -24,7 +24,7 @@ def dense_conv(
 ) -> Tensor:
     """Convolution of every site, padded with zeros: patches and one GEMM per few samples."""
     _check_grid(owner, x, geometry)
-    check_channels(owner, weight.shape[1], x.shape[1])
+    check_channels(owner, weight.shape[1], x)
     check_device(owner, x, weight, bias)
     xp, dtype = array_module(x.data), common_dtype(x, weight, bias)
     cin, cout = weight.shape[1:]

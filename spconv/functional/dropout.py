@@ -41,7 +41,7 @@ def batchwise_dropout(x: SparseConvTensor, kept: KeptChannels) -> SparseConvTens
     Graham, Reizenstein & Robinson 2015 (arXiv 1502.02478). Dropped channels are not stored, so
     that the next convolution is smaller; kept ones are scaled by ``total / kept``.
     """
-    scale = kept.total / len(kept.slots)
+    scale = kept.total / max(len(kept.slots), 1)
     features, ground = x.features, x.ground_state
     if x.channels is None:
         features = select(features, kept.slots, axis=1)

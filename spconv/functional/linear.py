@@ -11,7 +11,6 @@ from spconv.functional._common import (
     check_device,
     common_dtype,
     select,
-    total_channels,
 )
 from spconv.ops import get_ops
 
@@ -33,9 +32,9 @@ def linear(
                 f"{owner}: expected rows (N, {weight.shape[0]}), got shape {x.shape}; "
                 "use Flatten() first"
             )
-        check_channels(owner, weight.shape[0], x.shape[1])
+        check_channels(owner, weight.shape[0], x)
         return _linear(x, weight, bias, owner)
-    check_channels(owner, weight.shape[0], total_channels(x))
+    check_channels(owner, weight.shape[0], x)
     if x.channels is not None:
         weight = select(weight, x.channels.slots, axis=0)
     ground = x.ground_state

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from spconv import functional
+from spconv.functional._common import all_channels
 from spconv.layers.activation import LeakyReLU, ReLU, Tanh
 from spconv.layers.conv import SparseConv, SparseConvTranspose, SubMConv
 from spconv.layers.dropout import BatchwiseDropout
+from spconv.layers.linear import Linear
 from spconv.layers.module import Module
 from spconv.layers.pool import SparseAvgPool, SparseMaxPool
+from spconv.tensor import SparseConvTensor
 
 CONVOLUTIONS = (SparseConv, SubMConv, SparseConvTranspose)
 KEEPS_ZERO = (ReLU, LeakyReLU, Tanh, SparseMaxPool, SparseAvgPool)
@@ -59,20 +62,25 @@ class SparseSequential(Module):
         kept = None
         for position, layer in enumerate(self.layers):
             if isinstance(layer, CONVOLUTIONS):
-                dropout = self._dropout_behind(position)
-                kept = None if dropout is None else dropout.draw(layer.out_channels)
+                dropout = self._next(position, BatchwiseDropout)
+                kept = dropout.draw(layer.out_channels) if dropout and dropout.acts() else None
                 x = layer(x, kept)
-            elif kept is not None and isinstance(layer, BatchwiseDropout):
-                x, kept = functional.batchwise_dropout(x, kept), None
+            elif isinstance(layer, BatchwiseDropout) and layer.acts():
+                if kept is None and self._next(position, (*CONVOLUTIONS, Linear)):
+                    kept = layer.draw(x.num_channels)
+                x, kept = (
+                    (layer(x) if kept is None else functional.batchwise_dropout(x, kept)),
+                    None,
+                )
             else:
                 x = layer(x)
-        return x
+        return x if not isinstance(x, SparseConvTensor) else all_channels(x)
 
-    def _dropout_behind(self, position: int) -> BatchwiseDropout | None:
-        """The acting batchwise dropout that decides which channels a convolution computes."""
+    def _next(self, position: int, kind: Any) -> Any:
+        """The next layer if it is of that kind, layers between them keeping channels apart."""
         for layer in self.layers[position + 1 :]:
-            if isinstance(layer, BatchwiseDropout):
-                return layer if layer.training and layer.p else None
+            if isinstance(layer, kind):
+                return layer
             if not isinstance(layer, KEEPS_ZERO):
                 return None
         return None

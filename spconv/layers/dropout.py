@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from spconv import functional
-from spconv.functional._common import Features, all_channels, check_sparse, total_channels
+from spconv.functional._common import Features, all_channels, check_sparse
 from spconv.layers.module import Module
 from spconv.tensor import KeptChannels, SparseConvTensor
 
@@ -19,6 +19,10 @@ class _Dropout(Module):
 
     def describe(self) -> str:
         return f"p={self.p:g}"
+
+    def acts(self) -> bool:
+        """Whether it drops anything now."""
+        return self.training and self.p > 0
 
 
 class Dropout(_Dropout):
@@ -35,21 +39,23 @@ class Dropout(_Dropout):
     """
 
     def forward(self, x: Features) -> Features:
-        return functional.dropout(x, self.p, self.rng) if self.training and self.p else x
+        return functional.dropout(x, self.p, self.rng) if self.acts() else x
 
 
 class BatchwiseDropout(_Dropout):
     """Drop the same channels at every site of a batch, in the ground state too.
 
-    Graham, Reizenstein & Robinson 2015 (arXiv 1502.02478). The dropped channels are neither
-    stored nor multiplied: the GEMM of the next convolution shrinks.
+    Graham, Reizenstein & Robinson 2015 (arXiv 1502.02478). Inside a :class:`SparseSequential`
+    the dropped channels are not even computed: the GEMMs of the convolutions in front of and
+    behind this layer shrink.
     """
 
     def forward(self, x: SparseConvTensor) -> SparseConvTensor:
         check_sparse("BatchwiseDropout", x)
-        if not self.training or not self.p:
+        if not self.acts():
             return x
-        return functional.batchwise_dropout(all_channels(x), self.draw(total_channels(x)))
+        x = all_channels(x)
+        return all_channels(functional.batchwise_dropout(x, self.draw(x.num_channels)))
 
     def draw(self, total: int) -> KeptChannels:
         """Choose which of ``total`` channels a batch keeps."""

@@ -8,8 +8,8 @@ import numpy as np
 
 from spconv import functional
 from spconv.autograd import Parameter, Tensor
-from spconv.compat import array_module
-from spconv.functional._common import all_channels, check_channels
+from spconv.compat import Array, array_module
+from spconv.functional._common import all_channels, check_channels, common_dtype
 from spconv.layers.module import Module
 from spconv.tensor import SparseConvTensor
 
@@ -67,10 +67,10 @@ class BatchNorm(Module):
 
     def forward(self, x: SparseConvTensor | Tensor) -> SparseConvTensor | Tensor:
         if isinstance(x, Tensor):
-            check_channels("BatchNorm", self.num_features, x.shape[-1])
+            check_channels("BatchNorm", self.num_features, x)
             return self._normalize(x, self._moments(x, None, 0))
         x = all_channels(x)
-        check_channels("BatchNorm", self.num_features, x.num_channels)
+        check_channels("BatchNorm", self.num_features, x)
         copies = x.sites.num_cells - len(x.sites) if self.statistics == "all" else 0
         ground = x.ground_state
         if copies and ground is None:
@@ -81,8 +81,8 @@ class BatchNorm(Module):
 
     def _moments(self, x: Tensor, ground: Tensor | None, copies: int) -> Tensor:
         if not self.training:
-            xp = array_module(self.running_mean)
-            return Tensor(xp.stack([self.running_mean, self.running_var]))
+            xp, dtype = array_module(self.running_mean), common_dtype(x, self.weight)
+            return Tensor(xp.stack([self.running_mean, self.running_var]).astype(dtype))
         moments = functional.moments(x, ground, copies)
         count = len(x) + copies
         if count:
@@ -92,8 +92,10 @@ class BatchNorm(Module):
             self.running_var = self._blend(self.running_var, unbiased)
         return moments
 
-    def _blend(self, running: np.ndarray, batch: np.ndarray) -> np.ndarray:
-        return ((1 - self.momentum) * running + self.momentum * batch).astype(running.dtype)
+    def _blend(self, running: Array, batch: Array) -> Array:
+        # Widened first: 0.9 in float32 is not 0.9.
+        running = running.astype(np.result_type(running, batch), copy=False)
+        return (1 - self.momentum) * running + self.momentum * batch
 
     def _normalize(self, x: Tensor, moments: Tensor) -> Tensor:
         return functional.normalize(x, moments, self.weight, self.bias, self.eps)
