@@ -68,10 +68,8 @@ class SparseSequential(Module):
             elif isinstance(layer, BatchwiseDropout) and layer.acts():
                 if kept is None and self._next(position, (*CONVOLUTIONS, Linear)):
                     kept = layer.draw(x.num_channels)
-                x, kept = (
-                    (layer(x) if kept is None else functional.batchwise_dropout(x, kept)),
-                    None,
-                )
+                x = layer(x) if kept is None else functional.batchwise_dropout(x, kept)
+                kept = None
             else:
                 x = layer(x)
         return x if not isinstance(x, SparseConvTensor) else all_channels(x)

@@ -133,6 +133,8 @@ class Module:
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Copy parameters and buffers from :meth:`state_dict` of a module of the same form.
 
+        The dtypes become those of the state, so that a state comes back bit for bit.
+
         Raises
         ------
         ValueError
@@ -154,10 +156,12 @@ class Module:
                 + "; ".join(problems)
             )
         for path, parameter in parameters.items():
-            xp = array_module(parameter.data)
-            parameter.data = xp.array(state[path], dtype=parameter.dtype)
-        for path, buffer in buffers.items():
-            buffer[...] = array_module(buffer).asarray(state[path])
+            parameter.data = array_module(parameter.data).array(state[path])
+        for path, module in self.named_modules():
+            for name in module.buffer_names:
+                key = f"{path}.{name}" if path else name
+                xp = array_module(getattr(module, name))
+                setattr(module, name, xp.array(state[key]))
 
     def __repr__(self) -> str:
         inner = [f"({name}): {child!r}" for name, child in self.children()]
