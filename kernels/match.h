@@ -33,34 +33,36 @@ typedef struct {
 
 /* term[i] = cell * (output coordinate), or invalid. Regular: (x + shift) / stride; transposed:
  * x * stride - shift. */
-static void match_term(const int32_t *column, int64_t step, int64_t n, int64_t stride,
-                       int64_t shift, int64_t extent, int64_t cell, int transposed,
-                       int64_t *term) {
+SPCONV_POPCNT_CLONES static void match_term(const int32_t *column, int64_t step, int64_t n,
+                                            int64_t stride, int64_t shift, int64_t extent,
+                                            int64_t cell, int transposed, int64_t *term) {
+    const int power_of_two = (stride & (stride - 1)) == 0;
+    const int log2 = SPCONV_POPCOUNT((uint64_t)stride - 1);
     for (int64_t i = 0; i < n; ++i) {
         const int64_t x = column[i * step];
-        int64_t y;
-        if (transposed) y = x * stride - shift;
-        else if (stride == 1) y = x + shift;
-        else {
-            y = (x + shift) / stride;
-            if (x + shift < 0 || y * stride != x + shift) y = -1;
+        const int64_t value = transposed ? x * stride - shift : x + shift;
+        int64_t y = value;
+        if (!transposed && stride > 1) {
+            y = value < 0 ? -1 : power_of_two ? value >> log2 : value / stride;
+            if (y * stride != value) y = -1;
         }
         term[i] = y >= 0 && y < extent ? y * cell : SPCONV_INVALID;
     }
 }
 
-/* What one thread needs for one group: the sites that all axes but the last allow, with the sum of
- * those axes' terms, and room for the pairs of one offset after the other. */
+/* Where a group is worked on: the sites that all axes but the last allow, with the sum of those
+ * axes' terms, and the pairs found, offset after offset. The spare entry of every row lets a loop
+ * write before it knows whether to keep. */
 typedef struct {
     int64_t *lead;  /* (num_sites,) */
     int32_t *sites; /* (num_sites,) */
-    int32_t *pairs; /* (2, group_size, num_sites + 1) */
+    int32_t *pairs; /* (group_size, 2, num_sites + 1): input rows, then output rows */
     int64_t count;
 } spconv_scratch;
 
 /* Loops below advance by a condition instead of branching on it: whether a tap is active is as
  * good as random, and a wrong guess costs more than a store. */
-static void match_lead(const spconv_matcher *m, int64_t group, spconv_scratch *s) {
+SPCONV_POPCNT_CLONES static void match_lead(const spconv_matcher *m, int64_t group, spconv_scratch *s) {
     int64_t count = 0;
     memset(s->lead, 0, (size_t)m->num_sites * sizeof *s->lead);
     for (int64_t axis = m->ndim - 2; axis >= 0; --axis) {
@@ -104,7 +106,8 @@ SPCONV_FORCE_INLINE int64_t match_span(const spconv_matcher *m) {
 }
 
 /* Mark every output cell that the group reaches. */
-static void match_mark(const spconv_matcher *m, int64_t group, spconv_scratch *s) {
+SPCONV_POPCNT_CLONES static void match_mark(const spconv_matcher *m, int64_t group,
+                                            spconv_scratch *s) {
     match_lead(m, group, s);
     if (m->windowed) {
         const uint64_t pattern = match_pattern(m);
@@ -147,10 +150,10 @@ SPCONV_FORCE_INLINE int64_t match_offset(const spconv_matcher *m, const spconv_s
     return found;
 }
 
-/* Number of pairs of every offset of a group, or the pairs themselves, one look-up for all.
- * `taps` is a literal at the calls that matter, so that the counters stay in registers. */
+/* Pairs of all offsets of a group, one look-up for all. `taps` is a literal at the calls that
+ * matter, so that the counters stay in registers. */
 SPCONV_FORCE_INLINE void match_windows(const spconv_matcher *m, const spconv_scratch *s,
-                                       const int taps, int64_t *total, const int only_count) {
+                                       const int taps, int64_t *counts) {
     const uint64_t pattern = match_pattern(m);
     const int64_t lowest = match_lowest(m), span = match_span(m), room = m->num_sites + 1;
     int64_t found[64];
@@ -160,51 +163,32 @@ SPCONV_FORCE_INLINE void match_windows(const spconv_matcher *m, const spconv_scr
         const int64_t first = m->last[site * m->last_step] + lowest, key = s->lead[i] + first;
         const uint64_t cells = site_window(m->bits, key);
         const uint64_t active = cells & match_taps(m, pattern, span, first);
-        const int32_t before = only_count ? 0 : site_count(m->bits, m->ranks, key);
+        const int32_t before = site_count(m->bits, m->ranks, key);
         int64_t tap = m->first_tap - lowest;
         for (int j = 0; j < taps; ++j, tap += m->tap_step) {
-            if (!only_count) {
-                int32_t *pairs = s->pairs + j * room + found[j];
-                pairs[0] = site;
-                pairs[m->group_size * room] =
-                    before + SPCONV_POPCOUNT(cells & (((uint64_t)1 << tap) - 1));
-            }
+            int32_t *pairs = s->pairs + 2 * j * room + found[j];
+            pairs[0] = site;
+            pairs[room] = before + SPCONV_POPCOUNT(cells & (((uint64_t)1 << tap) - 1));
             found[j] += (int64_t)(active >> tap & 1);
         }
     }
-    for (int j = 0; j < taps; ++j) total[j] = found[j];
+    for (int j = 0; j < taps; ++j) counts[j] = found[j];
 }
 
-SPCONV_FORCE_INLINE void match_any_windows(const spconv_matcher *m, const spconv_scratch *s,
-                                           int64_t taps, int64_t *total, const int only_count) {
-    if (taps == 2) match_windows(m, s, 2, total, only_count);
-    else if (taps == 3) match_windows(m, s, 3, total, only_count);
-    else match_windows(m, s, (int)taps, total, only_count);
-}
-
-/* Counts (where starts is NULL) or writes the pairs of one group. */
+/* Pairs of one group and their numbers. */
 SPCONV_POPCNT_CLONES static void match_group(const spconv_matcher *m, int64_t group,
-                                             spconv_scratch *s, const int64_t *starts,
-                                             int64_t *counts, int32_t *in_rows,
-                                             int32_t *out_rows) {
-    const int64_t k0 = group * m->group_size, room = m->num_sites + 1;
-    const int64_t left = m->computed - k0, taps = left < m->group_size ? left : m->group_size;
-    int32_t *in_found = s->pairs, *out_found = s->pairs + m->group_size * room;
-    int64_t windows[64] = {0};
+                                             spconv_scratch *s, int64_t *counts) {
+    const int64_t left = m->computed - group * m->group_size, room = m->num_sites + 1;
+    const int64_t taps = left < m->group_size ? left : m->group_size;
     match_lead(m, group, s);
-    if (m->windowed) {
-        if (starts) match_any_windows(m, s, taps, windows, 0);
-        else match_any_windows(m, s, taps, windows, 1);
-    }
-    for (int64_t j = 0; j < taps; ++j) {
-        int64_t found = windows[j < 64 ? j : 0];
-        int32_t *in_part = in_found + j * room, *out_part = out_found + j * room;
-        if (!m->windowed) found = match_offset(m, s, j, in_part, out_part);
-        if (starts) {
-            memcpy(in_rows + starts[k0 + j], in_part, (size_t)found * sizeof *in_rows);
-            memcpy(out_rows + starts[k0 + j], out_part, (size_t)found * sizeof *out_rows);
-        } else counts[k0 + j] = found;
-    }
+    if (!m->windowed) {
+        for (int64_t j = 0; j < taps; ++j) {
+            int32_t *pairs = s->pairs + 2 * j * room;
+            counts[j] = match_offset(m, s, j, pairs, pairs + room);
+        }
+    } else if (taps == 2) match_windows(m, s, 2, counts);
+    else if (taps == 3) match_windows(m, s, 3, counts);
+    else match_windows(m, s, (int)taps, counts);
 }
 
 /* Sites (n, columns) of ascending keys. Division only where a new row of the last axis begins. */

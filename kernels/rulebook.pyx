@@ -30,7 +30,7 @@ cdef extern from "match.h" nogil:
 
     void match_mark(const spconv_matcher* m, int64_t group, spconv_scratch* scratch)
     void match_group(const spconv_matcher* m, int64_t group, spconv_scratch* scratch,
-                     const int64_t* starts, int64_t* counts, int32_t* in_rows, int32_t* out_rows)
+                     int64_t* counts)
     void match_lead(const spconv_matcher* m, int64_t group, spconv_scratch* scratch)
     void match_decode(const int64_t* keys, int64_t n, const int64_t* extents, int64_t columns,
                       int32_t* indices)
@@ -40,6 +40,9 @@ cdef extern from "site_index.h" nogil:
     void site_mark(uint64_t* bits, int64_t key)
     int64_t site_rank(const uint64_t* bits, int32_t* ranks, int64_t words)
     void site_keys(const uint64_t* bits, int64_t words, int64_t* keys)
+
+# Pairs are found in scratch memory of at most about this size before they are put together.
+cdef Py_ssize_t SCRATCH_BYTES = 64 * 1024 * 1024
 
 
 def site_keys_of(const int32_t[:, ::1] indices, const int64_t[::1] extents):
@@ -142,7 +145,7 @@ cdef class Matcher:
     cdef object keep_alive
     cdef int64_t[:, ::1] lead
     cdef int32_t[:, ::1] sites
-    cdef int32_t[:, ::1] found
+    cdef int32_t[:, :, :, ::1] found
 
     def __init__(self, const int32_t[:, ::1] indices, const int64_t[::1] kernel_size,
                  const int64_t[::1] stride, const int64_t[::1] padding,
@@ -181,36 +184,39 @@ cdef class Matcher:
         self.m.last_extent = out_shape[last]
         self.m.first_tap = -padding[last] if transposed else padding[last]
         self.m.tap_step = dilation[last] if transposed else -dilation[last]
+        cdef int64_t reach = (kernel_size[last] - 1) * dilation[last]
         # With one axis the batch is part of the only term, and there is no group to share it.
+        # Cropping by more than the kernel's reach would put windows outside the bitmap.
         self.m.windowed = (
-            ndim > 1 and stride[last] == 1 and (kernel_size[last] - 1) * dilation[last] < 63
+            ndim > 1 and stride[last] == 1 and reach < 63
+            and (not transposed or padding[last] <= reach)
         )
 
-    cdef reserve(self, Py_ssize_t num_threads, Py_ssize_t group_size):
-        """Make scratch memory for every thread."""
+    cdef reserve(self, Py_ssize_t num_threads, Py_ssize_t num_groups):
+        """Make scratch memory for threads, and for the pairs of groups."""
         cdef Py_ssize_t room = self.m.num_sites + 1
         self.lead = np.empty((num_threads, room), np.int64)
         self.sites = np.empty((num_threads, room), np.int32)
-        self.found = np.empty((num_threads, max(1, 2 * group_size * room)), np.int32)
+        self.found = np.empty((max(num_groups, 1), self.m.group_size, 2, room), np.int32)
 
-    cdef spconv_scratch scratch(self, int thread) noexcept nogil:
+    cdef spconv_scratch scratch(self, int thread, Py_ssize_t slot) noexcept nogil:
         cdef spconv_scratch scratch
         scratch.lead = &self.lead[thread, 0]
         scratch.sites = &self.sites[thread, 0]
-        scratch.pairs = &self.found[thread, 0]
+        scratch.pairs = &self.found[slot, 0, 0, 0]
         scratch.count = 0
         return scratch
 
-    cdef void run(self, Py_ssize_t group, int thread, const int64_t* starts, int64_t* counts,
-                  int32_t* in_rows, int32_t* out_rows) noexcept nogil:
-        cdef spconv_scratch scratch = self.scratch(thread)
-        match_group(&self.m, group, &scratch, starts, counts, in_rows, out_rows)
+    cdef void run(self, Py_ssize_t group, Py_ssize_t slot, int thread,
+                  int64_t* counts) noexcept nogil:
+        cdef spconv_scratch scratch = self.scratch(thread, slot)
+        match_group(&self.m, group, &scratch, counts)
 
     def mark(self, uint64_t[::1] bits):
         """Mark every output cell that some offset reaches."""
         cdef Py_ssize_t group
         self.reserve(1, 0)
-        cdef spconv_scratch scratch = self.scratch(0)
+        cdef spconv_scratch scratch = self.scratch(0, 0)
         self.m.bits = &bits[0]
         with nogil:
             for group in range(self.num_groups if self.m.num_sites else 0):
@@ -221,7 +227,7 @@ cdef class Matcher:
         _, _, terms, first_term = self.keep_alive
         parts = [np.empty(0, np.int64)]
         self.reserve(1, 0)
-        cdef spconv_scratch scratch = self.scratch(0)
+        cdef spconv_scratch scratch = self.scratch(0, 0)
         lead, sites = np.asarray(self.lead)[0], np.asarray(self.sites)[0]
         for group in range(self.num_groups if self.m.num_sites else 0):
             match_lead(&self.m, group, &scratch)
@@ -246,32 +252,32 @@ cdef class Matcher:
 
     def pairs(self, int num_threads):
         """Return in_rows (P,) int32, out_rows (P,) int32 and offset_starts (K + 1,) int64."""
-        cdef Py_ssize_t k, mirror, group, n = self.m.num_sites
-        cdef Py_ssize_t groups = (self.m.computed + self.m.group_size - 1) // self.m.group_size
-        counts_array = np.zeros(self.volume, np.int64)
-        starts_array = np.zeros(self.volume + 1, np.int64)
-        cdef int64_t[::1] counts = counts_array, starts = starts_array
-        cdef int32_t* no_rows = NULL
-        self.reserve(num_threads, self.m.group_size)
-        if n:
-            for group in prange(groups, nogil=True, schedule="dynamic", num_threads=num_threads):
-                self.run(group, threadid(), NULL, &counts[0], no_rows, no_rows)
-        for k in range(self.m.computed, self.volume):
-            counts[k] = counts[self.volume - 1 - k]
-        np.cumsum(counts_array, out=starts_array[1:])
-        total = int(starts_array[self.volume])
-        in_array, out_array = np.empty(total, np.int32), np.empty(total, np.int32)
-        cdef int32_t[::1] in_rows = in_array, out_rows = out_array
-        if total:
-            for group in prange(groups, nogil=True, schedule="dynamic", num_threads=num_threads):
-                self.run(group, threadid(), &starts[0], NULL, &in_rows[0], &out_rows[0])
-            for k in range(self.m.computed, self.volume):
-                mirror = self.volume - 1 - k
-                source = slice(starts_array[mirror], starts_array[mirror + 1])
-                target = slice(starts_array[k], starts_array[k + 1])
-                in_array[target] = out_array[source]
-                out_array[target] = in_array[source]
-        return in_array, out_array, starts_array
+        cdef Py_ssize_t size = self.m.group_size, group, first, batch, k
+        cdef Py_ssize_t groups = (self.m.computed + size - 1) // size
+        cdef Py_ssize_t group_bytes = 8 * size * (self.m.num_sites + 1)
+        cdef Py_ssize_t at_once = max(num_threads, min(groups, SCRATCH_BYTES // group_bytes))
+        counts_array = np.zeros(groups * size, np.int64)
+        cdef int64_t[::1] counts = counts_array
+        in_parts, out_parts = [], []
+        for first in range(0, groups if self.m.num_sites else 0, at_once):
+            batch = min(at_once, groups - first)
+            self.reserve(num_threads, batch)
+            for group in prange(batch, nogil=True, schedule="dynamic", num_threads=num_threads):
+                self.run(first + group, group, threadid(), &counts[(first + group) * size])
+            found = np.asarray(self.found)
+            for k in range(first * size, min((first + batch) * size, self.m.computed)):
+                rows = found[k // size - first, k % size, :, :counts[k]]
+                rows = rows if batch == groups else rows.copy()
+                in_parts.append(rows[0])
+                out_parts.append(rows[1])
+        for k in range(len(in_parts), self.volume if in_parts else 0):
+            in_parts.append(out_parts[self.volume - 1 - k])
+            out_parts.append(in_parts[self.volume - 1 - k])
+        empty = np.empty(0, np.int32)
+        starts = np.zeros(self.volume + 1, np.int64)
+        if in_parts:
+            np.cumsum([len(part) for part in in_parts], out=starts[1:])
+        return np.concatenate([empty, *in_parts]), np.concatenate([empty, *out_parts]), starts
 
 
 def sort_pairs(const int32_t[::1] in_rows, const int32_t[::1] out_rows,

@@ -48,9 +48,11 @@ def sparse_conv(
     indice_key : str, optional
         Name under which :func:`inverse_conv` finds the rulebook.
     keep : KeptChannels, optional
-        Compute these output channels only.
+        Compute these output channels only; needs ``groups=1``.
     """
     check_sparse(owner, x, geometry.ndim)
+    if keep is not None and groups > 1:
+        raise ValueError(f"{owner}: keep needs groups=1, got {groups}; drop channels afterwards")
     rulebook = x.rulebooks.get(x.sites, geometry, owner, indice_key)
     exact = geometry.unit_stride or not geometry.transposed
     return _apply(x, weight, bias, rulebook, groups, exact, keep, owner)

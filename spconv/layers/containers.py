@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from spconv import functional
-from spconv.functional._common import all_channels
+from spconv.functional._common import all_channels, check_sparse
 from spconv.layers.activation import LeakyReLU, ReLU, Tanh
 from spconv.layers.conv import SparseConv, SparseConvTranspose, SubMConv
 from spconv.layers.dropout import BatchwiseDropout
@@ -63,10 +63,13 @@ class SparseSequential(Module):
         for position, layer in enumerate(self.layers):
             if isinstance(layer, CONVOLUTIONS):
                 dropout = self._next(position, BatchwiseDropout)
-                kept = dropout.draw(layer.out_channels) if dropout and dropout.acts() else None
+                whole = layer.groups > 1 or not (dropout and dropout.acts())
+                kept = None if whole else dropout.draw(layer.out_channels)
                 x = layer(x, kept)
             elif isinstance(layer, BatchwiseDropout) and layer.acts():
+                check_sparse("BatchwiseDropout", x)
                 if kept is None and self._next(position, (*CONVOLUTIONS, Linear)):
+                    x = all_channels(x)
                     kept = layer.draw(x.num_channels)
                 x = layer(x) if kept is None else functional.batchwise_dropout(x, kept)
                 kept = None
