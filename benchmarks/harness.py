@@ -47,11 +47,10 @@ def measure(
 ) -> Timing:
     """Time ``function``: one call to warm up, then repeats within the budget.
 
-    The garbage collector runs before and rests during the measurement.
+    The garbage collector rests during the measurement.
     """
     budget = Budget() if budget is None else budget
     function()
-    gc.collect()
     was_enabled = gc.isenabled()
     gc.disable()
     seconds: list[float] = []
@@ -146,13 +145,10 @@ class Recorder:
 
     def _add(self, record: Record) -> None:
         self.records.append(record)
-        if record.timing is None:
-            text = f"skipped: {record.note}"
-        else:
-            timing = record.timing
-            text = f"{timing.median_ms:.3g} ms (min {timing.min_ms:.3g}, {timing.repeats} repeats)"
-        shown = (record.implementation, record.operation, record.case.get("label", ""), text)
-        self.echo(f"[{self.section}] {record.experiment}: " + ", ".join(filter(None, shown)))
+        timing = record.timing
+        what = f"{record.implementation} {record.operation}"
+        text = f"skipped, {record.note}" if timing is None else f"{timing.median_ms:.3g} ms"
+        self.echo(f"[{self.section}] {record.case.get('label', '')}: {what} {text}")
 
 
 def too_large(num_bytes: float) -> str:

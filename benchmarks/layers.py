@@ -1,6 +1,6 @@
 """One layer, sparse against dense: over grid size, share of active sites, channels and kinds.
 
-    python benchmarks/layers.py --quick --out out
+python benchmarks/layers.py --quick --out out
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Kind:
     def is_pool(self) -> bool:
         return "Pool" in self.sparse
 
-    def make(self, ndim: int, channels: int) -> tuple[spconv.Module, spconv.Module]:
+    def make(self, ndim: int, channels: int) -> tuple[Any, Any]:
         """The sparse and the dense layer, with the same weights and no bias."""
         form = {"stride": self.stride, "padding": self.padding}
         sparse_class = getattr(spconv, f"{self.sparse}{ndim}d")
@@ -57,14 +57,14 @@ class Kind:
         return sparse, dense
 
 
-SUBMANIFOLD = Kind("submanifold", "SubMConv", 3, padding=1)
-REGULAR = Kind("regular", "SparseConv", 3, padding=1)
+SUBMANIFOLD = Kind("submanifold, size 3", "SubMConv", 3, padding=1)
+REGULAR = Kind("regular, size 3", "SparseConv", 3, padding=1)
 KINDS = (
     SUBMANIFOLD,
     REGULAR,
-    Kind("strided 3", "SparseConv", 3, stride=2, padding=1),
-    Kind("strided 2", "SparseConv", 2, stride=2),
-    Kind("max-pooling 2", "SparseMaxPool", 2, stride=2),
+    Kind("strided, size 3", "SparseConv", 3, stride=2, padding=1),
+    Kind("strided, size 2", "SparseConv", 2, stride=2),
+    Kind("max-pooling, size 2", "SparseMaxPool", 2, stride=2),
 )
 
 
@@ -86,11 +86,11 @@ PLANS = {
     "quick": Plan(
         fields=((32, 64, 96, 128, 192), (16, 32, 48, 64)),
         densities=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
-        channels=(8, 16, 32, 64, 128),
+        channels=(8, 16, 32, 64),
         batch_sizes=(16, 1),
         base_fields=(96, 48),
         base_channels=32,
-        budget=Budget(0.2),
+        budget=Budget(0.15, patience=2.0),
     ),
     "full": Plan(
         fields=((32, 64, 96, 128, 192, 256, 384, 512), (16, 32, 48, 64, 96, 128, 192)),
@@ -168,18 +168,18 @@ def run(options: session.Options) -> list[Record]:
 def _measure_layer(recorder: Recorder, point: Point, kind: Kind, with_dense: bool) -> None:
     sites, channels = point.sites, point.channels
     sparse, dense = kind.make(sites.ndim, channels)
-    features = sites.features(channels)
+    features = spconv.Tensor(sites.features(channels), requires_grad=True)
     # The zero ground state makes a layer equal to the dense one at all sites; a submanifold
     # layer is used without.
     ground = None if kind is SUBMANIFOLD else np.zeros(channels, np.float32)
 
     def new_tensor() -> spconv.SparseConvTensor:
-        return sites.tensor(features, ground_state=ground, requires_grad=True)
+        return sites.tensor(features, ground)
 
     kept = new_tensor()
     with spconv.no_grad():
         y = sparse(kept)
-    (rulebook,) = kept.rulebooks._built.values()
+    rulebook = kept.rulebooks.get(kept.sites, sparse.geometry)
     gradient = np.random.default_rng(1).standard_normal(y.features.shape, dtype=np.float32)
     for state, source in ((COLD, new_tensor), (WARM, lambda: kept)):
         case = point.case(
@@ -189,7 +189,7 @@ def _measure_layer(recorder: Recorder, point: Point, kind: Kind, with_dense: boo
             out_sites=len(y),
             pairs=rulebook.num_pairs,
         )
-        case["label"] = f"{kind.name}, {state}, {case['label']}"
+        case["label"] += f", {kind.name}, {state}"
         forward, step = _forward(sparse, source), _step(sparse, source, gradient)
         recorder.time(point.experiment, "sparse", FORWARD, case, forward)
         recorder.time(point.experiment, "sparse", TRAINING, case, step)
@@ -206,7 +206,7 @@ def _measure_dense(
 ) -> None:
     sites, channels = point.sites, point.channels
     case = point.case(baseline=kind.baseline)
-    case["label"] = f"{kind.baseline}, {case['label']}"
+    case["label"] += f", {kind.baseline}"
     if point.experiment == "density":
         case.update(x=None, sites=None, density=None)
     implementations = ["dense"] if import_torch() is None else ["dense", "torch"]

@@ -1,12 +1,13 @@
 """How long rulebooks take to build: kinds of layers, dimensions, numbers of sites.
 
-    python benchmarks/rulebooks.py --quick --out out
+python benchmarks/rulebooks.py --quick --out out
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import session
 from harness import Budget, Record, Recorder
@@ -16,14 +17,16 @@ from spconv.geometry import Geometry
 from spconv.rulebook import Rulebook, build
 from spconv.sites import SiteSet
 
-KINDS = (
-    "submanifold 3",
-    "submanifold 3, shuffled sites",
-    "regular 3",
-    "strided 3, stride 2",
-    "strided 2, stride 2",
-    "transposed 2, stride 2",
-)
+SHUFFLED = "submanifold, size 3, shuffled sites"
+INVERSE = "regular, size 3, inverse for backward"
+KINDS: dict[str, dict[str, Any]] = {
+    "submanifold, size 3": {"kernel_size": 3, "submanifold": True},
+    SHUFFLED: {"kernel_size": 3, "submanifold": True},
+    "regular, size 3": {"kernel_size": 3, "padding": 1},
+    "strided, size 3": {"kernel_size": 3, "stride": 2, "padding": 1},
+    "strided, size 2": {"kernel_size": 2, "stride": 2},
+    "transposed, size 2": {"kernel_size": 2, "stride": 2, "transposed": True},
+}
 
 
 @dataclass(frozen=True)
@@ -55,17 +58,6 @@ def workloads(plan: Plan) -> Iterator[Sites]:
         yield surfaces(4, extent)
 
 
-def geometry_of(kind: str, ndim: int) -> Geometry:
-    """The geometry of a kind in ``ndim`` dimensions."""
-    name, _, rest = kind.partition(" ")
-    size = int(rest[0])
-    if name == "submanifold":
-        return Geometry.make(ndim, size, submanifold=True)
-    stride = 2 if "stride" in rest else 1
-    padding = 1 if size == 3 else 0
-    return Geometry.make(ndim, size, stride, padding, transposed=name == "transposed")
-
-
 def run(options: session.Options) -> list[Record]:
     """Measure everything of the plan."""
     plan = PLANS[options.size]
@@ -78,8 +70,8 @@ def run(options: session.Options) -> list[Record]:
 
 
 def _measure(recorder: Recorder, sites: Sites, kind: str) -> None:
-    geometry = geometry_of(kind, sites.ndim)
-    sites = sites.shuffled() if "shuffled" in kind else sites
+    geometry = Geometry.make(sites.ndim, **KINDS[kind])
+    sites = sites.shuffled() if kind == SHUFFLED else sites
 
     def call() -> Rulebook:
         # A new set of sites, as every batch brings one: no keys and no order are cached.
@@ -91,15 +83,14 @@ def _measure(recorder: Recorder, sites: Sites, kind: str) -> None:
 
 def _measure_inverse(recorder: Recorder, sites: Sites) -> None:
     """What backward adds to a rulebook: its pairs sorted by input row."""
-    kind = "regular 3, inverse for backward"
     fresh = SiteSet(sites.indices, sites.spatial_shape, sites.batch_size)
-    book = build(fresh, geometry_of("regular 3", sites.ndim), "benchmark")
+    book = build(fresh, Geometry.make(sites.ndim, **KINDS["regular, size 3"]), "benchmark")
 
     def call() -> Rulebook:
         vars(book).pop("_swapped", None)
         return book.inverse
 
-    recorder.time("kinds", "sparse", "rulebook", _case(sites, kind, book), call)
+    recorder.time("kinds", "sparse", "rulebook", _case(sites, INVERSE, book), call)
 
 
 def _case(sites: Sites, kind: str, book: Rulebook) -> dict[str, object]:
@@ -112,7 +103,7 @@ def _case(sites: Sites, kind: str, book: Rulebook) -> dict[str, object]:
         "sites": len(sites),
         "out_sites": len(book.out_sites),
         "pairs": book.num_pairs,
-        "label": f"{kind}, {sites.describe()}, {book.num_pairs} pairs",
+        "label": f"{sites.describe()}, {kind}",
     }
 
 

@@ -26,7 +26,6 @@ class Sites:
     name : str
         What the sites look like.
     indices : int32 ndarray (N, 1 + ndim)
-        Sorted.
     spatial_shape : tuple of ndim ints
     batch_size : int
     """
@@ -60,19 +59,12 @@ class Sites:
 
     def tensor(
         self,
-        features: NDArray[np.float32],
-        *,
+        features: Tensor | NDArray[np.float32],
         ground_state: NDArray[np.float32] | None = None,
-        requires_grad: bool = False,
     ) -> SparseConvTensor:
         """A new tensor: no rulebook, key or order of these sites is cached in it."""
         return SparseConvTensor(
-            Tensor(features, requires_grad=requires_grad),
-            self.indices,
-            self.spatial_shape,
-            self.batch_size,
-            ground_state,
-            check=False,
+            features, self.indices, self.spatial_shape, self.batch_size, ground_state, check=False
         )
 
     def shuffled(self, seed: int = 0) -> Sites:
@@ -82,13 +74,13 @@ class Sites:
         return Sites(f"{self.name}, shuffled", indices, self.spatial_shape, self.batch_size)
 
     def describe(self) -> str:
-        """Shape, batch and number of sites in one short phrase.
+        """Batch, shape and share of active sites in one short phrase.
 
         >>> random_sites((8, 8), 0.25, batch_size=2).describe()
-        '2 x 8x8, 32 sites (25.0 %)'
+        '2 x 8x8, 25 % active'
         """
         shape = "x".join(map(str, self.spatial_shape))
-        return f"{self.batch_size} x {shape}, {len(self)} sites ({100 * self.density:.3g} %)"
+        return f"{self.batch_size} x {shape}, {100 * self.density:.2g} % active"
 
 
 def pen_strokes(field: int, batch_size: int, seed: int = 0) -> Sites:
@@ -119,7 +111,7 @@ def surfaces(ndim: int, extent: int, batch_size: int = 1, seed: int = 0) -> Site
             place = normal @ (extent * rng.uniform(0.3, 0.7, ndim))
             height = sum(axis * n for axis, n in zip(axes, normal, strict=True))
             sample |= np.abs(height - place) < 0.5
-    indices = np.argwhere(grid).astype(np.int32)
+    indices = np.ascontiguousarray(np.argwhere(grid), np.int32)
     return Sites(SURFACES, indices, (extent,) * ndim, batch_size)
 
 

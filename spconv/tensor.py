@@ -74,6 +74,7 @@ class SparseConvTensor:
             indices, spatial_shape, batch_size = checked_arguments(
                 indices, spatial_shape, batch_size, OWNER
             )
+        indices = np.ascontiguousarray(indices, np.int32)
         self.sites = SiteSet(indices, tuple(spatial_shape), batch_size)
         self.ground_state = _as_ground(ground_state, self.features)
         self.rulebooks = RulebookCache()

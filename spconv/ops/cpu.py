@@ -159,22 +159,31 @@ class CpuOps(Ops):
         return dx
 
     def leaky_relu(self, x: Array, slope: float) -> Array:
-        x = np.asarray(x, order="C")
-        y = np.empty_like(x)
-        elementwise.leaky_relu(x.ravel(), slope, y.ravel(), get_num_threads())
-        return y
+        axes = _memory_order(x)
+        source = np.ascontiguousarray(x.transpose(axes))
+        target = np.empty_like(source)
+        elementwise.leaky_relu(source.ravel(), slope, target.ravel(), get_num_threads())
+        return target.transpose(np.argsort(axes))
 
     def leaky_relu_gradient(self, y: Array, dy: Array, slope: float) -> Array:
-        y, dy = np.asarray(y, order="C"), np.asarray(dy, order="C")
-        dx = np.empty_like(y)
-        elementwise.leaky_relu_gradient(y.ravel(), dy.ravel(), slope, dx.ravel(), get_num_threads())
-        return dx
+        axes = _memory_order(y)
+        result, gradient = (np.ascontiguousarray(array.transpose(axes)) for array in (y, dy))
+        target = np.empty_like(result)
+        elementwise.leaky_relu_gradient(
+            result.ravel(), gradient.ravel(), slope, target.ravel(), get_num_threads()
+        )
+        return target.transpose(np.argsort(axes))
 
     def sum_rows(self, x_nc: Array) -> Array:
         return elementwise.sum_rows(np.ascontiguousarray(x_nc), False, get_num_threads())
 
     def sum_squares(self, x_nc: Array) -> Array:
         return elementwise.sum_rows(np.ascontiguousarray(x_nc), True, get_num_threads())
+
+
+def _memory_order(array: Array) -> list[int]:
+    """Axes from the slowest to the fastest in memory: transposed so, a grid is no copy."""
+    return sorted(range(array.ndim), key=lambda axis: -array.strides[axis])
 
 
 def _identity_pairs(count: int) -> tuple[Array, Array]:

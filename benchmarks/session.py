@@ -1,0 +1,133 @@
+"""The command line that all scripts share: measure, merge into results.json, write the report."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import report
+import results
+from harness import BaselineMismatch, Record
+from machine import describe_machine
+from summary import headlines
+from torch_baseline import set_torch_threads
+
+import spconv
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a script gets of the command line."""
+
+    size: str
+    out: Path
+    data: str | None
+    echo: Callable[[str], object]
+
+
+Run = Callable[[Options], list[Record]]
+
+
+def main(
+    runs: Mapping[str, Run], description: str | None, argv: Sequence[str] | None = None
+) -> None:
+    """Run the sections that the command line asks for, and write the report.
+
+    Parameters
+    ----------
+    runs : mapping of section name to function
+    description : str
+        Shown by ``--help``.
+    argv : sequence of str, optional
+        Instead of the command line.
+    """
+    arguments = _parser(runs, description).parse_args(argv)
+    if argv is None and arguments.threads is not None:
+        _restart_with_threads(arguments.threads)
+    if arguments.threads is not None:
+        spconv.set_num_threads(arguments.threads)
+    set_torch_threads(spconv.get_num_threads())
+    options = Options(arguments.size, arguments.out, arguments.data, partial(print, flush=True))
+    options.out.mkdir(parents=True, exist_ok=True)
+    try:
+        path = _run(runs, arguments.only or list(runs), options)
+    except KeyboardInterrupt:
+        sys.exit("\nInterrupted. Finished sections are in results.json; --only runs the others.")
+    except BaselineMismatch as error:
+        sys.exit(f"error: {error}")
+    print(f"\nReport: {path}")
+
+
+def _run(runs: Mapping[str, Run], wanted: Sequence[str], options: Options) -> Path:
+    path = options.out / "results.json"
+    try:
+        collected = results.read(path)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    for name in runs:
+        if name not in wanted:
+            continue
+        machine = describe_machine()
+        began = time.perf_counter()
+        records = runs[name](options)
+        seconds = time.perf_counter() - began
+        collected[name] = results.Section(options.size, seconds, machine, records)
+        results.write(path, collected)
+        options.echo(f"[{name}] done in {seconds:.0f} s")
+    page = report.write(options.out, collected)
+    print()
+    for line in headlines(collected):
+        print(f"* {line}")
+    return page
+
+
+def _parser(runs: Mapping[str, Run], description: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    size = parser.add_mutually_exclusive_group()
+    for name, text in (
+        ("quick", "at most ten minutes on two cores for everything (default)"),
+        ("full", "the long form: hours"),
+        ("tiny", "seconds: a check that everything runs, numbers without meaning"),
+    ):
+        size.add_argument(f"--{name}", dest="size", action="store_const", const=name, help=text)
+    parser.set_defaults(size="quick")
+    if len(runs) > 1:
+        parser.add_argument(
+            "--only", nargs="+", choices=list(runs), help="run these, keep the other results"
+        )
+    else:
+        parser.set_defaults(only=None)
+    parser.add_argument("--out", type=Path, default=Path("out"), help="folder of the results")
+    parser.add_argument("--data", help="folder that holds MNIST, or mnist/ with it")
+    parser.add_argument(
+        "--threads", type=_positive, help="threads of spconv, of NumPy's BLAS and of PyTorch"
+    )
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, got {value}")
+    return value
+
+
+def _restart_with_threads(num_threads: int) -> None:
+    """Start this command again if NumPy's BLAS has been loaded with another number of threads.
+
+    BLAS libraries read their number of threads when they are loaded, and never again.
+    """
+    wanted = {name: str(num_threads) for name in THREAD_VARIABLES}
+    if any(os.environ.get(name) != value for name, value in wanted.items()):
+        sys.stdout.flush()
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, **wanted})

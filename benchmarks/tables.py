@@ -1,0 +1,253 @@
+"""The numbers behind the plots, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness import Record, select
+from results import Results
+from summary import duration_text
+from views import (
+    BASELINES,
+    TIMES,
+    dense_curve,
+    median_ms,
+    percent_text,
+    shape_text,
+    strongest,
+    times_text,
+    values,
+)
+
+NOTHING = "\N{EN DASH}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text; ``name`` is the plot it belongs to, the first columns hold words."""
+
+    name: str
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+    note: str = ""
+    num_words: int = 1
+
+
+def all_tables(results: Results) -> list[Table]:
+    """The tables of the sections that there are."""
+    tables: list[Table] = []
+    for section, build in BUILDERS.items():
+        if section in results:
+            tables += build(results[section].records)
+    return tables
+
+
+def layer_tables(records: Sequence[Record]) -> list[Table]:
+    """A table for every sweep, dimension and operation."""
+    return [
+        table
+        for experiment in ("grid", "density", "channels", "kinds")
+        for ndim in (2, 3)
+        for operation in ("forward", "training step")
+        for table in _layer_table(records, experiment, ndim, operation)
+    ]
+
+
+def _layer_table(
+    records: Sequence[Record], experiment: str, ndim: int, operation: str
+) -> list[Table]:
+    chosen = select(records, experiment=experiment, ndim=ndim, operation=operation)
+    sparse = select(chosen, implementation="sparse", rulebook="cold")
+    if not sparse:
+        return []
+    best = strongest([r for r in records if r.experiment == experiment])
+    rows = []
+    for record in sparse:
+        case = record.case
+        same = {"kind": case["kind"], "x": case["x"]}
+        cold = median_ms([record])
+        warm = median_ms(chosen, rulebook="warm", **same)
+        baselines = {
+            name: _dense_ms(chosen, name, case["x"], case["baseline"]) for name in BASELINES
+        }
+        dense = baselines[best]
+        rows.append(
+            [
+                _x_text(experiment, case),
+                case["kind"],
+                f"{case['sites']:,}",
+                percent_text(case["density"]),
+                f"{case['pairs']:,}",
+                _ms(cold),
+                _ms(warm),
+                *(_ms(baselines[name]) for name in BASELINES),
+                NOTHING if dense is None or cold is None else times_text(dense / cold),
+            ]
+        )
+    columns = [
+        {"grid": "grid", "density": "grid", "channels": "channels", "kinds": "grid"}[experiment],
+        "layer",
+        "active sites",
+        "active",
+        "pairs",
+        "rulebook + layer (ms)",
+        "rulebook reused (ms)",
+        *(f"{name} (ms)" for name in BASELINES.values()),
+        "speed-up",
+    ]
+    title = f"{TITLES[experiment]}, {ndim}-D, {operation}"
+    return [Table(f"layers_{experiment}", title, columns, rows, _notes(chosen), num_words=2)]
+
+
+TITLES = {
+    "grid": "Grid size",
+    "density": "Share of active sites",
+    "channels": "Channels",
+    "kinds": "Kinds of layers",
+}
+
+
+def _dense_ms(records: Sequence[Record], name: str, x: Any, baseline: str) -> float | None:
+    return dict(dense_curve(records, name, [x], baseline=baseline)).get(x)
+
+
+def _x_text(experiment: str, case: dict[str, Any]) -> str:
+    if experiment == "channels":
+        return str(case["channels"])
+    return f"{case['batch_size']} {TIMES} {shape_text(case['spatial_shape'])}"
+
+
+def rulebook_tables(records: Sequence[Record]) -> list[Table]:
+    """One table per dimension."""
+    tables = []
+    for ndim in values(records, "ndim"):
+        rows = [
+            [
+                record.case["kind"],
+                f"{record.case['sites']:,}",
+                f"{record.case['out_sites']:,}",
+                f"{record.case['pairs']:,}",
+                _ms(median_ms([record])),
+                _per_pair(record),
+            ]
+            for record in select(records, ndim=ndim)
+        ]
+        columns = ["layer", "active sites", "output sites", "pairs", "time (ms)", "per pair (ns)"]
+        workload = select(records, ndim=ndim)[0].case["workload"]
+        tables.append(Table("rulebooks", f"Rulebooks, {ndim}-D, {workload}", columns, rows))
+    return tables
+
+
+def _per_pair(record: Record) -> str:
+    if record.timing is None or not record.case["pairs"]:
+        return NOTHING
+    return f"{1e6 * record.timing.median_ms / record.case['pairs']:.3g}"
+
+
+def network_tables(records: Sequence[Record]) -> list[Table]:
+    """One table per operation."""
+    best = strongest(records)
+    tables = []
+    for operation in ("training step", "inference"):
+        rows = []
+        for record in select(records, implementation="sparse", operation=operation):
+            case = record.case
+            baselines = {
+                name: median_ms(records, implementation=name, operation=operation, x=case["x"])
+                for name in BASELINES
+            }
+            sparse, dense = median_ms([record]), baselines[best]
+            rows.append(
+                [
+                    f"DeepCNet({case['l']}, {case['k']})",
+                    shape_text([case["field"]] * 2),
+                    f"{case['parameters']:,}",
+                    f"{case['sites'] / case['batch_size']:.0f}",
+                    percent_text(case["density"]),
+                    _ms(sparse),
+                    *(_ms(baselines[name]) for name in BASELINES),
+                    NOTHING if dense is None or sparse is None else times_text(dense / sparse),
+                ]
+            )
+        columns = [
+            "network",
+            "field",
+            "parameters",
+            "sites per sample",
+            "active",
+            "sparse (ms)",
+            *(f"{name} (ms)" for name in BASELINES.values()),
+            "speed-up",
+        ]
+        batch = records[0].case["batch_size"]
+        title = f"Whole networks, {operation}, batch of {batch}"
+        note = _notes(select(records, operation=operation))
+        tables.append(Table("networks", title, columns, rows, note))
+    return tables
+
+
+def mnist_tables(records: Sequence[Record]) -> list[Table]:
+    """Errors and times of the training runs."""
+    rows = []
+    for record in records:
+        case = record.case
+        low, high = case["interval"]
+        samples = case["train_samples"] * len(case["epochs"])
+        rows.append(
+            [
+                case["description"],
+                f"{case['parameters']:,}",
+                str(len(case["epochs"])),
+                f"{100 * case['test_error']:.2f} %",
+                f"{100 * low:.2f} to {100 * high:.2f} %",
+                f"{case['test_errors']:,} of {case['test_samples']:,}",
+                duration_text(case["train_seconds"]),
+                f"{samples / case['train_seconds']:,.0f}",
+                f"{case['test_samples'] / case['test_seconds']:,.0f}",
+            ]
+        )
+    columns = [
+        "network",
+        "parameters",
+        "epochs",
+        "test error",
+        "95 % interval",
+        "errors",
+        "training time",
+        "training samples/s",
+        "test samples/s",
+    ]
+    data = " and ".join(values(records, "data"))
+    return [Table("mnist", f"Training on {data}", columns, rows)]
+
+
+BUILDERS = {
+    "networks": network_tables,
+    "mnist": mnist_tables,
+    "layers": layer_tables,
+    "rulebooks": rulebook_tables,
+}
+
+
+def _ms(value: float | None) -> str:
+    """Milliseconds with three digits."""
+    if value is None:
+        return NOTHING
+    return f"{value:.3g}" if value < 999.5 else f"{value:,.0f}"
+
+
+def _notes(records: Sequence[Record]) -> str:
+    """Why cells are empty, and which baseline the speed-up is over."""
+    skipped = {
+        f"{shape_text(shape)} {record.note}"
+        for record in records
+        if record.timing is None and record.note
+        for shape in [record.case.get("spatial_shape") or [record.case.get("field")] * 2]
+    }
+    text = f"Speed-up: over {BASELINES[strongest(records)]}, rulebook included."
+    if not any(record.implementation == "torch" for record in records):
+        text += " PyTorch was not installed."
+    return " ".join([text, *(f"Dense left out: {why}." for why in sorted(skipped))])

@@ -1,0 +1,64 @@
+"""Importing the package: fast, quiet, and without the libraries that it may do without."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+LIMIT = 0.3  # seconds
+MEASURE = """
+import json, sys, time
+start = time.process_time()  # what other processes do meanwhile does not count
+import spconv
+seconds = time.process_time() - start
+print(json.dumps([seconds, sorted(sys.modules)]))
+"""
+
+
+def fresh_interpreter(code):
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stderr == ""
+    return run.stdout
+
+
+def test_import_takes_less_than_the_limit():
+    best = min(json.loads(fresh_interpreter(MEASURE))[0] for _ in range(5))
+    assert best < LIMIT
+
+
+def test_import_leaves_other_libraries_alone():
+    modules = json.loads(fresh_interpreter(MEASURE))[1]
+    assert "spconv.kernels.convolution" in modules
+    unwanted = {"cupy", "matplotlib", "tqdm", "torch", "pandas", "numba", "scipy"}
+    assert not {module for module in modules if module.split(".")[0] in unwanted}
+
+
+def test_import_does_no_work():
+    """No threads are started, no file is written, nothing is said."""
+    code = "import spconv, threading; print(threading.active_count())"
+    assert fresh_interpreter(code) == "1\n"
+
+
+@pytest.mark.parametrize("name", ["testing", "models", "data", "train", "evaluation"])
+def test_submodules_need_no_optional_library(name):
+    code = f"""
+import sys
+for library in ("cupy", "matplotlib", "tqdm", "torch", "pytest"):
+    sys.modules[library] = None  # importing it raises ImportError
+import spconv.{name}
+"""
+    assert fresh_interpreter(code) == ""
+
+
+def test_public_names_are_there():
+    code = """
+import spconv
+for name in spconv.__all__:
+    getattr(spconv, name)
+print(len(set(spconv.__all__)) == len(spconv.__all__), spconv.__all__ == sorted(spconv.__all__))
+"""
+    assert fresh_interpreter(code) == "True True\n"

@@ -1,0 +1,268 @@
+"""The compiled engine, on every instruction set of this processor, against the specification."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+import spconv
+from spconv.ops import ENGINES, CpuOps, CudaOps, Ops, get_ops, use_engine
+from spconv.ops.cpu import INSTRUCTION_SETS, convolution
+from spconv.testing import assert_close, tolerance
+
+CHANNELS = [1, 3, 7, 13, 16, 17, 32, 33, 60, 183]
+SPECIFICATION = Ops(np)
+
+
+@pytest.fixture(params=INSTRUCTION_SETS)
+def ops(request):
+    if INSTRUCTION_SETS.index(request.param) > convolution.best_isa():
+        pytest.skip(f"this processor has no {request.param}")
+    return CpuOps(request.param)
+
+
+@pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
+def dtype(request):
+    return request.param
+
+
+def make_book(kind="regular"):
+    """More than one tile of outputs, an odd number of them; unsorted input sites."""
+    rng = np.random.default_rng(0)
+    indices = rng.permutation(np.argwhere(rng.random((2, 19, 15)) < 0.35))
+    if kind == "down":  # some inputs reach no output
+        return spconv.build_rulebook(indices, (19, 15), 2, 2, 3)
+    if kind == "pointwise":
+        return spconv.build_rulebook(indices, (19, 15), 2, 1, submanifold=True)
+    if kind == "one pair":
+        return spconv.build_rulebook(indices[:1], (19, 15), 2, 3, submanifold=True)
+    if kind == "no pairs":
+        return spconv.build_rulebook([[0, 1, 1], [1, 4, 4]], (19, 15), 2, 1, 3)
+    if kind == "no sites":
+        return spconv.build_rulebook([], (19, 15), 2, 3, submanifold=True)
+    return spconv.build_rulebook(indices, (19, 15), 2, (3, 2), padding=1)
+
+
+BOOKS = {
+    kind: make_book(kind)
+    for kind in ("regular", "down", "pointwise", "one pair", "no pairs", "no sites")
+}
+BOOKS["inverse"] = BOOKS["down"].inverse  # some outputs have no pair
+each_book = pytest.mark.parametrize("book", BOOKS.values(), ids=BOOKS.keys())
+
+
+def random(rng, dtype, *shape):
+    return rng.standard_normal(shape).astype(dtype)
+
+
+def exactly(*arrays):
+    """The same values for the specification to compute with in float64."""
+    return [a.astype(np.float64) if isinstance(a, np.ndarray) else a for a in arrays]
+
+
+def compare(ops, dtype, length, name, *arguments, **options):
+    actual = getattr(ops, name)(*arguments, **options)
+    expected = getattr(SPECIFICATION, name)(*exactly(*arguments), **options)
+    assert actual.dtype == dtype
+    assert_close(actual, expected, tolerance(dtype, length), name)
+
+
+def check_convolution(ops, dtype, book, cin, cout, groups=1, seed=0):
+    """Forward with and without a first value, input gradient, weight gradient."""
+    rng = np.random.default_rng(seed)
+    x = random(rng, dtype, len(book.in_sites), cin)
+    dy = random(rng, dtype, len(book.out_sites), cout)
+    w = random(rng, dtype, book.volume, cin // groups, cout)
+    init = random(rng, dtype, cout)
+    length = book.volume * cin // groups
+    compare(ops, dtype, length, "convolve", x, w, book, groups)
+    compare(ops, dtype, length, "convolve", x, w, book, groups, init)
+    length = book.volume * cout // groups
+    compare(ops, dtype, length, "convolve", dy, w, book.inverse, groups, transposed=True)
+    compare(ops, dtype, len(x), "weight_gradient", x, dy, book, groups)
+
+
+@pytest.mark.parametrize("cin", CHANNELS)
+def test_every_pair_of_widths(ops, dtype, cin):
+    for cout in CHANNELS:
+        check_convolution(ops, dtype, BOOKS["regular"], cin, cout)
+
+
+@each_book
+def test_every_kind_of_rulebook(ops, dtype, book):
+    for cin, cout in [(1, 1), (13, 17), (33, 7)]:
+        check_convolution(ops, dtype, book, cin, cout)
+
+
+@pytest.mark.parametrize(
+    ("cin", "cout", "groups"),
+    [(4, 6, 2), (14, 26, 2), (34, 66, 2), (9, 51, 3), (7, 7, 7), (60, 60, 60), (7, 21, 7)],
+)
+def test_groups(ops, dtype, cin, cout, groups):
+    for book in BOOKS.values():
+        check_convolution(ops, dtype, book, cin, cout, groups)
+
+
+@pytest.mark.parametrize("threads", [1, 5])
+def test_number_of_threads(ops, dtype, threads):
+    before = spconv.get_num_threads()
+    spconv.set_num_threads(threads)
+    try:
+        for cin, cout, groups in [(7, 13, 1), (60, 33, 1), (60, 30, 2)]:
+            check_convolution(ops, dtype, BOOKS["regular"], cin, cout, groups)
+            check_convolution(ops, dtype, BOOKS["pointwise"], cin, cout, groups)
+    finally:
+        spconv.set_num_threads(before)
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 12, 95, 96, 97, 200])
+def test_products(ops, dtype, count):
+    rng = np.random.default_rng(count)
+    for cin, cout in [(1, 1), (3, 7), (16, 32), (17, 33), (183, 60)]:
+        x, w = random(rng, dtype, count, cin), random(rng, dtype, cin, cout)
+        dy, init = random(rng, dtype, count, cout), random(rng, dtype, cout)
+        compare(ops, dtype, cin, "matmul", x, w)
+        compare(ops, dtype, cin, "matmul", x, w, init)
+        compare(ops, dtype, count, "matmul_gradient", x, dy)
+
+
+def test_any_strides_and_read_only_arrays(ops, dtype):
+    rng = np.random.default_rng(0)
+    book = BOOKS["regular"]
+    x = random(rng, dtype, 2 * len(book.in_sites), 10)[::2, ::2]
+    w = random(rng, dtype, 7, 5, book.volume).transpose(2, 1, 0)
+    dy = np.asfortranarray(random(rng, dtype, len(book.out_sites), 7))
+    init = random(rng, dtype, 14)[::2]
+    for array in (x, w, dy, init):
+        array.flags.writeable = False
+    compare(ops, dtype, 30, "convolve", x, w, book, 1, init)
+    compare(ops, dtype, 42, "convolve", dy, w, book.inverse, 1, transposed=True)
+    compare(ops, dtype, len(x), "weight_gradient", x, dy, book)
+    compare(ops, dtype, 5, "matmul", x, w[0], init)
+    compare(ops, dtype, len(x), "matmul_gradient", x, x)
+
+
+@pytest.mark.parametrize("cout", CHANNELS)
+def test_nothing_is_written_behind_the_end(ops, dtype, cout):
+    """The last lanes of the last row are the last bytes that the kernel may touch."""
+    book = BOOKS["pointwise"]
+    rows = len(book.out_sites)
+    x, w = np.ones((rows, 3), dtype), np.ones((1, 3, cout), dtype)
+    buffer = np.full(rows * cout + 64, -7, dtype)
+    y = buffer[: rows * cout].reshape(rows, cout)
+    pairs = (book.in_rows, book.out_rows, book.offset_starts)
+    convolution.convolve(x, w, y, None, *pairs, 1, False, ops.isa, 1)
+    assert (y == 3).all()
+    assert (buffer[rows * cout :] == -7).all()
+    buffer = np.full(3 * cout + 64, -7, dtype)
+    dw = buffer[: 3 * cout].reshape(1, 3, cout)
+    dw[...] = 0
+    convolution.weight_gradient(x, y, *pairs, dw, 1, ops.isa, 1)
+    assert (dw == 3 * rows).all()
+    assert (buffer[3 * cout :] == -7).all()
+
+
+CPU = CpuOps()
+
+
+@each_book
+@pytest.mark.parametrize("channels", [1, 7, 33, 183])
+def test_sum_pairs(dtype, book, channels):
+    x = random(np.random.default_rng(0), dtype, len(book.in_sites), channels)
+    compare(CPU, dtype, book.volume, "sum_pairs", x, book)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in BOOKS if kind != "inverse"])
+@pytest.mark.parametrize("ground", [True, False])
+@pytest.mark.parametrize("channels", [1, 7, 33, 183])
+def test_max_pairs(dtype, kind, channels, ground):
+    """Small integers, so that there are ties; negative ones, so that 0 is no floor."""
+    book, rng = BOOKS[kind], np.random.default_rng(0)
+    x = rng.integers(-9, -3, (len(book.in_sites), channels)).astype(dtype)
+    g = rng.integers(-9, -3, channels).astype(dtype) if ground else None
+    y, winner = CPU.max_pairs(x, book, g)
+    expected, expected_winner = SPECIFICATION.max_pairs(x, book, g)
+    assert (y.dtype, winner.dtype) == (dtype, np.int32)
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(winner, expected_winner)
+    dy = random(rng, dtype, *y.shape)
+    compare(CPU, dtype, book.volume, "max_pairs_gradient", dy, winner, book)
+    compare(CPU, dtype, len(dy), "max_ground_gradient", dy, winner)
+
+
+def test_max_pairs_specification():
+    """By hand: of equal values the first offset wins, the ground only where it is larger."""
+    book = spconv.build_rulebook([[0, 0], [0, 1], [0, 2]], (4,), 1, 2, 2)
+    x = np.array([[5.0, 1.0], [5.0, 2.0], [3.0, 4.0]])
+    for ops in (SPECIFICATION, CPU):
+        y, winner = ops.max_pairs(x, book)
+        assert (y.tolist(), winner.tolist()) == ([[5, 2], [3, 4]], [[0, 1], [2, 2]])
+        y, winner = ops.max_pairs(x, book, np.array([9.0, 4.0]))
+        assert (y.tolist(), winner.tolist()) == ([[5, 2], [9, 4]], [[0, 1], [-1, 2]])
+
+
+@pytest.mark.parametrize("shape", [(), (0, 3), (5,), (3, 7), (300, 111)])
+@pytest.mark.parametrize("slope", [0.0, 1 / 3, 2.0])
+def test_leaky_relu(dtype, shape, slope):
+    rng = np.random.default_rng(0)
+    x, dy = random(rng, dtype, *shape), random(rng, dtype, *shape)
+    y = CPU.leaky_relu(x, slope)
+    assert (y.shape, y.dtype) == (x.shape, dtype)
+    np.testing.assert_array_equal(y, SPECIFICATION.leaky_relu(x, slope))
+    expected = SPECIFICATION.leaky_relu_gradient(y, dy, slope)
+    np.testing.assert_array_equal(CPU.leaky_relu_gradient(y, dy, slope), expected)
+    np.testing.assert_array_equal(CPU.leaky_relu(x.T, slope), y.T)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (1, 1), (7, 13), (2048, 3), (2049, 3), (5000, 17)])
+def test_row_sums(dtype, shape):
+    x = random(np.random.default_rng(0), dtype, *shape)
+    length = 1 if dtype == np.float32 else len(x)  # they add up in float64
+    compare(CPU, dtype, length, "sum_rows", x)
+    compare(CPU, dtype, length, "sum_squares", x)
+    compare(CPU, dtype, length, "sum_rows", np.asfortranarray(x))
+
+
+@pytest.mark.parametrize("engine", [CpuOps, CudaOps])
+def test_overrides_have_the_signatures_of_the_specification(engine):
+    overridden = [name for name in vars(engine) if not name.startswith("_")]
+    for name in overridden:
+        assert hasattr(Ops, name), f"{engine.__name__}.{name} is not in the specification"
+        assert inspect.signature(getattr(engine, name)) == inspect.signature(getattr(Ops, name))
+    if engine is CpuOps:
+        assert set(overridden) == {name for name in vars(Ops) if not name.startswith("_")}
+
+
+def test_engines_nest_and_are_put_back():
+    array = np.zeros(1)
+    default = get_ops(array)
+    assert type(default) is CpuOps
+    assert default.isa == convolution.best_isa()
+    with use_engine("numpy") as outer:
+        assert type(outer) is Ops
+        assert get_ops(array) is outer
+        with use_engine("portable") as inner:
+            assert (type(inner), inner.isa) == (CpuOps, 0)
+            assert get_ops(array) is inner
+        assert get_ops(array) is outer
+        with pytest.raises(KeyError), use_engine("cpu"):
+            raise KeyError
+        assert get_ops(array) is outer
+    assert get_ops(array) is default
+
+
+def test_unknown_engines():
+    assert ENGINES == ("numpy", "cpu", "portable", "avx2", "avx512")
+    message = r"use_engine: expected one of \('numpy', .*\), got 'blas'"
+    with pytest.raises(ValueError, match=message), use_engine("blas"):
+        pass
+    assert type(get_ops(np.zeros(1))) is CpuOps
+    with pytest.raises(ValueError, match=r"instruction_set must be one of .* got 'sse'"):
+        CpuOps("sse")
+
+
+def test_instruction_sets_that_the_processor_lacks(monkeypatch):
+    monkeypatch.setattr(spconv.ops.cpu.convolution, "best_isa", lambda: 0)
+    assert CpuOps().isa == 0
+    with pytest.raises(ValueError, match="no avx2; its best instruction set is 'portable'"):
+        CpuOps("avx2")

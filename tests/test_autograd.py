@@ -1,0 +1,281 @@
+"""Tensors and their operators: values, gradients, dtypes, errors, exchange with NumPy."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spconv import Parameter, Tensor, no_grad
+from spconv.autograd import needs_gradient, record
+from spconv.testing import check_gradients, directional_derivative
+
+
+def leaf(*values, dtype=np.float64):
+    return Tensor(np.array(values, dtype), requires_grad=True)
+
+
+BINARY = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b,
+}
+
+
+@pytest.mark.parametrize("name", BINARY)
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [((3,), (3,)), ((4, 3), (3,)), ((3,), (4, 3)), ((4, 1), (1, 3)), ((), (2, 3)), ((2, 0), (1,))],
+)
+def test_operators_broadcast(name, left, right):
+    rng = np.random.default_rng(0)
+    a, b = rng.uniform(1, 2, left), rng.uniform(1, 2, right)
+    x, y = Tensor(a, requires_grad=True), Tensor(b, requires_grad=True)
+    np.testing.assert_array_equal(BINARY[name](x, y).data, BINARY[name](a, b))
+    check_gradients(lambda: BINARY[name](x, y), {"x": x, "y": y}, rng=rng)
+
+
+@pytest.mark.parametrize("name", BINARY)
+@pytest.mark.parametrize(
+    "other",
+    [2, 2.5, np.float64(2.5), np.float32(2.5), np.int64(2), np.array([1.0, 2.0]), True],
+    ids=lambda other: type(other).__name__,
+)
+def test_operators_with_numbers_and_arrays_on_either_side(name, other):
+    x = leaf(3.0, 5.0)
+    number = float(other) if np.ndim(other) == 0 else other
+    for result, expected in [
+        (BINARY[name](x, other), BINARY[name](x.data, number)),
+        (BINARY[name](other, x), BINARY[name](number, x.data)),
+    ]:
+        assert type(result) is Tensor
+        np.testing.assert_array_equal(result.data, expected)
+        assert result.dtype == np.float64
+    rng = np.random.default_rng(0)
+    check_gradients(lambda: BINARY[name](x, other), {"x": x}, rng=rng)
+    check_gradients(lambda: BINARY[name](other, x), {"x": x}, rng=rng)
+
+
+def test_python_numbers_do_not_widen_float32():
+    x = leaf(1.0, 2.0, dtype=np.float32)
+    for result in (x * 2.5, 2.5 * x, x + 1, 1 - x, x / 3, 3 / x, x.mean(), x.sum(), -x):
+        assert result.dtype == np.float32
+    assert (x * Tensor(np.ones(2))).dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: -x,
+        lambda x: x.sum(),
+        lambda x: x.mean(),
+        lambda x: x.reshape(3, 2),
+        lambda x: x.reshape(-1),
+        lambda x: x.reshape((1, 6)),
+        lambda x: x.sum().reshape(1, 1) * x,
+    ],
+)
+def test_unary_gradients(function):
+    rng = np.random.default_rng(0)
+    x = Tensor(rng.standard_normal((2, 3)), requires_grad=True)
+    check_gradients(lambda: function(x), {"x": x}, rng=rng)
+
+
+def test_reductions():
+    data = np.arange(6.0).reshape(2, 3)
+    assert Tensor(data).sum().item() == 15
+    assert Tensor(data).mean().item() == 2.5
+    assert Tensor(np.ones((0, 3))).sum().item() == 0
+    assert Tensor(np.ones((0, 3))).mean().item() == 0
+    assert Tensor(data).sum().shape == ()
+
+
+def test_gradients_add_up_over_backward_passes():
+    x = leaf(1.0, 2.0)
+    (x * 3).sum().backward()
+    (x * x).sum().backward()
+    np.testing.assert_array_equal(x.grad, [3 + 2, 3 + 4])
+    x.grad = None
+    (x * 5).sum().backward()
+    np.testing.assert_array_equal(x.grad, [5, 5])
+
+
+def test_a_shared_leaf_gets_the_sum():
+    x = leaf(2.0)
+    (x * x * x + x - 3 * x).sum().backward()
+    np.testing.assert_array_equal(x.grad, [3 * 4 + 1 - 3])
+
+
+@given(data=st.data(), count=st.integers(1, 12))
+def test_random_graphs(data, count):
+    """Any way of using results again, against the complex step through the same expression."""
+    index = st.integers(0, 30)
+    steps = [
+        (data.draw(st.sampled_from(sorted(BINARY))), data.draw(index), data.draw(index))
+        for _ in range(count)
+    ]
+
+    def run(values):
+        values = list(values)
+        for name, i, j in steps:
+            if name == "div":  # by something away from zero
+                value = values[i % len(values)] / (values[j % len(values)] * 0.01 + 3.0)
+            else:
+                value = BINARY[name](values[i % len(values)], values[j % len(values)] * 0.5)
+            values.append(value)
+        return values[-1]
+
+    rng = np.random.default_rng(count)
+    arrays = {name: rng.standard_normal(shape) for name, shape in [("a", (2,)), ("b", (3, 1))]}
+    leaves = {name: Tensor(array, requires_grad=True) for name, array in arrays.items()}
+    run(leaves.values()).sum().backward()
+    for name, tensor in leaves.items():
+        direction = rng.standard_normal(tensor.shape)
+        slope = directional_derivative(lambda a: run(a.values()).sum(), arrays, {name: direction})
+        grad = np.zeros(tensor.shape) if tensor.grad is None else tensor.grad
+        assert (grad * direction).sum() == pytest.approx(slope, rel=1e-9, abs=1e-9)
+
+
+def test_backward_takes_a_gradient_of_the_shape():
+    x = leaf(1.0, 2.0)
+    (x * 2).backward(np.array([1.0, 10.0]))
+    np.testing.assert_array_equal(x.grad, [2, 20])
+    x.grad = None
+    (x * 2).sum().backward(np.float64(3))
+    np.testing.assert_array_equal(x.grad, [6, 6])
+    x.grad = None
+    (x * 2).sum().reshape(1, 1).backward()  # one element is a scalar
+    np.testing.assert_array_equal(x.grad, [2, 2])
+
+
+def test_gradients_have_the_dtype_of_their_tensor():
+    x, y = leaf(1.0, dtype=np.float32), leaf(2.0, dtype=np.float64)
+    product = x * y
+    assert product.dtype == np.float64
+    product.sum().backward()
+    assert (x.grad.dtype, y.grad.dtype) == (np.float32, np.float64)
+    x.grad = None
+    (x * 2).backward(np.array([3]))  # integers are cast
+    assert x.grad.dtype == np.float32
+    x.data = np.array([1.0])
+    x.grad = None
+    (x * 2).sum().backward()
+    assert x.grad.dtype == np.float64
+
+
+def test_errors_of_backward():
+    x = leaf(1.0, 2.0)
+    with pytest.raises(
+        ValueError, match=r"a tensor of shape \(2,\) needs a gradient of that shape"
+    ):
+        (x * 2).backward()
+    with pytest.raises(ValueError, match=r"a gradient of shape \(2,\), got \(1,\)"):
+        (x * 2).backward(np.ones(1))
+    for gradient in ([1.0, 1.0], Tensor(np.ones(2)), 1.0):
+        with pytest.raises(TypeError, match=f"must be an array, got {type(gradient).__name__}"):
+            (x * 2).backward(gradient)
+    with pytest.raises(RuntimeError, match="no input required a gradient"):
+        Tensor(np.ones(1)).backward()
+    with pytest.raises(RuntimeError, match="no input required a gradient"):
+        (x.detach() * 2).sum().backward()
+    assert x.grad is None
+
+
+@pytest.mark.parametrize("array", [np.arange(3), np.ones(2, complex), np.array(["a"]), "a", None])
+def test_tensors_are_floating_point(array):
+    with pytest.raises(TypeError, match="Tensor: expected a floating point array, got dtype"):
+        Tensor(array)
+
+
+def test_numbers_become_float32():
+    for values in (3, 3.5, [1, 2], [[1.5], [2.5]]):
+        assert Tensor(values).dtype == np.float32
+        np.testing.assert_array_equal(Tensor(values).data, values)
+    assert Tensor(np.float64(3)).dtype == np.float64
+    assert Tensor(np.ones(2, np.float16)).dtype == np.float16
+
+
+def test_data_is_assignable_in_the_same_shape():
+    x = Parameter(np.ones((2, 3), np.float32))
+    x.data = np.zeros((2, 3))
+    assert x.dtype == np.float64
+    x.data = [[1, 2, 3], [4, 5, 6]]
+    assert x.dtype == np.float32
+    with pytest.raises(ValueError, match=r"Tensor.data: expected shape \(2, 3\), got \(3, 2\)"):
+        x.data = np.zeros((3, 2))
+    with pytest.raises(TypeError, match="floating point"):
+        x.data = np.zeros((2, 3), int)
+
+
+def test_data_assigned_after_the_forward_pass_does_not_change_its_gradient():
+    x = leaf(2.0)
+    y = (x * x).sum()
+    x.data = np.array([7.0])
+    y.backward()
+    np.testing.assert_array_equal(x.grad, [4])
+
+
+def test_small_things():
+    data = np.arange(6, dtype=np.float32).reshape(2, 3)
+    x = Tensor(data)
+    assert (x.shape, x.ndim, x.size, len(x)) == ((2, 3), 2, 6, 2)
+    assert x.numpy() is data
+    assert Tensor(x).data is data
+    assert (x.requires_grad, Parameter(data).requires_grad) == (False, True)
+    assert Tensor(data[1, 1:2]).item() == 4.0
+    assert isinstance(Tensor(data[1, 1:2]).item(), float)
+    assert repr(Parameter(data[0, :1])) == (
+        "Parameter(array([0.], dtype=float32), requires_grad=True)"
+    )
+    y = leaf(1.0)
+    assert y.detach().data is y.data
+    assert not y.detach().requires_grad
+
+
+def test_dlpack_shares_memory_both_ways():
+    data = np.arange(6, dtype=np.float32).reshape(2, 3)
+    tensor = Tensor(data, requires_grad=True)
+    out = np.from_dlpack(tensor)
+    np.testing.assert_array_equal(out, data)
+    assert np.shares_memory(out, data)
+    assert tensor.__dlpack_device__() == data.__dlpack_device__()
+    back = Tensor(np.from_dlpack(data))
+    assert np.shares_memory(back.data, data)
+
+
+def test_no_grad_records_nothing():
+    x = leaf(1.0, 2.0)
+    with no_grad():
+        y = (x * 2).sum()
+        assert not needs_gradient(x)
+        with no_grad():
+            pass
+        assert not (x * 2).requires_grad
+    assert not y.requires_grad
+    with pytest.raises(RuntimeError, match=r"ran under no_grad\(\)"):
+        y.backward()
+    with pytest.raises(KeyError), no_grad():
+        raise KeyError
+    assert needs_gradient(None, x)
+    assert (x * 2).requires_grad
+
+
+def test_needs_gradient():
+    assert not needs_gradient(None, Tensor(np.ones(1)))
+    assert not needs_gradient()
+    assert needs_gradient(Tensor(np.ones(1)), leaf(1.0) * 2)
+
+
+def test_record_takes_none_for_an_input_without_a_gradient():
+    x, y = leaf(2.0), leaf(3.0)
+    result = record(x.data * y.data, (x, y), lambda gradient: (None, gradient * 2.0))
+    result.sum().backward()
+    assert x.grad is None
+    np.testing.assert_array_equal(y.grad, [2])
+
+
+def test_record_wants_as_many_gradients_as_inputs():
+    x, y = leaf(2.0), leaf(3.0)
+    result = record(x.data * y.data, (x, y), lambda gradient: (gradient,))
+    with pytest.raises(ValueError, match="zip"):
+        result.sum().backward()

@@ -1,0 +1,210 @@
+"""What one does with a rulebook: read it, invert it, share it, name it."""
+
+import dataclasses
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+import spconv
+from spconv.geometry import Geometry
+from spconv.rulebook import RulebookCache
+from spconv.sites import SiteSet
+
+OPTIONS = {
+    "regular": {"stride": 2, "padding": 1},
+    "submanifold": {"submanifold": True},
+    "transposed": {"stride": 2, "transposed": True},
+    "vanishing": {"stride": 5, "padding": 0},
+}
+
+
+@pytest.fixture(params=OPTIONS)
+def book(request):
+    rng = np.random.default_rng(0)
+    indices = rng.permutation(np.argwhere(rng.random((3, 6, 5)) < 0.3)).astype(np.int32)
+    return spconv.build_rulebook(indices, (6, 5), 3, (3, 2), **OPTIONS[request.param])
+
+
+def triples(book):
+    """All (offset, input row, output row)."""
+    offset = np.repeat(np.arange(book.volume), np.diff(book.offset_starts))
+    rows = (offset, book.in_rows, book.out_rows)
+    return list(zip(*(r.tolist() for r in rows), strict=True))
+
+
+def assert_same(book, other):
+    assert triples(book) == triples(other)
+    assert book.in_sites.same_as(other.in_sites)
+    assert book.out_sites.same_as(other.out_sites)
+
+
+def test_sizes(book):
+    assert book.volume == len(book.offset_starts) - 1 == 6
+    assert book.num_pairs == len(book.in_rows) == len(book.out_rows) == book.offset_starts[-1]
+    assert book.out_indices.shape == (len(book.out_sites), 3)
+    assert book.out_sites.spatial_shape == book.out_spatial_shape
+    expected = f"Rulebook({book.num_pairs} pairs, 6 offsets, {len(book.in_sites)} -> "
+    assert repr(book) == expected + f"{len(book.out_sites)} sites)"
+
+
+def test_pairs_of_one_offset(book):
+    for k in range(book.volume):
+        in_rows, out_rows = book.pairs(k)
+        expected = [(i, o) for offset, i, o in triples(book) if offset == k]
+        assert list(zip(in_rows.tolist(), out_rows.tolist(), strict=True)) == expected
+        assert (np.diff(out_rows) > 0).all()
+
+
+def test_table(book):
+    table = book.table
+    assert (table.shape, table.dtype) == ((len(book.out_sites), 6), np.int32)
+    expected = np.full(table.shape, -1)
+    for k, i, o in triples(book):
+        expected[o, k] = i
+    np.testing.assert_array_equal(table, expected)
+
+
+def test_pairs_per_output(book):
+    np.testing.assert_array_equal(book.pairs_per_output, (book.table >= 0).sum(axis=1))
+    assert book.pairs_per_output.dtype == np.int64
+
+
+def test_to_scipy_multiplies_like_the_pairs(book):
+    x = np.random.default_rng(1).standard_normal((len(book.in_sites), 4))
+    for k in range(book.volume):
+        matrix = book.to_scipy(k)
+        assert matrix.shape == (len(book.out_sites), len(book.in_sites))
+        assert matrix.dtype == bool
+        expected = np.zeros((len(book.out_sites), 4))
+        in_rows, out_rows = book.pairs(k)
+        expected[out_rows] = x[in_rows]
+        np.testing.assert_array_equal(matrix @ x, expected)
+
+
+def test_inverse_exchanges_the_sides(book):
+    inverse = book.inverse
+    assert sorted(triples(inverse)) == sorted((k, o, i) for k, i, o in triples(book))
+    for k in range(book.volume):
+        assert (np.diff(inverse.pairs(k)[1]) > 0).all()
+    assert inverse.in_sites is book.out_sites
+    assert inverse.out_sites is book.in_sites
+    for name in ("in_rows", "out_rows", "offset_starts"):
+        assert getattr(inverse, name).dtype == getattr(book, name).dtype
+
+
+def test_inverse_of_the_inverse(book):
+    assert book.inverse is book.inverse
+    assert book.inverse.inverse is book
+
+
+def test_inverse_outlives_its_origin(book):
+    copy = dataclasses.replace(book)
+    inverse = copy.inverse
+    gone = weakref.ref(copy)
+    del copy
+    assert gone() is None
+    assert_same(inverse.inverse, book)
+    assert_same(inverse.inverse.inverse, inverse)
+
+
+def test_a_rulebook_and_its_inverse_are_freed_without_the_collector(book):
+    gc.disable()
+    try:
+        copy = dataclasses.replace(book)
+        gone = [weakref.ref(copy), weakref.ref(copy.inverse)]
+        del copy
+        assert [ref() for ref in gone] == [None, None]
+    finally:
+        gc.enable()
+
+
+def test_frozen(book):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        book.in_rows = book.out_rows
+    for rulebook in (book, book.inverse):
+        for array in (
+            rulebook.in_rows,
+            rulebook.out_rows,
+            rulebook.offset_starts,
+            rulebook.out_indices,
+        ):
+            with pytest.raises(ValueError, match="read-only"):
+                array[...] = 0
+
+
+def some_sites(seed=0):
+    rng = np.random.default_rng(seed)
+    indices = np.argwhere(rng.random((2, 6, 6)) < 0.3)
+    return SiteSet(np.ascontiguousarray(indices, np.int32), (6, 6), 2)
+
+
+SUBM = Geometry.make(2, 3, submanifold=True)
+DOWN = Geometry.make(2, 2, 2)
+
+
+def test_cache_builds_once_per_sites_and_geometry():
+    cache, sites = RulebookCache(), some_sites()
+    book = cache.get(sites, SUBM)
+    assert cache.get(sites, Geometry.make(2, (3, 3), submanifold=True)) is book
+    assert cache.get(sites, Geometry.make(2, 3, dilation=2, submanifold=True)) is not book
+    assert cache.get(some_sites(1), SUBM) is not book
+    assert RulebookCache().get(sites, SUBM) is not book
+
+
+def test_a_stack_of_submanifold_layers_shares_one_rulebook(monkeypatch):
+    built = []
+    build = spconv.rulebook.build
+    monkeypatch.setattr(
+        spconv.rulebook, "build", lambda *arguments: built.append(1) or build(*arguments)
+    )
+    layers = [spconv.SubMConv2d(1, 1, 3), spconv.ReLU(), spconv.BatchNorm(1), spconv.Dropout(0.1)]
+    net = spconv.SparseSequential(*layers, spconv.SubMConv2d(1, 1, 3), spconv.SubMConv2d(1, 1, 1))
+    x = spconv.from_dense(np.eye(5)[None, None])
+    net(x)
+    assert len(built) == 2  # kernels of size 3 and 1
+    net(x)
+    net(x.replace_feature(x.features.data + 1))
+    assert len(built) == 2
+
+
+def test_names():
+    cache, sites = RulebookCache(), some_sites()
+    down = cache.get(sites, DOWN, "Conv", "down")
+    assert cache.named("down", "Inverse") is down
+    assert cache.get(sites, DOWN, "Conv", "down") is down
+    assert cache.get(sites, DOWN, "Conv", "also") is down
+    assert cache.get(sites, SUBM, "Conv") is not down
+    with pytest.raises(
+        ValueError, match=r"Inverse: no earlier layer .* 'up'; known keys: .*'also'"
+    ):
+        cache.named("up", "Inverse")
+    with pytest.raises(ValueError, match="known keys: none"):
+        RulebookCache().named("up", "Inverse")
+
+
+@pytest.mark.parametrize("other", ["geometry", "sites"])
+def test_a_name_is_given_once(other):
+    cache, sites = RulebookCache(), some_sites()
+    cache.get(sites, DOWN, "Conv", "a")
+    arguments = (sites, SUBM) if other == "geometry" else (some_sites(1), DOWN)
+    with pytest.raises(ValueError, match="Conv: indice_key 'a' already names Rulebook"):
+        cache.get(*arguments, "Conv", "a")
+
+
+def test_inverse_conv_wants_the_layer_and_its_kernel():
+    x = spconv.from_dense(np.eye(6, dtype=np.float32)[None, None])
+    down = spconv.SparseConv2d(1, 2, 2, stride=2, indice_key="down")
+    y = down(x)
+    up = spconv.SparseInverseConv2d(2, 1, 2, indice_key="down")
+    np.testing.assert_array_equal(up(y).indices, x.indices)
+    with pytest.raises(ValueError, match="SparseInverseConv2d: no earlier layer saved a rulebook"):
+        spconv.SparseInverseConv2d(2, 1, 2, indice_key="other")(y)
+    with pytest.raises(ValueError, match=r"kernel_size \(2, 2\), 4 offsets, but the weight has 9"):
+        spconv.SparseInverseConv2d(2, 1, 3, indice_key="down")(y)
+    again = spconv.SparseConv2d(2, 2, 2)(y)
+    with pytest.raises(ValueError, match="the rulebook 'down' leads to 3 sites in batch_size 1"):
+        up(again)
+    with pytest.raises(ValueError, match="SparseConv2d: indice_key 'down' already names"):
+        spconv.SparseConv2d(2, 2, 2, stride=2, indice_key="down")(y)

@@ -1,0 +1,261 @@
+"""SparseConvTensor: its checks, and the ways from and to dense grids and scipy matrices."""
+
+import re
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+import spconv
+from spconv import Parameter, SparseConvTensor, Tensor, from_dense, from_scipy
+from spconv.testing import assert_sparse_equal, check_gradients, random_sparse_tensor
+
+SITES = [[0, 1, 2], [1, 0, 0], [0, 3, 4]]
+
+
+def make(features=None, indices=SITES, spatial_shape=(4, 5), batch_size=2, ground=None, **options):
+    features = np.ones((len(indices), 2), np.float32) if features is None else features
+    return SparseConvTensor(features, indices, spatial_shape, batch_size, ground, **options)
+
+
+def test_attributes():
+    x = make(ground=[1.0, 2.0])
+    assert isinstance(x.features, Tensor)
+    assert (x.indices.dtype, x.indices.tolist()) == (np.int32, SITES)
+    assert (x.spatial_shape, x.batch_size, x.ndim, x.num_channels) == ((4, 5), 2, 2, 2)
+    assert (len(x), x.device) == (3, "cpu")
+    assert (x.ground_state.dtype, x.ground_state.data.tolist()) == (np.float32, [1, 2])
+    assert make().ground_state is None
+    assert repr(x) == (
+        "SparseConvTensor(3 sites, 2 channels, batch_size=2, spatial_shape=(4, 5), float32, "
+        "with ground state)"
+    )
+
+
+def test_tensors_are_taken_as_they_are():
+    features, ground = Parameter(np.ones((3, 2))), Parameter(np.zeros(2))
+    x = make(features, ground=ground)
+    assert x.features is features
+    assert x.ground_state is ground
+
+
+def test_indices_are_read_only():
+    indices = np.array(SITES, np.int32)
+    with pytest.raises(ValueError, match="read-only"):
+        make(indices=indices).indices[0, 0] = 1
+    indices[0, 0] = 1  # the caller's array is not
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"features": np.ones((3, 2), int)}, TypeError, "floating point array, got dtype int64"),
+        ({"features": np.ones((3, 2), np.float16)}, TypeError, "float32 or float64, got float16"),
+        ({"features": np.ones((2, 2))}, ValueError, "N = 3 sites, got shape (2, 2)"),
+        ({"features": np.ones(3)}, ValueError, "N = 3 sites, got shape (3,)"),
+        ({"indices": np.ones((3, 3))}, TypeError, "indices must be integers, got dtype float64"),
+        ({"indices": [[0, 1]] * 3}, ValueError, "1 + ndim = 3 columns (batch, then coordinates)"),
+        ({"indices": [[0, 1, 2]] * 3}, ValueError, "(0, 1, 2) is given twice, in indices rows 0"),
+        ({"indices": [[0, 1, 5], *SITES[1:]]}, ValueError, "indices row 0 is (0, 1, 5), outside"),
+        ({"indices": [*SITES[:2], [2, 1, 1]]}, ValueError, "indices row 2 is (2, 1, 1), outside"),
+        ({"indices": [[0, -1, 1], *SITES[1:]]}, ValueError, "coordinates must be >= 0"),
+        ({"indices": [[0, 1, 2**32], *SITES[1:]]}, ValueError, "must fit in int32, got 0 to 4294"),
+        ({"spatial_shape": (4, 5, 6)}, ValueError, "1 + ndim = 4 columns"),
+        ({"spatial_shape": (4, 0)}, ValueError, "spatial_shape must hold extents >= 1"),
+        ({"spatial_shape": 20}, TypeError, "spatial_shape must be a sequence of ints"),
+        ({"spatial_shape": (2**31, 2**31)}, ValueError, "cells, more than the"),
+        ({"spatial_shape": (2**31 + 1, 4)}, ValueError, "an extent above 2147483648"),
+        ({"batch_size": -1}, ValueError, "batch_size must be >= 0, got -1"),
+        ({"batch_size": 1}, ValueError, "indices row 1 is (1, 0, 0), outside batch_size 1"),
+        ({"batch_size": 0}, ValueError, "indices row 0 is (0, 1, 2), outside batch_size 0"),
+        ({"batch_size": 2.0}, TypeError, "batch_size an int, got (4, 5) and 2.0"),
+        ({"ground": [1.0]}, ValueError, "one entry per channel, shape (2,), got (1,)"),
+        ({"ground": [[1.0, 2.0]]}, ValueError, "one entry per channel, shape (2,), got (1, 2)"),
+        ({"ground": Tensor(np.ones(3))}, ValueError, "shape (2,), got (3,)"),
+    ],
+)
+def test_constructor_refuses(arguments, error, message):
+    with pytest.raises(error, match=re.escape(message)) as info:
+        make(**arguments)
+    assert str(info.value).startswith(("SparseConvTensor: ", "Tensor: "))
+
+
+def test_check_false_trusts_the_sites():
+    twice = np.array([[0, 1, 2]] * 2, np.int32)
+    assert len(make(indices=twice, check=False)) == 2
+    with pytest.raises(ValueError, match="N = 2 sites"):  # costs nothing to look at
+        make(np.ones((3, 2)), twice, check=False)
+
+
+@pytest.mark.parametrize("batch_size", [0, 3])
+@pytest.mark.parametrize("ground", [None, [5.0, 6.0]])
+def test_no_sites(batch_size, ground):
+    x = make(np.empty((0, 2)), [], batch_size=batch_size, ground=ground)
+    assert x.indices.shape == (0, 3)
+    dense = x.dense()
+    assert dense.shape == (batch_size, 2, 4, 5)
+    for channel in range(2):
+        assert (dense.data[:, channel] == (0 if ground is None else ground[channel])).all()
+    again = from_dense(dense, ground)
+    assert_sparse_equal(again, x)
+
+
+@pytest.mark.parametrize("ground", [True, False])
+@pytest.mark.parametrize("shape", [(7,), (4, 5), (3, 4, 2), (2, 3, 2, 3)])
+def test_dense_and_back(shape, ground):
+    rng = np.random.default_rng(0)
+    x = random_sparse_tensor(rng, shape, 3, 2, ground=ground, shuffle=True, empty_samples=[1])
+    dense = x.dense().data
+    assert dense.shape == (3, 2, *shape)
+    expected = np.zeros((3, 2, *shape))
+    if ground:
+        expected += x.ground_state.data.reshape(2, *[1] * len(shape))
+    for site, row in zip(x.indices, x.features.data, strict=True):
+        batch, *place = site
+        expected[(batch, slice(None), *place)] = row
+    np.testing.assert_array_equal(dense, expected)
+    again = from_dense(dense, x.ground_state)
+    order = np.lexsort(x.indices.T[::-1])
+    in_order = make(x.features.data[order], x.indices[order], shape, 3, x.ground_state)
+    assert_sparse_equal(again, in_order, tolerance=0)
+
+
+def test_from_dense_keeps_sites_where_any_channel_differs():
+    array = np.zeros((1, 2, 3), np.float32)
+    array[0, :, 0] = 5, 7  # as the ground state
+    array[0, :, 1] = 5, 0
+    assert from_dense(array).indices.tolist() == [[0, 0], [0, 1]]
+    x = from_dense(array, [5.0, 7.0])
+    assert x.indices.tolist() == [[0, 1], [0, 2]]
+    assert x.features.data.tolist() == [[5, 0], [0, 0]]
+    array[0, 0, 2] = np.nan
+    assert len(from_dense(array)) == 3
+
+
+def test_from_dense_refuses():
+    with pytest.raises(ValueError, match=re.escape("(batch_size, C, *spatial_shape), got shape")):
+        from_dense(np.ones((2, 3)))
+    for ground in (np.ones(3), np.ones(1), np.ones((1, 2))):
+        with pytest.raises(ValueError, match=re.escape("one entry per channel, shape (2,), got")):
+            from_dense(np.ones((1, 2, 3)), ground)
+    with pytest.raises(TypeError, match="floating point"):
+        from_dense(np.ones((1, 2, 3), int))
+
+
+@pytest.mark.parametrize("ground", [True, False])
+def test_gradients_through_dense(ground):
+    rng = np.random.default_rng(0)
+    x = random_sparse_tensor(rng, (3, 4), ground=ground, shuffle=True, empty_samples=[1])
+    inputs = {"features": Parameter(x.features.data)}
+    if ground:
+        inputs["ground"] = Parameter(x.ground_state.data)
+
+    def dense():
+        return make(inputs["features"], x.indices, (3, 4), 2, inputs.get("ground")).dense()
+
+    check_gradients(dense, inputs, rng=rng)
+
+
+def test_gradients_through_from_dense():
+    """Active sites pass their gradient on; the sites of the background are constants."""
+    rng = np.random.default_rng(0)
+    array = Parameter(rng.standard_normal((2, 3, 4)) * (rng.random((2, 1, 4)) < 0.5))
+    x = from_dense(array)
+    weight = rng.standard_normal(x.features.shape)
+    (x.features * weight).sum().backward()
+    expected = make(weight, x.indices, (4,), 2).dense().data
+    np.testing.assert_array_equal(array.grad, expected)
+    ground = Parameter(np.zeros(3))
+    from_dense(array, ground).dense().sum().backward()
+    np.testing.assert_array_equal(ground.grad, [8 - len(x)] * 3)
+
+
+def test_replace_feature():
+    x = make(ground=[1.0, 2.0])
+    y = x.replace_feature(np.zeros((3, 4)), np.ones(4))
+    assert (y.num_channels, y.features.dtype, y.ground_state.data.tolist()) == (
+        4,
+        np.float64,
+        [1, 1, 1, 1],
+    )
+    assert y.sites is x.sites
+    assert y.rulebooks is x.rulebooks
+    tensor = Parameter(np.ones((3, 2)))
+    assert make().replace_feature(tensor).features is tensor
+    assert make().replace_feature(tensor).ground_state is None
+    assert make().replace_feature(tensor, [3.0, 4.0]).ground_state.data.tolist() == [3, 4]
+    assert (x.features.data == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("features", "ground", "error", "message"),
+    [
+        (np.ones((3, 2)), None, ValueError, "this tensor has a ground state; give the new one"),
+        (np.ones((2, 2)), np.ones(2), ValueError, "N = 3 sites, got shape (2, 2)"),
+        (np.ones((3, 2)), np.ones(3), ValueError, "shape (2,), got (3,)"),
+        (np.ones((3, 2), int), np.ones(2), TypeError, "floating point"),
+        (np.ones((3, 2), np.float16), np.ones(2), TypeError, "float32 or float64, got float16"),
+    ],
+)
+def test_replace_feature_refuses(features, ground, error, message):
+    with pytest.raises(error, match=re.escape(message)) as info:
+        make(ground=[1.0, 2.0]).replace_feature(features, ground)
+    assert str(info.value).startswith(("SparseConvTensor.replace_feature: ", "Tensor: "))
+
+
+def test_to_cpu_is_the_identity():
+    x = make(ground=[1.0, 2.0])
+    assert x.to("cpu").features is x.features
+    with pytest.raises(ValueError, match="device must be 'cpu' or 'cuda', got 'tpu'"):
+        x.to("tpu")
+
+
+def test_scipy_and_back():
+    rng = np.random.default_rng(0)
+    matrices = [scipy.sparse.random_array((6, 5), density=d, rng=rng) for d in (0.3, 0.0, 0.5)]
+    x = from_scipy(*matrices)
+    assert (x.spatial_shape, x.batch_size, x.num_channels) == ((6, 5), 3, 1)
+    for sample, matrix in enumerate(matrices):
+        np.testing.assert_array_equal(x.dense().data[sample, 0], matrix.toarray())
+        back = x.to_scipy(sample)
+        assert back.shape == (6, 5)
+        assert (back != matrix).nnz == 0
+    two = random_sparse_tensor(rng, (6, 5), 2, 3, ground=False, shuffle=True)
+    for sample, channel in [(0, 0), (1, 2)]:
+        np.testing.assert_array_equal(
+            two.to_scipy(sample, channel).toarray(), two.dense().data[sample, channel]
+        )
+
+
+def test_from_scipy_takes_every_format():
+    rows, columns, values = [0, 0, 1, 0], [1, 1, 2, 0], [1.0, 2.0, 4.0, 0.0]
+    coo = scipy.sparse.coo_array((values, (rows, columns)), shape=(2, 3))
+    for matrix in (coo, coo.tocsr(), scipy.sparse.csc_matrix(coo), coo.astype(np.int64)):
+        x = from_scipy(matrix)
+        assert x.indices.tolist() == [[0, 0, 0], [0, 0, 1], [0, 1, 2]]  # the explicit zero too
+        assert x.features.data.tolist() == [[0], [3], [4]]
+    assert from_scipy(coo.astype(np.int64)).features.dtype == np.float32
+    assert from_scipy(coo, ground_state=[0.0]).ground_state.data.tolist() == [0]
+
+
+def test_scipy_errors():
+    with pytest.raises(ValueError, match="from_scipy: expected at least one matrix"):
+        from_scipy()
+    one, other = scipy.sparse.eye_array(3), scipy.sparse.eye_array(4)
+    with pytest.raises(ValueError, match=re.escape("one shape, got [(3, 3), (4, 4)]")):
+        from_scipy(one, other)
+    with pytest.raises(ValueError, match="needs ndim = 2, got 1"):
+        make(np.ones((1, 1)), [[0, 1]], (4,)).to_scipy()
+    x = make(ground=[0.0, 2.0])
+    assert x.to_scipy(0, 0).nnz == 2
+    with pytest.raises(ValueError, match=re.escape("the ground state is 2.0 in channel 1")):
+        x.to_scipy(0, 1)
+
+
+def test_dlpack_out_and_in():
+    x = make(np.random.default_rng(0).standard_normal((3, 2)))
+    features = np.from_dlpack(x.features)
+    assert np.shares_memory(features, x.features.data)
+    y = SparseConvTensor(features, x.indices, x.spatial_shape, x.batch_size)
+    assert np.shares_memory(y.features.data, x.features.data)
+    assert_sparse_equal(spconv.ReLU()(y), spconv.ReLU()(x), tolerance=0)

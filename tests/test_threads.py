@@ -1,0 +1,184 @@
+"""The number of threads changes no bit of any result."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import spconv
+from spconv import functional, threads
+
+
+@pytest.fixture(autouse=True)
+def restore():
+    before = threads._state["num_threads"]
+    yield
+    threads._state["num_threads"] = before
+
+
+def with_threads(function):
+    """The result for 1 thread; that of 2 and 4 has the same bits."""
+    results = []
+    for count in (1, 2, 4):
+        spconv.set_num_threads(count)
+        results.append(function())
+    for result in results[1:]:
+        assert result.keys() == results[0].keys()
+        for name, value in results[0].items():
+            assert result[name].dtype == value.dtype
+            assert result[name].tobytes() == value.tobytes(), name
+    return results[0]
+
+
+class Net(spconv.Module):
+    """Every layer with a compiled kernel, in widths of one's choice."""
+
+    def __init__(self, a, b, c, ground):
+        rng = np.random.default_rng(1)
+        kind = "all" if ground else "active"
+        self.layers = spconv.SparseSequential(
+            spconv.SubMConv2d(3, a, 3, rng=rng),
+            spconv.BatchNorm(a, statistics=kind),
+            spconv.LeakyReLU(),
+            spconv.Linear(a, a, rng=rng),
+            spconv.SubMConv2d(a, a, 1, rng=rng),
+            spconv.Dropout(0.2),
+            spconv.SparseConv2d(a, b, (3, 2), stride=2, padding=1, indice_key="down", rng=rng),
+            spconv.ReLU(),
+            spconv.SparseMaxPool2d(2),
+            spconv.BatchwiseDropout(0.3),
+            spconv.SparseConv2d(b, c, 2, rng=rng),
+            spconv.BatchNorm(c),
+            spconv.Tanh(),
+            spconv.SparseAvgPool2d(3, stride=2),
+            spconv.SparseConvTranspose2d(c, a, 2, stride=2, rng=rng),
+        )
+        self.heads = [spconv.SparseGlobalMaxPool(), spconv.SparseGlobalAvgPool()]
+        self.linear = spconv.Linear(a, 5, rng=rng)
+
+    def forward(self, x):
+        x = self.layers(x)
+        return self.linear(self.heads[0](x) + self.heads[1](x))
+
+
+def batch(size, density, ground, dtype):
+    rng = np.random.default_rng(0)
+    active = rng.random((4, 1, size, size)) < density
+    array = np.where(active, rng.standard_normal((4, 3, size, size)), 0).astype(dtype)
+    x = spconv.from_dense(array)
+    g = np.array([0.5, -1.0, 0.0], dtype) if ground else None
+    shuffled = rng.permutation(len(x))
+    return spconv.SparseConvTensor(
+        x.features.data[shuffled], x.indices[shuffled], (size, size), 4, g
+    )
+
+
+def train(widths, ground, size, density, steps, dtype=np.float32):
+    net = Net(*widths, ground)
+    optimizer = spconv.optim.SGD(net.named_parameters(), lr=0.05, momentum=0.9, nesterov=True)
+    result = {}
+    for step in range(steps):
+        x = batch(size, density, ground, dtype)
+        net.seed(3, step)
+        loss = functional.cross_entropy(net(x), [0, 1, 2, 3])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        result[f"loss {step}"] = loss.numpy()
+    result.update(net.state_dict())
+    result.update({f"{name}.grad": p.grad for name, p in net.named_parameters()})
+    return result
+
+
+@pytest.mark.parametrize("ground", [True, False])
+@pytest.mark.parametrize("widths", [(1, 7, 13), (13, 1, 24), (16, 32, 60)])
+def test_training(widths, ground):
+    result = with_threads(lambda: train(widths, ground, 48, 0.3, steps=3))
+    assert np.isfinite(result["loss 2"])
+    assert result["loss 2"] != result["loss 0"]
+
+
+@pytest.mark.parametrize("widths", [(183, 7, 50), (26, 183, 13)])
+def test_training_wide_layers(widths):
+    with_threads(lambda: train(widths, True, 32, 0.5, steps=2))
+
+
+def test_training_in_float64_on_many_sites():
+    """More rows than one part of a sum over rows, in every layer."""
+    with_threads(lambda: train((4, 7, 3), True, 150, 0.6, steps=1, dtype=np.float64))
+
+
+@pytest.mark.parametrize("options", [{}, {"submanifold": True}, {"stride": 2, "transposed": True}])
+def test_rulebooks(options):
+    rng = np.random.default_rng(0)
+    indices = rng.permutation(np.argwhere(rng.random((2, 20, 20, 20)) < 0.2))
+
+    def build():
+        book = spconv.build_rulebook(indices, (20, 20, 20), 2, 3, **options)
+        arrays = {}
+        for which, b in (("book", book), ("inverse", book.inverse)):
+            arrays[f"{which} in"], arrays[f"{which} out"] = b.in_rows, b.out_rows
+            arrays[f"{which} starts"], arrays[f"{which} sites"] = b.offset_starts, b.out_indices
+        return arrays
+
+    with_threads(build)
+
+
+def test_set_num_threads():
+    spconv.set_num_threads(3)
+    assert spconv.get_num_threads() == 3
+    spconv.set_num_threads(np.int64(2))
+    assert type(spconv.get_num_threads()) is int
+    for count in (0, -1):
+        with pytest.raises(ValueError, match=f"expected at least 1 thread, got {count}"):
+            spconv.set_num_threads(count)
+    with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
+        spconv.set_num_threads(1.5)
+    assert spconv.get_num_threads() == 2
+
+
+@pytest.mark.parametrize(
+    ("variable", "expected"),
+    [("3", 3), ("5,2", 5), ("0", 1), ("", None), ("many", None), (None, None)],
+)
+def test_default_number_of_threads(monkeypatch, variable, expected):
+    threads._state["num_threads"] = 0
+    if variable is None:
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    else:
+        monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    assert spconv.get_num_threads() == (expected or threads.available_cpus())
+
+
+def test_available_cpus(monkeypatch):
+    assert 1 <= threads.available_cpus() <= os.cpu_count()
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert threads.available_cpus() == os.cpu_count()
+
+
+COUNT_THREADS = """
+import os
+import numpy as np
+import spconv
+
+spconv.set_num_threads(3)
+x = spconv.from_dense(np.ones((1, 8, 64, 64), "float32"))
+before = len(os.listdir("/proc/self/task"))
+spconv.SubMConv2d(8, 8, 3)(x)
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+def test_the_kernels_were_built_with_threads():
+    if not os.path.isdir("/proc/self/task"):
+        pytest.skip("counts threads in /proc, which only Linux has")
+    if os.environ.get("SPCONV_NO_OPENMP"):
+        pytest.skip("SPCONV_NO_OPENMP asks for kernels without threads")
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    run = subprocess.run(
+        [sys.executable, "-c", COUNT_THREADS], capture_output=True, text=True, env=environment
+    )
+    assert run.returncode == 0, run.stderr
+    assert int(run.stdout) == 2, "the kernels run on one thread: OpenMP was off in the build"
