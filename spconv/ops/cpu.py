@@ -160,19 +160,19 @@ class CpuOps(Ops):
 
     def leaky_relu(self, x: Array, slope: float) -> Array:
         axes = _memory_order(x)
-        source = np.ascontiguousarray(x.transpose(axes))
+        source = np.asarray(x.transpose(axes), order="C")
         target = np.empty_like(source)
         elementwise.leaky_relu(source.ravel(), slope, target.ravel(), get_num_threads())
-        return target.transpose(np.argsort(axes))
+        return target.transpose([axes.index(axis) for axis in range(target.ndim)])
 
     def leaky_relu_gradient(self, y: Array, dy: Array, slope: float) -> Array:
         axes = _memory_order(y)
-        result, gradient = (np.ascontiguousarray(array.transpose(axes)) for array in (y, dy))
+        result, gradient = (np.asarray(array.transpose(axes), order="C") for array in (y, dy))
         target = np.empty_like(result)
         elementwise.leaky_relu_gradient(
             result.ravel(), gradient.ravel(), slope, target.ravel(), get_num_threads()
         )
-        return target.transpose(np.argsort(axes))
+        return target.transpose([axes.index(axis) for axis in range(target.ndim)])
 
     def sum_rows(self, x_nc: Array) -> Array:
         return elementwise.sum_rows(np.ascontiguousarray(x_nc), False, get_num_threads())
