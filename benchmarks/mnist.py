@@ -120,7 +120,7 @@ Run = DeepCNetRun | SimpleCNNRun
 
 TINY = Training(2, 20, 0.02, 0.9, 1e-4, warmup_steps=2, num_train=100, num_test=40)
 QUICK = Training(
-    epochs=3,
+    epochs=5,
     batch_size=100,
     lr=0.02,
     momentum=0.9,
@@ -128,7 +128,7 @@ QUICK = Training(
     warmup_steps=100,
     augment=Augmentation(),
 )
-FULL = replace(QUICK, epochs=30)
+FULL = replace(QUICK, epochs=50)
 
 PLANS: dict[str, tuple[Run, Run]] = {
     "tiny": (DeepCNetRun(4, 2, 0.0, TINY), SimpleCNNRun(28, 2, 8, 0.0, TINY)),
