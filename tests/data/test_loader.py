@@ -3,11 +3,11 @@ import time
 
 import numpy as np
 import pytest
-from spconv.tensor import SparseConvTensor
 
 from spconv.data.augment import Affine
 from spconv.data.loader import SparseLoader
 from spconv.data.strokes import load_strokes
+from spconv.tensor import SparseConvTensor
 
 
 @pytest.fixture(scope="module")
