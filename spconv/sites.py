@@ -72,11 +72,7 @@ class SiteSet:
 
     def same_as(self, other: SiteSet) -> bool:
         """Whether both hold the same sites in the same order of the same grid."""
-        if self is other or self.indices is other.indices:
-            return self.spatial_shape == other.spatial_shape and (
-                self.batch_size == other.batch_size
-            )
-        return (
+        return self is other or (
             self.spatial_shape == other.spatial_shape
             and self.batch_size == other.batch_size
             and np.array_equal(self.indices, other.indices)

@@ -8,6 +8,7 @@ import pytest
 
 import spconv
 from spconv import compat
+from spconv.testing import assert_sparse_equal
 
 
 @pytest.fixture
@@ -128,4 +129,4 @@ def test_there_and_back_again():
         layer(x)
     expected = layer(sparse())
     actual = layer.to("cuda")(x).to("cpu")
-    spconv.testing.assert_sparse_equal(actual, expected, reduction_length=9)
+    assert_sparse_equal(actual, expected, reduction_length=9)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import spconv
+import spconv.models
 from spconv import functional, threads
 
 
@@ -108,6 +109,18 @@ def test_training_wide_layers(widths):
 def test_training_in_float64_on_many_sites():
     """More rows than one part of a sum over rows, in every layer."""
     with_threads(lambda: train((4, 7, 3), True, 150, 0.6, steps=1, dtype=np.float64))
+
+
+def test_training_of_a_dense_network():
+    images = spconv.Tensor(np.random.default_rng(0).random((5, 2, 28, 28), np.float32))
+
+    def run():
+        net = spconv.models.SimpleCNN(4, in_channels=2, width=13, hidden=26).seed(1)
+        loss = functional.cross_entropy(net(images), [0, 1, 2, 3, 0])
+        loss.backward()
+        return {"loss": loss.data, **{name: p.grad for name, p in net.named_parameters()}}
+
+    with_threads(run)
 
 
 @pytest.mark.parametrize("options", [{}, {"submanifold": True}, {"stride": 2, "transposed": True}])
