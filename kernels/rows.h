@@ -39,7 +39,8 @@
                 real *restrict target = y + out_rows[p] * channels;                              \
                 int32_t *restrict best = winner + out_rows[p] * channels;                        \
                 for (int64_t c = 0; c < channels; ++c) {                                         \
-                    const int better = (best[c] < 0) | !(source[c] <= target[c]);                \
+                    const int better =                                                           \
+                        (best[c] < 0) | (!(source[c] <= target[c]) & (target[c] == target[c]));  \
                     target[c] = better ? source[c] : target[c];                                  \
                     best[c] = better ? row : best[c];                                            \
                 }                                                                                \
@@ -87,7 +88,10 @@
     }                                                                                            \
     SPCONV_CLONES static void leaky_relu_##type(const real *restrict x, real slope,              \
                                                 real *restrict y, int64_t count) {               \
-        for (int64_t i = 0; i < count; ++i) y[i] = x[i] > 0 ? x[i] : slope * x[i];               \
+        if (slope == 0) /* 0 * -inf would be NaN */                                              \
+            for (int64_t i = 0; i < count; ++i) y[i] = x[i] < 0 ? 0 : x[i];                      \
+        else                                                                                     \
+            for (int64_t i = 0; i < count; ++i) y[i] = x[i] > 0 ? x[i] : slope * x[i];           \
     }                                                                                            \
     SPCONV_CLONES static void leaky_relu_gradient_##type(                                        \
         const real *restrict y, const real *restrict dy, real slope, real *restrict dx,          \

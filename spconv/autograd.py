@@ -12,6 +12,7 @@ import itertools
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from spconv.compat import Array, is_cupy
 Backward = Callable[[Array], Sequence[Array | None]]
 
 _creation_number = itertools.count()
-_recording = [True]
+_recording = ContextVar("recording", default=True)
 
 
 class Node:
@@ -267,7 +268,7 @@ def record(data: Array, inputs: Sequence[Tensor], backward: Backward) -> Tensor:
         not change the array it gets, and must not refer to the input tensors.
     """
     result = Tensor(data)
-    if _recording[-1]:
+    if _recording.get():
         parents = tuple(tensor._graph_node() for tensor in inputs)
         if any(parent is not None for parent in parents):
             result.requires_grad = True
@@ -277,17 +278,17 @@ def record(data: Array, inputs: Sequence[Tensor], backward: Backward) -> Tensor:
 
 def needs_gradient(*tensors: Tensor | None) -> bool:
     """Whether any of the tensors will be asked for a gradient."""
-    return _recording[-1] and any(t is not None and t.requires_grad for t in tensors)
+    return _recording.get() and any(t is not None and t.requires_grad for t in tensors)
 
 
 @contextmanager
 def no_grad() -> Iterator[None]:
     """Record nothing inside the ``with`` block: evaluation takes less memory and time."""
-    _recording.append(False)
+    token = _recording.set(False)
     try:
         yield
     finally:
-        _recording.pop()
+        _recording.reset(token)
 
 
 def _run_backward(root: Node, gradient: Array) -> None:

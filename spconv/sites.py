@@ -165,5 +165,6 @@ def _checked_indices(indices: Any, spatial_shape: tuple[int, ...], owner: str) -
             raise ValueError(
                 f"{owner}: indices must fit in int32, got {indices.min()} to {indices.max()}"
             )
-        indices = narrow
-    return np.ascontiguousarray(indices)
+        return np.ascontiguousarray(narrow)
+    # A copy: the kernels trust what was checked, whatever the caller does to the array later.
+    return np.array(indices, order="C")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 
 import numpy as np
@@ -18,12 +19,12 @@ from spconv.ops.cpu import INSTRUCTION_SETS, CpuOps
 from spconv.ops.cuda import CudaOps
 
 ENGINES = ("numpy", "cpu", *INSTRUCTION_SETS)
-_cpu_engine = ["cpu"]
+_cpu_engine = ContextVar("cpu_engine", default="cpu")
 
 
 def get_ops(array: Array) -> Ops:
     """Return the engine for ``array``."""
-    return _cuda_ops() if is_cupy(array) else _host_ops(_cpu_engine[-1])
+    return _cuda_ops() if is_cupy(array) else _host_ops(_cpu_engine.get())
 
 
 @contextmanager
@@ -43,11 +44,11 @@ def use_engine(name: str) -> Iterator[Ops]:
     'Ops'
     """
     ops = _host_ops(name)
-    _cpu_engine.append(name)
+    token = _cpu_engine.set(name)
     try:
         yield ops
     finally:
-        _cpu_engine.pop()
+        _cpu_engine.reset(token)
 
 
 @cache

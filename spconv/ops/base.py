@@ -91,7 +91,7 @@ class Ops:
         for k in range(rulebook.volume):
             in_rows, out_rows = self._pairs(rulebook, k)
             x, best, row = x_nc[in_rows], y[out_rows], winner[out_rows]
-            better = ~(x <= best) | (row < 0)
+            better = (~(x <= best) & (best == best)) | (row < 0)  # the first NaN stays
             y[out_rows] = xp.where(better, x, best)
             winner[out_rows] = xp.where(better, in_rows[:, None], row)
         if ground_c is not None:
@@ -115,6 +115,8 @@ class Ops:
 
     def leaky_relu(self, x: Array, slope: float) -> Array:
         """``x`` where positive, else ``slope * x``; any shape."""
+        if slope == 0:  # 0 * -inf would be NaN
+            return self.xp.where(x < 0, x.dtype.type(0), x)
         return self.xp.where(x > 0, x, x.dtype.type(slope) * x)
 
     def leaky_relu_gradient(self, y: Array, dy: Array, slope: float) -> Array:
