@@ -4,7 +4,7 @@ A :class:`SparseConvTensor` holds features at active sites; layers compute those
 a dense network over the whole grid would (Graham 2014, arXiv 1409.6070).
 """
 
-from spconv import functional, initializers, optim, schedules
+from spconv import functional, inference, initializers, optim, schedules
 from spconv._version import __version__
 from spconv.autograd import Parameter, Tensor, no_grad
 from spconv.checkpoint import Checkpoint, load, save
@@ -111,6 +111,7 @@ __all__ = [
     "from_scipy",
     "functional",
     "get_num_threads",
+    "inference",
     "initializers",
     "load",
     "no_grad",

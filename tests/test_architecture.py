@@ -32,6 +32,7 @@ FLOORS = {
     "spconv.layers": 5,
     "spconv.checkpoint": 6,
     "spconv.evaluation": 6,
+    "spconv.inference": 6,
     "spconv.models": 6,
     "spconv.progress": 6,
     "spconv.testing": 6,

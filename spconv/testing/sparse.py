@@ -87,13 +87,11 @@ def assert_sparse_equal(
     if limit is None:
         limit = default_tolerance(expected.features.dtype, reduction_length)
     assert_close(actual.features.numpy(), expected.features.numpy(), limit, "features")
-    has_ground = [x.ground_state is not None for x in (actual, expected)]
-    _assert_equal("has a ground state", *has_ground)
-    if all(has_ground):
-        _assert_equal("ground dtype", actual.ground_state.dtype, expected.ground_state.dtype)
-        assert_close(
-            actual.ground_state.numpy(), expected.ground_state.numpy(), limit, "ground state"
-        )
+    ground, due = actual.ground_state, expected.ground_state
+    _assert_equal("has a ground state", ground is not None, due is not None)
+    if ground is not None and due is not None:
+        _assert_equal("ground dtype", ground.dtype, due.dtype)
+        assert_close(ground.numpy(), due.numpy(), limit, "ground state")
 
 
 def assert_matches_grid(
@@ -115,7 +113,7 @@ def assert_matches_grid(
     )
     assert_close(actual.features.numpy(), expected.rows(sites), tolerance, "features")
     assert_close(actual.dense().numpy(), expected.values, tolerance, "dense values")
-    if expected.ground is not None:
+    if actual.ground_state is not None:
         assert_close(actual.ground_state.numpy(), expected.ground, tolerance, "ground state")
 
 

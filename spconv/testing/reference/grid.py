@@ -51,7 +51,7 @@ class Grid:
 
 def ntuple(value: int | tuple[int, ...], ndim: int) -> tuple[int, ...]:
     """`value` once per dimension."""
-    result = (value,) * ndim if np.ndim(value) == 0 else tuple(value)
+    result = tuple(value) if isinstance(value, tuple) else (value,) * ndim
     if len(result) != ndim:
         raise ValueError(f"reference: expected {ndim} values, got {value}")
     return result

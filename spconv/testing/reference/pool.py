@@ -14,12 +14,11 @@ def max_pool(x: Grid, *, kernel_size, stride=None, padding=0, dilation=1) -> Gri
     With a ground state: over all K taps, inactive and out-of-grid ones hold it. Without: over
     the active taps only, whatever their sign. Complex values are compared by their real part.
     """
-    best, active = None, None
-    for read, on in _windows(x, kernel_size, stride, padding, dilation):
+    windows = iter(_windows(x, kernel_size, stride, padding, dilation))
+    best, active = next(windows)
+    filled = np.ones_like(active) if x.ground is not None else active
+    for read, on in windows:
         counts = np.ones_like(on) if x.ground is not None else on
-        if best is None:
-            best, active, filled = read, on, counts
-            continue
         better = counts[:, None] & (~filled[:, None] | (read.real > best.real))
         best = np.where(better, read, best)
         active, filled = active | on, filled | counts
@@ -28,11 +27,10 @@ def max_pool(x: Grid, *, kernel_size, stride=None, padding=0, dilation=1) -> Gri
 
 def avg_pool(x: Grid, *, kernel_size, stride=None, padding=0, dilation=1) -> Grid:
     """Mean over all K taps of each window with a ground state, over the active ones without."""
-    total, count, active = 0, 0, False
-    for read, on in _windows(x, kernel_size, stride, padding, dilation):
-        total = total + read
-        count = count + (1 if x.ground is not None else on[:, None])
-        active = active | on
+    windows = list(_windows(x, kernel_size, stride, padding, dilation))
+    total = sum(read for read, _ in windows)
+    active = np.any([on for _, on in windows], axis=0)
+    count = sum(1 if x.ground is not None else on[:, None] for _, on in windows)
     return Grid(total / np.maximum(count, 1), active, x.ground)
 
 

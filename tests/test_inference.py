@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+
+import spconv
+from spconv.inference import FrozenConvolution, freeze
+from spconv.models import DeepCNet
+from spconv.testing import random_sparse_tensor
+
+BOUNDS = {np.float32: 1e-5, np.float64: 1e-13}
+
+
+class UNet(spconv.Module):
+    """Convolutions in sequences, held by a module with a forward pass of its own."""
+
+    def __init__(self):
+        def block(*layers, channels):
+            return spconv.SparseSequential(
+                *layers, spconv.BatchNorm(channels), spconv.LeakyReLU(0.1), spconv.Dropout(0.5)
+            )
+
+        self.encoder = block(spconv.SubMConv2d(3, 8, 3), channels=8)
+        self.down = block(spconv.SparseConv2d(8, 16, 2, 2, indice_key="d", bias=False), channels=16)
+        self.up = block(spconv.SparseInverseConv2d(16, 8, 2, indice_key="d"), channels=8)
+        self.heads = [
+            spconv.SparseSequential(
+                spconv.SparseConvTranspose2d(16, 4, 3, padding=1), spconv.ReLU()
+            ),
+            spconv.Linear(4, 2),
+        ]
+
+    def forward(self, x):
+        skip = self.encoder(x)
+        y = spconv.functional.concat([skip, self.up(self.down(skip))])
+        for head in self.heads:
+            y = head(y)
+        return y
+
+
+def settle(model, x, dtype):
+    """Running statistics and biases that are not those of a new network."""
+    rng = np.random.default_rng(3)
+    for parameter in model.parameters():
+        noise = 0.3 * rng.standard_normal(parameter.shape)
+        parameter.data = (parameter.data + noise).astype(dtype)
+    for _ in range(3):
+        model.train()(x)
+    return model.eval()
+
+
+def example(dtype, ground):
+    rng = np.random.default_rng(0)
+    return random_sparse_tensor(rng, (10, 12), 2, 3, 0.3, dtype, ground=ground)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("ground", [False, True])
+def test_a_frozen_network_gives_what_evaluation_gives(dtype, ground):
+    x = example(dtype, ground)
+    model = settle(UNet(), x, dtype)
+    expected, actual = model(x), freeze(model)(x)
+    scale = np.abs(expected.features.data).max()
+    assert actual.features.dtype == dtype
+    assert np.abs(actual.features.data - expected.features.data).max() <= BOUNDS[dtype] * scale
+    np.testing.assert_array_equal(actual.indices, expected.indices)
+    if ground:
+        error = np.abs(actual.ground_state.data - expected.ground_state.data).max()
+        assert error <= BOUNDS[dtype] * scale
+
+
+def test_the_model_stays_as_it_is():
+    x = example(np.float32, True)
+    model = settle(UNet(), x, np.float32)
+    before, sequence = model.state_dict(), list(model.encoder)
+    model.train()
+    freeze(model)(x)
+    assert list(model.encoder) == sequence
+    assert model.training
+    for key, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, before[key])
+
+
+def test_what_is_folded():
+    net = DeepCNet(2, 4, 1, 5, dropout=0.5)
+    frozen = freeze(net)
+    kinds = [type(layer).__name__ for layer in frozen]
+    block = ["FrozenConvolution", "SparseMaxPool2d"]
+    assert kinds == [*block, *block, "FrozenConvolution", "Flatten", "Linear"]
+    assert "negative_slope=0.333333" in repr(frozen)
+
+
+def test_what_stands_behind_a_rectifier_is_not_folded_into_the_convolution():
+    net = spconv.SparseSequential(
+        spconv.SubMConv2d(3, 4, 3), spconv.ReLU(), spconv.BatchNorm(4), spconv.ReLU()
+    )
+    x = example(np.float64, True)
+    settle(net, x, np.float64)
+    frozen = freeze(net)
+    assert [type(layer) for layer in frozen] == [FrozenConvolution, spconv.BatchNorm, spconv.ReLU]
+    np.testing.assert_allclose(frozen(x).features.data, net(x).features.data, atol=1e-12)
+
+
+def test_nothing_is_recorded():
+    out = freeze(spconv.SparseSequential(spconv.SubMConv2d(3, 4, 3)))(example(np.float32, True))
+    assert not out.features.requires_grad
