@@ -22,8 +22,8 @@ from spconv.threads import get_num_threads
 MAX_ROWS = 2**31 - 1
 BITMAP_CELLS_PER_SITE = 4096
 """Above this many grid cells per site a sorted list of keys is smaller than a bitmap."""
-BITMAP_CELLS_ALWAYS = 2**28
-"""Grids up to this size (a bitmap of 32 MB) always get a bitmap."""
+BITMAP_CELLS_ALWAYS = 2**22
+"""Grids up to this size (a bitmap of 512 KB) always get a bitmap."""
 
 
 @dataclass(frozen=True, eq=False)
