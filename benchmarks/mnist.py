@@ -132,7 +132,10 @@ FULL = replace(QUICK, epochs=50)
 
 PLANS: dict[str, tuple[Run, Run]] = {
     "tiny": (DeepCNetRun(4, 2, 0.0, TINY), SimpleCNNRun(28, 2, 8, 0.0, TINY)),
-    "quick": (DeepCNetRun(4, 32, 0.2, QUICK), SimpleCNNRun(36, 16, 64, 0.5, replace(QUICK, epochs=3))),
+    "quick": (
+        DeepCNetRun(4, 32, 0.2, QUICK),
+        SimpleCNNRun(36, 16, 64, 0.5, replace(QUICK, epochs=3)),
+    ),
     "full": (DeepCNetRun(5, 40, 0.3, FULL), SimpleCNNRun(36, 32, 128, 0.5, FULL)),
 }
 

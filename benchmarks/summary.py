@@ -101,7 +101,7 @@ def density_finding(records: Sequence[Record]) -> str:
 
 
 def _than(places: Sequence[tuple[str, float]], records: Sequence[Record]) -> str:
-    """ "5.1 times faster than dense NumPy on A, 13 times faster on B"."""
+    """ "5.1 times faster than our dense layers on A, 13 times faster on B"."""
     (first, gain), *others = places
     text = f"{faster_text(gain)} than {BASELINES[strongest(records)]} on {first}"
     return ", ".join([text, *(f"{faster_text(gain)} on {place}" for place, gain in others)])

@@ -13,7 +13,7 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 
 Pairs = list[tuple[float, float]]
 
-BASELINES = {"dense": "dense NumPy", "torch": "dense PyTorch"}
+BASELINES = {"dense": "our dense layers", "torch": "dense PyTorch"}
 """Implementations of the dense baseline; the first is this library's own layers."""
 
 

@@ -72,7 +72,7 @@ def test_the_same_results_give_the_same_plots(written, tmp_path):
 @pytest.mark.parametrize("torch", [True, False])
 def test_the_stronger_baseline_is_named(torch):
     results = canned(torch=torch)
-    name, other = ("dense PyTorch", "dense NumPy")[:: 1 if torch else -1]
+    name, other = ("dense PyTorch", "our dense layers")[:: 1 if torch else -1]
     lines = headlines(results)
     assert sum(name in line for line in lines) == 5
     assert not any(other in line for line in lines)
