@@ -38,8 +38,8 @@ class Plan:
 
 PLANS = {
     "tiny": Plan((1, 2), 2, 2, Budget(0.005, 2)),
-    "quick": Plan((3, 4, 5, 6), 32, 16, Budget(0.4)),
-    "full": Plan((3, 4, 5, 6, 7), 32, 32, Budget(3.0)),
+    "quick": Plan((3, 4, 5, 6), 60, 32, Budget(0.6)),
+    "full": Plan((3, 4, 5, 6, 7), 60, 100, Budget(3.0)),
 }
 
 
