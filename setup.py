@@ -53,7 +53,7 @@ def extensions():
             "spconv: WARNING: no working OpenMP; the kernels are built single-threaded.",
             file=sys.stderr,
         )
-    unix = ["-O3", "-fno-math-errno", "-fno-trapping-math"]
+    unix = ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math"]
     optimize = ["/O2"] if sys.platform == "win32" else unix
     sanitize = os.environ.get("SPCONV_SANITIZE", "").split()
     return [

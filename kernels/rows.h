@@ -56,7 +56,8 @@
             real *restrict target = y + n * channels;                                            \
             int32_t *restrict best = winner + n * channels;                                      \
             for (int64_t c = 0; c < channels; ++c) {                                             \
-                const int lost = target[c] < ground[c];                                          \
+                /* Of two NaN the first stays, as everywhere. */                                 \
+                const int lost = !(target[c] >= ground[c]) & (target[c] == target[c]);           \
                 target[c] = lost ? ground[c] : target[c];                                        \
                 best[c] = lost ? -1 : best[c];                                                   \
             }                                                                                    \

@@ -118,6 +118,27 @@ class Tensor:
         """The values as a NumPy array, copied from the GPU if they are there."""
         return self._data.get() if is_cupy(self._data) else self._data
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = self.numpy()
+        return np.array(array, dtype=dtype, copy=copy) if dtype is not None or copy else array
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __float__(self) -> float:
+        return self.item()
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else repr(self)
+
+    def __getstate__(self) -> tuple[Array, bool, Array | None]:
+        """What is pickled: the values, not the graph they came from."""
+        return self._data, self.requires_grad, self.grad
+
+    def __setstate__(self, state: tuple[Array, bool, Array | None]) -> None:
+        self._data, self.requires_grad, self.grad = state
+        self._node = None
+
     def item(self) -> float:
         """The value of a tensor with one element."""
         return float(self._data.item())
@@ -303,7 +324,8 @@ def _run_backward(root: Node, gradient: Array) -> None:
         if node.leaf is not None:
             leaf = node.leaf()
             if leaf is not None:
-                leaf.grad = gradient if leaf.grad is None else leaf.grad + gradient
+                # A copy: the array may be another leaf's gradient too, or the caller's.
+                leaf.grad = gradient.copy() if leaf.grad is None else leaf.grad + gradient
             continue
         if node.backward is None:
             raise RuntimeError(

@@ -37,6 +37,8 @@ def ntuple(value: IntOrTuple, ndim: int, name: str, minimum: int, owner: str) ->
         raise ValueError(
             f"{owner}: {name} must be an int or have ndim = {ndim} entries, got {values}"
         )
+    if max(values, default=0) >= 2**31:
+        raise ValueError(f"{owner}: {name} must be smaller than 2**31, got {values}")
     if min(values, default=minimum) < minimum:
         raise ValueError(f"{owner}: {name} must be at least {minimum}, got {values}")
     return values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -38,7 +38,7 @@ def freeze(model: AnyModule) -> AnyModule:
     -------
     Module
         Gives what ``model.eval()`` gives, up to the rounding of the folded products: relative to
-        the largest output about 1e-5 in float32 and 1e-13 in float64.
+        the largest output about 1e-5 with float32 parameters and 1e-13 with float64 ones.
 
     Examples
     --------
@@ -53,15 +53,22 @@ def freeze(model: AnyModule) -> AnyModule:
     frozen = copy.copy(model)
     if isinstance(frozen, SparseSequential):
         frozen.layers = _fold([freeze(layer) for layer in frozen])
-    else:
-        for name, value in vars(model).items():
-            if isinstance(value, Module):
-                setattr(frozen, name, freeze(value))
-            elif isinstance(value, list | tuple):
-                entries = [freeze(v) if isinstance(v, Module) else v for v in value]
-                setattr(frozen, name, type(value)(entries))
+    for name, value in vars(model).items():
+        if not (name == "layers" and isinstance(model, SparseSequential)):
+            setattr(frozen, name, _freeze_held(value))
     frozen.training = False
     return frozen
+
+
+def _freeze_held(value: Any) -> Any:
+    """An attribute with the modules in it frozen, at any depth of lists, tuples and dicts."""
+    if isinstance(value, Module):
+        return freeze(value)
+    if isinstance(value, list | tuple):
+        return type(value)(_freeze_held(entry) for entry in value)
+    if isinstance(value, dict):
+        return {key: _freeze_held(entry) for key, entry in value.items()}
+    return value
 
 
 def _fold(layers: list[Module]) -> list[Module]:

@@ -26,9 +26,9 @@ class Optimizer:
     slot_names: tuple[str, ...] = ()
 
     def __init__(self, named_parameters: NamedParameters, lr: float, weight_decay: float) -> None:
-        self._parameters = _collect(type(self).__name__, named_parameters)
+        self.parameters = _collect(type(self).__name__, named_parameters)
         self._slots: dict[str, Slots] = {}
-        self._steps = dict.fromkeys(self._parameters, 0)
+        self._steps = dict.fromkeys(self.parameters, 0)
         self.lr = lr
         self.weight_decay = self._check("weight_decay", weight_decay)
 
@@ -54,7 +54,7 @@ class Optimizer:
         ValueError
             If the shape of a gradient is not that of its parameter.
         """
-        for path, parameter in self._parameters.items():
+        for path, parameter in self.parameters.items():
             grad = parameter.grad
             if grad is None:
                 continue
@@ -71,7 +71,7 @@ class Optimizer:
 
     def zero_grad(self) -> None:
         """Set the gradients of all parameters to None."""
-        for parameter in self._parameters.values():
+        for parameter in self.parameters.values():
             parameter.grad = None
 
     def state_dict(self) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class Optimizer:
             number of its updates, and ``"path/<state>"``, a NumPy array (zeros before the first).
         """
         state: dict[str, Any] = {"optimizer": type(self).__name__, **self.hyperparameters}
-        for path, parameter in self._parameters.items():
+        for path, parameter in self.parameters.items():
             state[f"{path}/step"] = self._steps[path]
             for name, array in self._slots_like(path, parameter.data).items():
                 state[f"{path}/{name}"] = np.array(to_device(array, "cpu"))
@@ -116,7 +116,7 @@ class Optimizer:
             )
         for name in self.hyperparameter_names:
             setattr(self, name, type(expected[name])(state[name]))
-        for path, parameter in self._parameters.items():
+        for path, parameter in self.parameters.items():
             self._steps[path] = int(state[f"{path}/step"])
             xp = array_module(parameter.data)
             self._slots[path] = {

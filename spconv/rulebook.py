@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from spconv.geometry import Geometry, IntOrTuple, check_cells
 from spconv.kernels import rulebook as kernels
 from spconv.sites import SiteSet, checked_arguments, read_only
-from spconv.threads import get_num_threads
+from spconv.threads import threads_for
 
 MAX_ROWS = 2**31 - 1
-BITMAP_CELLS_PER_SITE = 4096
-"""Above this many grid cells per site a sorted list of keys is smaller than a bitmap."""
+BITMAP_CELLS_PER_SITE = 512
+"""Above this many grid cells per site rows are found in a sorted list of keys instead."""
 BITMAP_CELLS_ALWAYS = 2**22
 """Grids up to this size (a bitmap of 512 KB) always get a bitmap."""
 
@@ -79,7 +79,11 @@ class Rulebook:
     @cached_property
     def _swapped(self) -> Rulebook:
         in_rows, out_rows = kernels.sort_pairs(
-            self.out_rows, self.in_rows, self.offset_starts, len(self.in_sites), get_num_threads()
+            self.out_rows,
+            self.in_rows,
+            self.offset_starts,
+            len(self.in_sites),
+            threads_for(self.num_pairs),
         )
         return Rulebook(
             in_rows,
@@ -125,7 +129,7 @@ class Rulebook:
 
 
 class RulebookCache:
-    """Rulebooks of one forward pass; it travels with the tensors.
+    """Rulebooks and unions of site sets; it travels from an input to all that comes of it.
 
     A rulebook is built once per (site set, geometry). A layer's ``indice_key`` names one as
     well, so that :class:`~spconv.SparseInverseConv` finds it.
@@ -134,6 +138,22 @@ class RulebookCache:
     def __init__(self) -> None:
         self._built: dict[tuple[SiteSet, Geometry], Rulebook] = {}
         self._named: dict[str, Rulebook] = {}
+        self._unions: dict[tuple[SiteSet, ...], SiteSet] = {}
+
+    def __getstate__(self) -> dict[str, dict]:
+        """Pickled empty: rulebooks are built again where they are needed."""
+        return {"_built": {}, "_named": {}, "_unions": {}}
+
+    def union(self, sets: tuple[SiteSet, ...]) -> SiteSet:
+        """All sites of any of the sets, sorted; the same object for the same sets."""
+        if sets not in self._unions:
+            first = sets[0]
+            keys = np.unique(np.concatenate([sites.keys for sites in sets]))
+            indices = read_only(kernels.sites_of_keys(keys, first.extents))
+            sites = SiteSet(indices, first.spatial_shape, first.batch_size)
+            sites.keys, sites.order = keys, None
+            self._unions.setdefault(sets, sites)
+        return self._unions[sets]
 
     def get(
         self, sites: SiteSet, geometry: Geometry, owner: str = "spconv", name: str | None = None
@@ -141,7 +161,7 @@ class RulebookCache:
         """Return the rulebook of ``geometry`` over ``sites``, building it the first time."""
         rulebook = self._built.get((sites, geometry))
         if rulebook is None:
-            rulebook = self._built[sites, geometry] = build(sites, geometry, owner)
+            rulebook = self._built.setdefault((sites, geometry), build(sites, geometry, owner))
         if name is not None:
             known = self._named.setdefault(name, rulebook)
             if known is not rulebook:
@@ -236,15 +256,16 @@ def build(sites: SiteSet, geometry: Geometry, owner: str) -> Rulebook:
     if geometry.submanifold:
         _index_sites(matcher, sites)
     else:
-        out_sites = _reached_sites(matcher, out_shape, sites, geometry.volume)
+        out_sites = _reached_sites(matcher, out_shape, sites)
     _check_rows(len(sites), len(out_sites), owner)
-    in_rows, out_rows, starts = matcher.pairs(get_num_threads())
+    num_threads = threads_for(3.0 * len(sites) * geometry.volume)
+    in_rows, out_rows, starts = matcher.pairs(num_threads)
     if sites.order is not None:
         in_rows = sites.order.astype(np.int32)[in_rows]
         if geometry.submanifold:
             out_rows = sites.order.astype(np.int32)[out_rows]
             in_rows, out_rows = kernels.sort_pairs(
-                in_rows, out_rows, starts, len(sites), get_num_threads()
+                in_rows, out_rows, starts, len(sites), num_threads
             )
     return Rulebook(in_rows, out_rows, starts, sites, out_sites, geometry)
 
@@ -269,12 +290,10 @@ def _index_sites(matcher: kernels.Matcher, sites: SiteSet) -> None:
         matcher.use_keys(sites.keys if sites.order is None else sites.keys[sites.order])
 
 
-def _reached_sites(
-    matcher: kernels.Matcher, shape: tuple[int, ...], sites: SiteSet, volume: int
-) -> SiteSet:
+def _reached_sites(matcher: kernels.Matcher, shape: tuple[int, ...], sites: SiteSet) -> SiteSet:
     """Sites that some offset reaches, sorted; the matcher finds rows among them."""
     out = SiteSet(np.empty((0, 1 + len(shape)), np.int32), shape, sites.batch_size)
-    if _fits_bitmap(out.num_cells, len(sites) * volume):
+    if _fits_bitmap(out.num_cells, len(sites)):
         bits = kernels.empty_bitmap(out.num_cells)
         matcher.mark(bits)
         ranks, total = kernels.rank_bits(bits)

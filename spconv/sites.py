@@ -80,6 +80,11 @@ class SiteSet:
 
     def check(self, owner: str) -> None:
         """Raise ValueError for sites outside the grid or given twice."""
+        self.check_range(owner)
+        self.check_distinct(owner)
+
+    def check_range(self, owner: str) -> None:
+        """Raise ValueError for sites outside the grid: kernels would write out of bounds."""
         check_cells(self.spatial_shape, self.batch_size, owner)
         bad = kernels.first_out_of_range(self.indices, self.extents)
         if bad >= 0:
@@ -89,6 +94,9 @@ class SiteSet:
                 f"spatial_shape {self.spatial_shape}; coordinates must be >= 0 and smaller than "
                 "the extent"
             )
+
+    def check_distinct(self, owner: str) -> None:
+        """Raise ValueError for sites given twice."""
         order = self.order
         keys = self.keys if order is None else self.keys[order]
         repeated = np.flatnonzero(keys[1:] == keys[:-1])

@@ -38,7 +38,7 @@ class SparseConvTensor:
         What every inactive site holds (Graham 2014, arXiv 1409.6070, section 2). Without it
         inactive sites are absent, as in the libraries for point clouds.
     check : bool
-        False skips the checks, for sites that are known to be distinct and in range.
+        False skips all checks but the one for the range, for sites that are known to be distinct.
 
     Raises
     ------
@@ -82,6 +82,8 @@ class SparseConvTensor:
         _check_features(self.features, self.ground_state, len(self.sites), OWNER)
         if check:
             self.sites.check(OWNER)
+        else:
+            self.sites.check_range(OWNER)
 
     @property
     def indices(self) -> NDArray[np.int32]:
@@ -120,6 +122,28 @@ class SparseConvTensor:
             f"batch_size={self.batch_size}, spatial_shape={self.spatial_shape}, "
             f"{self.features.dtype}{ground})"
         )
+
+    def __add__(self, other: SparseConvTensor) -> SparseConvTensor:
+        """Sum on equal sites; ``functional.add(x, y, union=True)`` joins different ones."""
+        if not isinstance(other, SparseConvTensor):
+            return NotImplemented
+        owner = "SparseConvTensor + SparseConvTensor"
+        check_same_grid((self, other), owner)
+        if not other.sites.same_as(self.sites):
+            raise ValueError(
+                f"{owner}: the tensors have different sites ({self.sites.describe()} and "
+                f"{other.sites.describe()}, or the same in another order); use "
+                "functional.add(x, y, union=True) to join them on all sites of either"
+            )
+        if other.num_channels != self.num_channels:
+            raise ValueError(
+                f"{owner}: expected equal channels, got {self.num_channels} and "
+                f"{other.num_channels}"
+            )
+        ground = None
+        if self.ground_state is not None and other.ground_state is not None:
+            ground = self.ground_state + other.ground_state
+        return self.derive(self.features + other.features, ground)
 
     def replace_feature(
         self, features: Array | Tensor, ground_state: Array | Tensor | None = None
@@ -192,6 +216,22 @@ class SparseConvTensor:
         rows = np.flatnonzero(self.indices[:, 0] == sample)
         values = self.features.numpy()[rows, channel]
         return coo_array((values, tuple(self.indices[rows, 1:].T)), shape=self.spatial_shape)
+
+
+def check_same_grid(tensors: Sequence[SparseConvTensor], owner: str) -> None:
+    """Raise ValueError unless all have one grid, and all or none a ground state."""
+    first = tensors[0]
+    for other in tensors[1:]:
+        if (other.spatial_shape, other.batch_size) != (first.spatial_shape, first.batch_size):
+            raise ValueError(
+                f"{owner}: the tensors live on different grids: {first.sites.describe()} and "
+                f"{other.sites.describe()}"
+            )
+        if (other.ground_state is None) != (first.ground_state is None):
+            raise ValueError(
+                f"{owner}: one tensor has a ground state and the other has none; give both or "
+                "neither"
+            )
 
 
 def from_scipy(*matrices: Any, ground_state: Array | Tensor | None = None) -> SparseConvTensor:

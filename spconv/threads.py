@@ -5,7 +5,15 @@ from __future__ import annotations
 import os
 from operator import index
 
+WORTH_WAKING = 60_000
+"""Nanoseconds of work below which a second thread costs more than it does."""
+
 _state = {"num_threads": 0}
+
+
+# OpenMP's threads do not survive a fork: a child that asked for them would wait forever.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: _state.update(num_threads=1))
 
 
 def available_cpus() -> int:
@@ -37,3 +45,8 @@ def set_num_threads(num_threads: int) -> None:
     if index(num_threads) < 1:
         raise ValueError(f"set_num_threads: expected at least 1 thread, got {num_threads}")
     _state["num_threads"] = index(num_threads)
+
+
+def threads_for(nanoseconds: float) -> int:
+    """Threads for work that takes one thread about so long: waking others must pay off."""
+    return get_num_threads() if nanoseconds > WORTH_WAKING else 1

@@ -158,6 +158,7 @@ def train(
     >>> history.last.step, history.last.error
     (20, 0.0)
     """
+    _check_arguments(model, optimizer)
     if epochs < 1 or len(loader) < 1:
         raise ValueError(
             f"train: expected at least 1 epoch of at least 1 batch, got epochs={epochs} and "
@@ -321,6 +322,22 @@ class _Interrupts:
         if self._pending:
             self._pending = False
             raise KeyboardInterrupt
+
+
+def _check_arguments(model: Any, optimizer: Any) -> None:
+    """Raise for things given in each other's place, and for the optimizer of another model."""
+    for name, value, kind in (("model", model, Module), ("optimizer", optimizer, Optimizer)):
+        if not isinstance(value, kind):
+            raise TypeError(
+                f"train: {name} must be a {kind.__name__}, got {type(value).__name__}; "
+                "call train(model, loader, optimizer, epochs=...)"
+            )
+    known = {id(parameter) for parameter in model.parameters()}
+    if not any(id(parameter) in known for parameter in optimizer.parameters.values()):
+        raise ValueError(
+            "train: the optimizer holds none of the model's parameters; make it with "
+            "model.named_parameters()"
+        )
 
 
 def _configuration(

@@ -224,7 +224,7 @@ def test_too_many_dimensions():
         ((2**30, 2**30), 2, {}, rf"batch_size 2 x .*\(1073741824, 1073741824\) has {2**61} cells"),
         ((2**20,) * 3, 1, {"padding": 1}, rf"\(1048578, .* has {(2**20 + 2) ** 3} cells"),
         ((2**20,) * 3, 1, {"stride": 2, "transposed": True}, r"\(2097151, .* cells"),
-        ((2,), 1, {"padding": 2**31}, r"\(4294967298,\) has an extent above 2147483648"),
+        ((2,), 1, {"padding": 2**31 - 1}, r"\(4294967296,\) has an extent above 2147483648"),
         ((2**12,), 1, {"stride": 2**20, "transposed": True}, r"\(4293918721,\) has an extent"),
     ],
 )

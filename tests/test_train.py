@@ -421,7 +421,7 @@ def test_clip_norm(tmp_path):
 
     class Recorder(SGD):
         def step(self):
-            norms.append(sum((p.grad**2).sum() for p in self._parameters.values()) ** 0.5)
+            norms.append(sum((p.grad**2).sum() for p in self.parameters.values()) ** 0.5)
             super().step()
 
     def make(model):

@@ -34,6 +34,25 @@ def check_device(owner: str, x: Tensor, *parameters: Tensor | None) -> None:
             )
 
 
+def check_weight(
+    owner: str, weight: Tensor, bias: Tensor | None, volume: int | None, groups: int = 1
+) -> None:
+    """Raise ValueError for a weight that is not (volume, C_in / groups, C_out), bias (C_out,).
+
+    ``volume`` None means a plain matrix (C_in, C_out).
+    """
+    axes = 2 if volume is None else 3
+    if weight.ndim != axes or (volume is not None and weight.shape[0] != volume):
+        expected = "(C_in, C_out)" if volume is None else f"({volume}, C_in / groups, C_out)"
+        raise ValueError(f"{owner}: the weight must have shape {expected}, got {weight.shape}")
+    if weight.shape[-1] % groups:
+        raise ValueError(
+            f"{owner}: groups={groups} must divide the weight's {weight.shape[-1]} outputs"
+        )
+    if bias is not None and bias.shape != weight.shape[-1:]:
+        raise ValueError(f"{owner}: the bias must have shape {weight.shape[-1:]}, got {bias.shape}")
+
+
 def check_channels(owner: str, expected: int, x: Tensor | SparseConvTensor) -> None:
     """Raise ValueError unless ``x`` has ``expected`` channels, dropped ones included."""
     got, shape = (
@@ -51,6 +70,14 @@ def check_sparse(owner: str, x: Any, ndim: int | None = None) -> None:
     """Raise unless ``x`` is a sparse tensor (of ``ndim`` spatial dimensions)."""
     if not isinstance(x, SparseConvTensor):
         raise TypeError(f"{owner}: expected a SparseConvTensor, got {type(x).__name__}")
+    if len(x.features) != len(x.sites) or (
+        x.ground_state is not None and x.ground_state.shape != x.features.shape[1:]
+    ):
+        raise ValueError(
+            f"{owner}: {len(x.sites)} sites, but features of shape {x.features.shape} and a "
+            f"ground state of shape {getattr(x.ground_state, 'shape', None)}; change them with "
+            "x.replace_feature()"
+        )
     if ndim is not None and x.ndim != ndim:
         raise ValueError(
             f"{owner}: indices must have 1 + ndim = {ndim + 1} columns, got shape "

@@ -10,6 +10,8 @@ only, one (1, C) product carries the whole background, and padding reads g.
 
 from __future__ import annotations
 
+import numpy as np
+
 from spconv.autograd import Tensor, needs_gradient, record
 from spconv.compat import Array
 from spconv.functional._common import (
@@ -18,6 +20,7 @@ from spconv.functional._common import (
     check_channels,
     check_device,
     check_sparse,
+    check_weight,
     common_dtype,
     select,
 )
@@ -95,6 +98,7 @@ def _apply(
     keep: KeptChannels | None,
     owner: str,
 ) -> SparseConvTensor:
+    check_weight(owner, weight, bias, rulebook.volume, groups)
     check_channels(owner, weight.shape[1] * groups, x)
     check_device(owner, x.features, weight, bias)
     if x.channels is not None and groups > 1:
@@ -157,7 +161,7 @@ def _ground_conv(
     g = cast(ground, dtype).reshape(groups, 1, -1)
     volume, cin, cout = weight.shape
     total = cast(weight, dtype).sum(axis=0).reshape(cin, groups, -1).transpose(1, 0, 2)
-    data = (g @ total).reshape(cout) if exact else 0 * total.reshape(-1)[:1].repeat(cout)
+    data = (g @ total).reshape(cout) if exact else np.zeros_like(g, shape=cout)
     if bias is not None:
         data = data + cast(bias, dtype)
     inputs = (ground, weight) if bias is None else (ground, weight, bias)

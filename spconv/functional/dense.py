@@ -13,7 +13,13 @@ import numpy as np
 
 from spconv.autograd import Tensor, needs_gradient, record
 from spconv.compat import Array, array_module
-from spconv.functional._common import cast, check_channels, check_device, common_dtype
+from spconv.functional._common import (
+    cast,
+    check_channels,
+    check_device,
+    check_weight,
+    common_dtype,
+)
 from spconv.geometry import Geometry
 from spconv.ops import get_ops
 from spconv.rulebook import Rulebook, build
@@ -25,6 +31,7 @@ def dense_conv(
 ) -> Tensor:
     """Convolution of every site, padded with zeros."""
     _check_grid(owner, x, geometry)
+    check_weight(owner, weight, bias, geometry.volume)
     check_channels(owner, weight.shape[1], x)
     check_device(owner, x, weight, bias)
     dtype, ops, xp = common_dtype(x, weight, bias), get_ops(x.data), array_module(x.data)

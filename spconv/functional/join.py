@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from spconv.autograd import Tensor, record
 from spconv.compat import Array, array_module
 from spconv.functional._common import all_channels, check_sparse, common_dtype
-from spconv.kernels import rulebook as kernels
 from spconv.ops import get_ops
 from spconv.sites import SiteSet
-from spconv.tensor import SparseConvTensor
+from spconv.tensor import SparseConvTensor, check_same_grid
 
 
 def add(
@@ -46,6 +45,8 @@ def concat(
     tensors: Sequence[SparseConvTensor], *, union: bool = False, owner: str = "concat"
 ) -> SparseConvTensor:
     """Join channels: features (N, C_1 + C_2 + ...). For ``union`` see :func:`add`."""
+    if isinstance(tensors, SparseConvTensor):
+        raise TypeError(f"{owner}: expected a sequence of tensors; call concat([x, y])")
     if not tensors:
         raise ValueError(f"{owner}: expected at least one tensor")
     tensors = _aligned(tensors, union, owner)
@@ -76,17 +77,7 @@ def _aligned(
         check_sparse(owner, tensor)
     tensors = [all_channels(tensor) for tensor in tensors]
     first = tensors[0]
-    for other in tensors[1:]:
-        if (other.spatial_shape, other.batch_size) != (first.spatial_shape, first.batch_size):
-            raise ValueError(
-                f"{owner}: the tensors live on different grids: {first.sites.describe()} and "
-                f"{other.sites.describe()}"
-            )
-        if (other.ground_state is None) != (first.ground_state is None):
-            raise ValueError(
-                f"{owner}: one tensor has a ground state and the other has none; give both or "
-                "neither"
-            )
+    check_same_grid(tensors, owner)
     if all(other.sites.same_as(first.sites) for other in tensors[1:]):
         return [t if t is first else t.derive(t.features, t.ground_state) for t in tensors]
     if not union:
@@ -96,11 +87,7 @@ def _aligned(
             f"{other.sites.describe()}, or the same in another order); use union=True to join "
             "them on all sites of either"
         )
-    keys = np.unique(np.concatenate([t.sites.keys for t in tensors]))
-    sites = SiteSet(
-        kernels.sites_of_keys(keys, first.sites.extents), first.spatial_shape, first.batch_size
-    )
-    sites.keys, sites.order = keys, None
+    sites = first.rulebooks.union(tuple(tensor.sites for tensor in tensors))
     return [_onto(tensor, sites) for tensor in tensors]
 
 

@@ -9,6 +9,7 @@ from spconv.functional._common import (
     cast,
     check_channels,
     check_device,
+    check_weight,
     common_dtype,
     select,
 )
@@ -44,6 +45,7 @@ def linear(
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, owner: str) -> Tensor:
+    check_weight(owner, weight, bias, None)
     check_device(owner, x, weight, bias)
     dtype = common_dtype(x, weight, bias)
     ops = get_ops(x.data)

@@ -24,6 +24,12 @@ def cross_entropy(logits: Tensor, labels: Any) -> Tensor:
     >>> round(cross_entropy(Tensor(np.zeros((1, 4))), [2]).item(), 4)  # log(4)
     1.3863
     """
+    if not isinstance(logits, Tensor):
+        raise TypeError(
+            f"cross_entropy: logits must be a Tensor (batch_size, num_classes), got "
+            f"{type(logits).__name__}; wrap an array in spconv.Tensor, end a network with Flatten "
+            "and Linear"
+        )
     labels = np.asarray(labels.get() if hasattr(labels, "get") else labels)
     if logits.ndim != 2 or labels.shape != (len(logits),):
         raise ValueError(

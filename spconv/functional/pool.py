@@ -134,7 +134,7 @@ def global_max_pool(x: SparseConvTensor, *, owner: str = "global_max_pool") -> T
     if ground is not None:
         g = cast(ground, dtype)
         inactive = xp.asarray(x.sites.rows_per_sample < prod(x.spatial_shape))[:, None]
-        lost = inactive & ((data < g) | (winner < 0))
+        lost = inactive & ((~(data >= g) & (data == data)) | (winner < 0))
         data = xp.where(lost, g, data)
         winner = xp.where(lost, -1, winner)
     num_sites = len(x.sites)

@@ -20,6 +20,10 @@ KEEPS_ZERO = (ReLU, LeakyReLU, Tanh, SparseMaxPool, SparseAvgPool)
 """Layers that act on every channel alone and leave a channel of zeros as it is."""
 
 
+KNOW_CHANNELS = (*KEEPS_ZERO, BatchwiseDropout, Linear)
+"""Layers that take a tensor with dropped channels; others get all of them."""
+
+
 class SparseSequential(Module):
     """Layers in a row, sparse and dense ones alike.
 
@@ -48,6 +52,9 @@ class SparseSequential(Module):
     def children(self) -> Iterator[tuple[str, Module]]:
         for position, layer in enumerate(self.layers):
             yield str(position), layer
+        for name, child in super().children():
+            if not name.startswith("layers."):
+                yield name, child
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -74,6 +81,8 @@ class SparseSequential(Module):
                 x = layer(x) if kept is None else functional.batchwise_dropout(x, kept)
                 kept = None
             else:
+                if isinstance(x, SparseConvTensor) and not isinstance(layer, KNOW_CHANNELS):
+                    x = all_channels(x)
                 x = layer(x)
         return x if not isinstance(x, SparseConvTensor) else all_channels(x)
 

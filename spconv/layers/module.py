@@ -16,8 +16,9 @@ Self = TypeVar("Self", bound="Module")
 class Module:
     """Base class of layers and networks.
 
-    Subclasses assign parameters, buffers and other modules (or lists of modules) to attributes
-    and define ``forward``. Arrays that are saved but not learned are named in ``buffer_names``.
+    Subclasses assign parameters, buffers and other modules to attributes, also inside of lists,
+    tuples and dicts, and define ``forward``. Arrays that are saved but not learned are named in
+    ``buffer_names``.
 
     Examples
     --------
@@ -43,13 +44,9 @@ class Module:
 
     def children(self) -> Iterator[tuple[str, Module]]:
         """Modules held directly, with their attribute names."""
-        for name, value in vars(self).items():
+        for name, value in _entries(vars(self)):
             if isinstance(value, Module):
                 yield name, value
-            elif isinstance(value, list | tuple):
-                for position, entry in enumerate(value):
-                    if isinstance(entry, Module):
-                        yield f"{name}.{position}", entry
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """This module and all below it, depth first; a module used twice comes once."""
@@ -67,7 +64,7 @@ class Module:
         """Pairs (path, parameter); a shared parameter comes once, under its first path."""
         seen: set[int] = set()
         for path, module in self.named_modules():
-            for name, value in vars(module).items():
+            for name, value in _entries(vars(module)):
                 if isinstance(value, Parameter) and id(value) not in seen:
                     seen.add(id(value))
                     yield f"{path}.{name}" if path else name, value
@@ -173,3 +170,15 @@ class Module:
     def describe(self) -> str:
         """What ``repr`` shows between the parentheses."""
         return ""
+
+
+def _entries(held: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Pairs (path, value) of attributes, with the contents of lists, tuples and dicts."""
+    for name, value in held.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, list | tuple):
+            yield from _entries({str(i): entry for i, entry in enumerate(value)}, f"{path}.")
+        elif isinstance(value, dict):
+            yield from _entries({str(key): entry for key, entry in value.items()}, f"{path}.")
+        else:
+            yield path, value

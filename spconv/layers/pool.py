@@ -35,9 +35,9 @@ class _Pool(Module):
 class SparseMaxPool(_Pool):
     """Largest value of every window that holds an active site.
 
-    With a ground state, inactive sites of the window count with it, as in the dense layer;
-    without one they are absent. There is no floor of 0: windows of negative values give
-    their largest.
+    With a ground state, inactive sites of the window count with it, as in the dense layer, and
+    so does padding (which never wins in :class:`MaxPool2d`); without one they are absent. There
+    is no floor of 0: windows of negative values give their largest.
 
     Parameters
     ----------

@@ -96,7 +96,7 @@ class Ops:
             winner[out_rows] = xp.where(better, in_rows[:, None], row)
         if ground_c is not None:
             open_window = xp.asarray(rulebook.pairs_per_output < rulebook.volume)[:, None]
-            lost = open_window & (y < ground_c)
+            lost = open_window & ~(y >= ground_c) & (y == y)
             y, winner = xp.where(lost, ground_c, y), xp.where(lost, xp.int32(-1), winner)
         return y, winner
 

@@ -8,7 +8,7 @@ from spconv.compat import Array
 from spconv.kernels import convolution, elementwise, pooling
 from spconv.ops.base import Ops
 from spconv.rulebook import Rulebook
-from spconv.threads import get_num_threads
+from spconv.threads import threads_for
 
 INSTRUCTION_SETS: tuple[str, ...] = convolution.ISA_NAMES
 
@@ -54,7 +54,7 @@ class CpuOps(Ops):
             groups,
             transposed,
             self.isa,
-            get_num_threads(),
+            _conv_threads(rulebook.num_pairs, w_kco),
         )
         return y
 
@@ -71,7 +71,7 @@ class CpuOps(Ops):
             dw,
             groups,
             self.isa,
-            get_num_threads(),
+            _conv_threads(rulebook.num_pairs, dw),
         )
         return dw
 
@@ -91,7 +91,7 @@ class CpuOps(Ops):
             1,
             False,
             self.isa,
-            get_num_threads(),
+            _conv_threads(len(x_nc), w_co),
         )
         return y
 
@@ -107,7 +107,7 @@ class CpuOps(Ops):
             dw,
             1,
             self.isa,
-            get_num_threads(),
+            _conv_threads(len(x_nc), dw),
         )
         return dw[0]
 
@@ -119,7 +119,7 @@ class CpuOps(Ops):
             rulebook.out_rows,
             rulebook.offset_starts,
             y,
-            get_num_threads(),
+            _row_threads(rulebook.num_pairs * x_nc.shape[1]),
         )
         return y
 
@@ -137,7 +137,7 @@ class CpuOps(Ops):
             winner,
             None if ground_c is None else np.ascontiguousarray(ground_c),
             rulebook.pairs_per_output,
-            get_num_threads(),
+            _row_threads(rulebook.num_pairs * x_nc.shape[1]),
         )
         return y, winner
 
@@ -154,7 +154,7 @@ class CpuOps(Ops):
             inverse.out_rows,
             inverse.offset_starts,
             dx,
-            get_num_threads(),
+            _row_threads(rulebook.num_pairs * dy_nc.shape[1]),
         )
         return dx
 
@@ -162,7 +162,7 @@ class CpuOps(Ops):
         axes = _memory_order(x)
         source = np.asarray(x.transpose(axes), order="C")
         target = np.empty_like(source)
-        elementwise.leaky_relu(source.ravel(), slope, target.ravel(), get_num_threads())
+        elementwise.leaky_relu(source.ravel(), slope, target.ravel(), _row_threads(source.size))
         return target.transpose([axes.index(axis) for axis in range(target.ndim)])
 
     def leaky_relu_gradient(self, y: Array, dy: Array, slope: float) -> Array:
@@ -170,15 +170,25 @@ class CpuOps(Ops):
         result, gradient = (np.asarray(array.transpose(axes), order="C") for array in (y, dy))
         target = np.empty_like(result)
         elementwise.leaky_relu_gradient(
-            result.ravel(), gradient.ravel(), slope, target.ravel(), get_num_threads()
+            result.ravel(), gradient.ravel(), slope, target.ravel(), _row_threads(target.size)
         )
         return target.transpose([axes.index(axis) for axis in range(target.ndim)])
 
     def sum_rows(self, x_nc: Array) -> Array:
-        return elementwise.sum_rows(np.ascontiguousarray(x_nc), False, get_num_threads())
+        return elementwise.sum_rows(np.ascontiguousarray(x_nc), False, _row_threads(x_nc.size))
 
     def sum_squares(self, x_nc: Array) -> Array:
-        return elementwise.sum_rows(np.ascontiguousarray(x_nc), True, get_num_threads())
+        return elementwise.sum_rows(np.ascontiguousarray(x_nc), True, _row_threads(x_nc.size))
+
+
+def _conv_threads(num_pairs: int, weight: Array) -> int:
+    """At about 50 multiply-adds per nanosecond."""
+    return threads_for(num_pairs * weight.shape[-2] * weight.shape[-1] / 50)
+
+
+def _row_threads(num_values: int) -> int:
+    """At about 4 values per nanosecond."""
+    return threads_for(num_values / 4)
 
 
 def _memory_order(array: Array) -> list[int]:
