@@ -2,8 +2,7 @@
 
 import os as _os
 
-# OpenMP reads these when the first extension loads. Threads that wait by spinning for long take
-# the processor from the one they wait for (beside one other busy process, layers were ten times
-# slower so); threads that sleep at once take 0.1 ms to wake. So: spin for some microseconds.
+# OpenMP reads this when the first extension loads. Threads that wait by spinning take the
+# processor from the one they wait for: beside one other busy process, layers were ten times
+# slower so. Work too small to wake a sleeping thread for stays on one (spconv.threads).
 _os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-_os.environ.setdefault("GOMP_SPINCOUNT", "5000")
