@@ -13,7 +13,8 @@ def blocks(language):
 
 
 @pytest.mark.parametrize("code", blocks("python"))
-def test_examples_run(code):
+def test_examples_run(code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     exec(compile(code, str(README), "exec"), {"spconv": __import__("spconv")})
 
 
