@@ -6,6 +6,8 @@ import pytest
 import spconv
 from spconv.testing import assert_twin, random_sparse_tensor, randomize, reference
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 LAYERS = {
     "relu": (spconv.ReLU, {}, reference.relu),
     "leaky_relu": (spconv.LeakyReLU, {}, reference.leaky_relu),

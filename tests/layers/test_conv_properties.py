@@ -16,7 +16,7 @@ LARGEST_EXTRA = {1: 6, 2: 4, 3: 2, 4: 1}  # sites beyond the smallest size that 
 
 @st.composite
 def problems(draw, transposed=False):
-    """(spatial_shape, layer options, input options, seed), small enough to be quick."""
+    """(spatial_shape, output channels, layer options, input options, seed), small and quick."""
     ndim = draw(st.integers(1, 4))
 
     def per_axis(low, high):
@@ -32,7 +32,8 @@ def problems(draw, transposed=False):
         shape = [max(1, 1 - (d * (k - 1) - 2 * p) // s) + e // 2 for k, d, s, p, e in axes]
     else:
         shape = [max(1, d * (k - 1) + 1 - 2 * p) + e for k, d, _, p, e in axes]
-    groups = draw(st.sampled_from([1, 1, 2, 4]))
+    groups = draw(st.sampled_from([1, 1, 2, 3]))
+    inputs, outputs = (groups * draw(st.sampled_from([1, 2, 3, 8, 17])) for _ in range(2))
     layer = {
         "kernel_size": tuple(kernel),
         "stride": tuple(stride),
@@ -45,21 +46,21 @@ def problems(draw, transposed=False):
     batch_size = draw(st.integers(1, 3))
     data = {
         "batch_size": batch_size,
-        "channels": 4,
+        "channels": inputs,
         "density": draw(st.sampled_from([0.0, 0.05, 0.3, 0.8, 1.0])),
         "ground": draw(st.booleans()),
         "shuffle": draw(st.booleans()),
         "empty_samples": draw(st.sampled_from([(), (batch_size - 1,)])),
     }
-    return tuple(shape), layer, data, draw(st.integers(0, 2**16))
+    return tuple(shape), outputs, layer, data, draw(st.integers(0, 2**16))
 
 
 def run(kind, definition, problem, drop=(), keeps_sites=False):
-    shape, options, data, seed = problem
+    shape, outputs, options, data, seed = problem
     options = {k: v for k, v in options.items() if k not in drop}
     rng = np.random.default_rng(seed)
     x = random_sparse_tensor(rng, shape, **data)
-    layer = getattr(spconv, f"{kind}{len(shape)}d")(4, 4, **options)
+    layer = getattr(spconv, f"{kind}{len(shape)}d")(data["channels"], outputs, **options)
     parameters = randomize(layer, rng)
 
     def twin(grid, p):
@@ -85,14 +86,16 @@ def test_transposed(problem):
 
 @given(problem=problems())
 def test_inverse(problem):
-    shape, options, data, seed = problem
+    shape, outputs, options, data, seed = problem
     rng = np.random.default_rng(seed)
     x = random_sparse_tensor(rng, shape, **data)
     ndim = len(shape)
-    down = getattr(spconv, f"SparseConv{ndim}d")(4, 4, indice_key="k", **options)
+    down = getattr(spconv, f"SparseConv{ndim}d")(
+        data["channels"], outputs, indice_key="k", **options
+    )
     kernel, groups = options["kernel_size"], options["groups"]
     inverse = getattr(spconv, f"SparseInverseConv{ndim}d")
-    up = inverse(4, 4, kernel, groups=groups, indice_key="k")
+    up = inverse(outputs, data["channels"], kernel, groups=groups, indice_key="k")
     model = spconv.SparseSequential(down, up)
     parameters = randomize(model, rng)
 
@@ -108,7 +111,7 @@ def test_inverse(problem):
 @pytest.mark.parametrize("kind", ["max", "avg"])
 @given(problem=problems())
 def test_pool(kind, problem):
-    shape, options, data, seed = problem
+    shape, _, options, data, seed = problem
     options = {k: v for k, v in options.items() if k != "groups"}
     rng = np.random.default_rng(seed)
     x = random_sparse_tensor(rng, shape, **data)

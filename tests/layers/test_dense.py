@@ -7,6 +7,9 @@ import spconv
 from spconv.testing import assert_gradients, assert_twin, random_sparse_tensor, randomize, reference
 
 
+pytestmark = pytest.mark.usefixtures("engine")
+
+
 def check(layer, twin, values, rng):
     """Values and gradients of a layer from Tensor to Tensor against a function of arrays."""
     parameters = randomize(layer, rng)

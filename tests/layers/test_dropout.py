@@ -6,6 +6,9 @@ import pytest
 import spconv
 
 
+pytestmark = pytest.mark.usefixtures("engine")
+
+
 def ones(ground=1.0, count=4000, channels=8, requires_grad=False):
     sites = np.column_stack([np.zeros(count, int), np.arange(count)]).astype(np.int32)
     features = spconv.Tensor(np.ones((count, channels)), requires_grad=requires_grad)

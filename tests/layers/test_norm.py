@@ -6,6 +6,8 @@ import pytest
 import spconv
 from spconv.testing import assert_twin, random_sparse_tensor, randomize, reference, to_grid
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 with_or_without_ground = pytest.mark.parametrize("ground", [True, False], ids=["ground", "bare"])
 both_statistics = pytest.mark.parametrize("statistics", ["active", "all"])
 

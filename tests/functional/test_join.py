@@ -1,0 +1,116 @@
+"""Sums and concatenations: values, order of sites, ground states, errors."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import spconv
+from spconv import functional
+from spconv.testing import assert_sparse_equal, assert_twin, random_sparse_tensor, reference
+
+with_or_without_ground = pytest.mark.parametrize("ground", [True, False], ids=["ground", "bare"])
+
+
+def line(sites, values, ground=None, size=5, dtype=np.float64):
+    indices = np.array([[0, site] for site in sites], np.int32).reshape(-1, 2)
+    features = np.array(values, dtype).reshape(len(sites), -1)
+    return spconv.SparseConvTensor(features, indices, (size,), 1, ground)
+
+
+@with_or_without_ground
+def test_equal_sites_keep_their_order(ground):
+    rng = np.random.default_rng(0)
+    x = random_sparse_tensor(rng, (4, 5), ground=ground, shuffle=True)
+    y = spconv.SparseConvTensor(
+        rng.standard_normal(x.features.shape),
+        x.indices.copy(),
+        x.spatial_shape,
+        x.batch_size,
+        rng.standard_normal(3) if ground else None,
+    )
+    for union in (False, True):
+        total = functional.add(x, y, union=union)
+        expected = spconv.SparseConvTensor(
+            x.features.numpy() + y.features.numpy(),
+            x.indices,
+            x.spatial_shape,
+            x.batch_size,
+            x.ground_state.numpy() + y.ground_state.numpy() if ground else None,
+        )
+        if not union:
+            assert_sparse_equal(total, expected, tolerance=0)
+        np.testing.assert_array_equal(total.dense().numpy(), expected.dense().numpy())
+        both = functional.concat([x, y], union=union)
+        grids = [x.dense().numpy(), y.dense().numpy()]
+        np.testing.assert_array_equal(both.dense().numpy(), np.concatenate(grids, axis=1))
+
+
+@given(
+    densities=st.lists(st.sampled_from([0.0, 0.1, 0.5, 1.0]), min_size=2, max_size=2),
+    ndim=st.integers(1, 4),
+    ground=st.booleans(),
+    shuffle=st.booleans(),
+    seed=st.integers(0, 2**16),
+)
+def test_union(densities, ndim, ground, shuffle, seed):
+    rng = np.random.default_rng(seed)
+    x, y = (
+        random_sparse_tensor(rng, (4, 3, 3, 2)[:ndim], density=d, ground=ground, shuffle=shuffle)
+        for d in densities
+    )
+    same = x.indices.shape == y.indices.shape and (x.indices == y.indices).all()
+    other = spconv.testing.to_grid(y)
+    options = {"rng": rng, "keeps_sites": same}
+    assert_twin(
+        lambda x: functional.add(x, y, union=True),
+        lambda grid, _: reference.add(grid, other),
+        x,
+        **options,
+    )
+    assert_twin(
+        lambda x: functional.concat([y, x], union=True),
+        lambda grid, _: reference.concat([other, grid]),
+        x,
+        **options,
+    )
+
+
+def test_union_reads_the_ground_where_one_is_inactive():
+    x, y = line([3, 1], [3, 1], [10.0]), line([0, 1], [7, 8], [20.0])
+    total = functional.add(x, y, union=True)
+    np.testing.assert_array_equal(total.indices, [[0, 0], [0, 1], [0, 3]])
+    np.testing.assert_array_equal(total.features.numpy(), [[17], [9], [23]])
+    np.testing.assert_array_equal(total.ground_state.numpy(), [30])
+    bare = functional.concat([line([3], [3]), line([0], [7])], union=True)
+    np.testing.assert_array_equal(bare.features.numpy(), [[0, 7], [3, 0]])
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (line([2, 1], [1, 2]), "different sites"),
+        (line([1, 2], [1, 2], size=6), "different grids"),
+        (line([1, 2], [1, 2], [0.0]), "ground state"),
+    ],
+)
+@pytest.mark.parametrize("join", ["add", "concat"])
+def test_what_cannot_be_joined(join, other, message):
+    x = line([1, 2], [1, 2])
+    arguments = ([x, other],) if join == "concat" else (x, other)
+    with pytest.raises(ValueError, match=f"{join}: .*{message}"):
+        getattr(functional, join)(*arguments)
+
+
+def test_the_same_sites_in_another_order_are_different_sites():
+    x, y = line([1, 2], [1, 2]), line([2, 1], [20, 10])
+    np.testing.assert_array_equal(functional.add(x, y, union=True).features.numpy(), [[11], [22]])
+
+
+def test_channels_have_to_agree_in_sums_only():
+    x, y = line([1], [1]), line([1], [[2, 3]])
+    with pytest.raises(ValueError, match="add: expected equal channels, got 1 and 2"):
+        functional.add(x, y)
+    np.testing.assert_array_equal(functional.concat([x, y]).features.numpy(), [[1, 2, 3]])
+    with pytest.raises(ValueError, match="concat: expected at least one"):
+        functional.concat([])

@@ -1,0 +1,125 @@
+"""What convolution and pooling layers refuse, and how they say it."""
+
+import numpy as np
+import pytest
+
+import spconv
+from spconv.testing import random_sparse_tensor
+
+
+def example(shape=(6, 5), **options):
+    return random_sparse_tensor(np.random.default_rng(0), shape, **options)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        spconv.SparseConv2d(4, 2, 3),
+        spconv.SubMConv2d(4, 2, 3),
+        spconv.SparseConvTranspose2d(4, 2, 3),
+        spconv.SubMConv2d(4, 2, 3, groups=2),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_channels(layer):
+    with pytest.raises(ValueError, match=rf"{type(layer).__name__}: .*\b4\b.*\b3\b"):
+        layer(example())
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        spconv.SparseConv3d(3, 2, 3),
+        spconv.SubMConv1d(3, 2, 3),
+        spconv.SparseConvTranspose4d(3, 2, 3),
+        spconv.SparseMaxPool3d(2),
+        spconv.SparseAvgPool1d(2),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_dimensions(layer):
+    with pytest.raises(ValueError, match=rf"{type(layer).__name__}: indices must have 1 \+ ndim"):
+        layer(example())
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        spconv.SparseConv2d(3, 2, 3),
+        spconv.SparseInverseConv2d(3, 2, 3, indice_key="a"),
+        spconv.SparseMaxPool2d(2),
+        spconv.SparseGlobalAvgPool(),
+        spconv.BatchwiseDropout(0.5),
+        spconv.ToDense(),
+        spconv.Conv2d(3, 2, 3),
+        spconv.MaxPool2d(2),
+        spconv.BatchNorm(3),
+        spconv.ReLU(),
+        spconv.LeakyReLU(),
+        spconv.Sigmoid(),
+        spconv.Tanh(),
+        spconv.Dropout(0.5),
+        spconv.Linear(3, 2),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_plain_arrays_are_no_tensors(layer):
+    with pytest.raises(TypeError, match=rf"{type(layer).__name__}: .*got ndarray"):
+        layer(np.ones((4, 3)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ((3, 4, (3, 3, 3)), {}, "kernel_size must be an int or have ndim = 2"),
+        ((3, 4, 0), {}, r"kernel_size must be at least 1, got \(0, 0\)"),
+        ((3, 4, 3), {"stride": 0}, "stride must be at least 1"),
+        ((3, 4, 3), {"padding": -1}, "padding must be at least 0"),
+        ((3, 4, 3), {"dilation": (1, 0)}, "dilation must be at least 1"),
+        ((3, 4, 3), {"groups": 2}, "groups=2 must divide in_channels=3"),
+        ((4, 3, 3), {"groups": 2}, "groups=2 must divide out_channels=3"),
+        ((0, 3, 3), {}, "in_channels must be at least 1, got 0"),
+    ],
+)
+def test_options(arguments, options, message):
+    with pytest.raises(ValueError, match=f"SparseConv2d: .*{message}"):
+        spconv.SparseConv2d(*arguments, **options)
+
+
+def test_fractions_are_no_sizes():
+    with pytest.raises(TypeError, match="SparseConv2d: kernel_size must be an int"):
+        spconv.SparseConv2d(1, 1, 2.5)
+
+
+def test_submanifold_has_no_stride():
+    with pytest.raises(ValueError, match=r"SubMConv2d: .*stride"):
+        spconv.SubMConv2d(1, 1, 3, stride=2)
+
+
+def test_output_padding_is_below_the_stride():
+    with pytest.raises(ValueError, match="SparseConvTranspose2d: output_padding must be smaller"):
+        spconv.SparseConvTranspose2d(1, 1, 3, stride=2, output_padding=2)
+
+
+@pytest.mark.parametrize("layer", [spconv.SparseConv2d(3, 1, 7), spconv.SparseMaxPool2d(7)])
+def test_kernels_beyond_the_grid(layer):
+    with pytest.raises(ValueError, match=rf"{type(layer).__name__}: .*spatial_shape \(6, 5\)"):
+        layer(example())
+
+
+def test_an_unknown_key():
+    with pytest.raises((KeyError, ValueError), match=r"SparseInverseConv2d: .*'nowhere'"):
+        spconv.SparseInverseConv2d(3, 2, 3, indice_key="nowhere")(example())
+
+
+def test_the_inverse_of_another_kernel_and_of_other_sites():
+    down = spconv.SparseConv2d(3, 4, 2, stride=2, indice_key="down")
+    x = example()
+    y = down(x)
+    with pytest.raises(ValueError, match=r"SparseInverseConv2d: .*kernel_size \(2, 2\)"):
+        spconv.SparseInverseConv2d(4, 3, 3, indice_key="down")(y)
+    grown = spconv.SparseConv2d(4, 4, 3, padding=1)(y)
+    if len(grown.indices) == len(y.indices):
+        pytest.fail("the example is too dense to grow")
+    with pytest.raises(ValueError, match=r"SparseInverseConv2d: .*'down'"):
+        spconv.SparseInverseConv2d(4, 3, 2, indice_key="down")(grown)
