@@ -34,6 +34,15 @@ def check_device(owner: str, x: Tensor, *parameters: Tensor | None) -> None:
             )
 
 
+def check_features(owner: str, x: Any) -> None:
+    """Raise TypeError unless ``x`` is a Tensor or a sparse tensor."""
+    if not isinstance(x, Tensor | SparseConvTensor):
+        raise TypeError(
+            f"{owner}: expected a Tensor or a SparseConvTensor, got {type(x).__name__}; "
+            "wrap an array in spconv.Tensor"
+        )
+
+
 def check_weight(
     owner: str, weight: Tensor, bias: Tensor | None, volume: int | None, groups: int = 1
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from spconv import functional
-from spconv.functional._common import Features
+from spconv.functional._common import Features, check_features
 from spconv.layers.module import Module
 
 
@@ -11,6 +11,7 @@ class ReLU(Module):
     """``max(x, 0)``."""
 
     def forward(self, x: Features) -> Features:
+        check_features(type(self).__name__, x)
         return functional.relu(x)
 
 
@@ -24,6 +25,7 @@ class LeakyReLU(Module):
         return f"negative_slope={self.negative_slope:g}"
 
     def forward(self, x: Features) -> Features:
+        check_features(type(self).__name__, x)
         return functional.leaky_relu(x, self.negative_slope)
 
 
@@ -31,6 +33,7 @@ class Sigmoid(Module):
     """``1 / (1 + exp(-x))``."""
 
     def forward(self, x: Features) -> Features:
+        check_features(type(self).__name__, x)
         return functional.sigmoid(x)
 
 
@@ -38,4 +41,5 @@ class Tanh(Module):
     """Hyperbolic tangent."""
 
     def forward(self, x: Features) -> Features:
+        check_features(type(self).__name__, x)
         return functional.tanh(x)

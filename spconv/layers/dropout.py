@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from spconv import functional
-from spconv.functional._common import Features, all_channels, check_sparse
+from spconv.functional._common import Features, all_channels, check_features, check_sparse
 from spconv.layers.module import Module
 from spconv.tensor import KeptChannels, SparseConvTensor
 
@@ -39,6 +39,7 @@ class Dropout(_Dropout):
     """
 
     def forward(self, x: Features) -> Features:
+        check_features("Dropout", x)
         return functional.dropout(x, self.p, self.rng) if self.acts() else x
 
 

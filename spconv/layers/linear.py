@@ -6,7 +6,7 @@ import numpy as np
 
 from spconv import functional, initializers
 from spconv.autograd import Parameter
-from spconv.functional._common import Features
+from spconv.functional._common import Features, check_features
 from spconv.layers.module import Module
 
 
@@ -48,4 +48,5 @@ class Linear(Module):
         return f"{self.in_features}, {self.out_features}"
 
     def forward(self, x: Features) -> Features:
+        check_features("Linear", x)
         return functional.linear(x, self.weight, self.bias, owner="Linear")

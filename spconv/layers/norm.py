@@ -9,7 +9,12 @@ import numpy as np
 from spconv import functional
 from spconv.autograd import Parameter, Tensor
 from spconv.compat import Array, array_module
-from spconv.functional._common import all_channels, check_channels, common_dtype
+from spconv.functional._common import (
+    all_channels,
+    check_channels,
+    check_features,
+    common_dtype,
+)
 from spconv.layers.module import Module
 from spconv.tensor import SparseConvTensor
 
@@ -66,6 +71,7 @@ class BatchNorm(Module):
         return f"{self.num_features}, statistics={self.statistics!r}"
 
     def forward(self, x: SparseConvTensor | Tensor) -> SparseConvTensor | Tensor:
+        check_features("BatchNorm", x)
         if isinstance(x, Tensor):
             check_channels("BatchNorm", self.num_features, x)
             return self._normalize(x, self._moments(x, None, 0))

@@ -165,6 +165,44 @@ def test_inverse_of_a_submanifold_convolution(shape, options, ground):
     )
 
 
+@with_or_without_ground
+@pytest.mark.parametrize("kind", ["Max", "Avg"])
+def test_inverse_of_a_pooling(kind, ground):
+    rng = np.random.default_rng(9)
+    x = random_sparse_tensor(rng, (7, 6), 2, 8, density=0.4, ground=ground, shuffle=True)
+    options = {"kernel_size": (2, 3), "stride": (2, 1), "padding": (0, 1)}
+    pool = getattr(spconv, f"Sparse{kind}Pool2d")(**options, indice_key="a")
+    model = spconv.SparseSequential(pool, inverse(2, options))
+
+    def twin(grid, p):
+        middle = getattr(reference, f"{kind.lower()}_pool")(grid, **options)
+        back = {**options, "sites": grid.active}
+        return reference.inverse_convolution(middle, p["1.weight"], p["1.bias"], **back)
+
+    assert_twin(model, twin, x, randomize(model, rng), rng=rng, keeps_sites=True)
+
+
+@with_or_without_ground
+@pytest.mark.parametrize("stride", [1, 2])
+def test_inverse_of_a_transposed_convolution_is_a_convolution(stride, ground):
+    """On deviations, like every inverse, when there is a stride."""
+    rng = np.random.default_rng(10)
+    x = random_sparse_tensor(rng, (4, 5), 2, 4, density=0.4, ground=ground, shuffle=True)
+    options = {"kernel_size": 3, "stride": stride, "padding": 1}
+    up = spconv.SparseConvTranspose2d(4, 8, **options, indice_key="a")
+    model = spconv.SparseSequential(up, inverse(2, options))
+
+    def twin(grid, p):
+        middle = reference.transposed_convolution(grid, p["0.weight"], p["0.bias"], **options)
+        if ground and stride > 1:
+            deviations = middle.values - middle.ground[:, None, None]
+            middle = reference.Grid(deviations, middle.active, np.zeros(8))
+        back = reference.convolution(middle, p["1.weight"], p["1.bias"], **options)
+        return reference.only_where(back, grid.active)
+
+    assert_twin(model, twin, x, randomize(model, rng), rng=rng, keeps_sites=True)
+
+
 KINDS = ["SparseConv", "SubMConv", "SparseConvTranspose"]
 DEFINITIONS = dict(
     zip(

@@ -6,7 +6,6 @@ import pytest
 import spconv
 from spconv.testing import assert_gradients, assert_twin, random_sparse_tensor, randomize, reference
 
-
 pytestmark = pytest.mark.usefixtures("engine")
 
 

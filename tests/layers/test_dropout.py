@@ -5,7 +5,6 @@ import pytest
 
 import spconv
 
-
 pytestmark = pytest.mark.usefixtures("engine")
 
 

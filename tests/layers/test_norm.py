@@ -29,7 +29,7 @@ def dense_layer(statistics):
 
 @pytest.mark.parametrize("ndim", [1, 2, 3, 4])
 @pytest.mark.parametrize(
-    ("statistics", "ground"), [("active", True), ("active", False), ("all", True)]
+    ("statistics", "ground"), [("active", True), ("active", False), ("all", True), ("all", False)]
 )
 def test_training(ndim, statistics, ground):
     rng = np.random.default_rng(1)

@@ -100,7 +100,7 @@ def dense_step(kind, options, grid, weight, bias):
     return reference.add(grid, inner) if kind == "skip" else inner
 
 
-@settings(max_examples=60)
+@settings(max_examples=150)
 @given(network=networks())
 def test_random_network(network):
     shape, ground, layers, seed = network

@@ -11,7 +11,7 @@ from spconv.testing.reference.conv import (
     submanifold,
     transposed_convolution,
 )
-from spconv.testing.reference.grid import Grid, full_grid, scatter
+from spconv.testing.reference.grid import Grid, full_grid, only_where, scatter
 from spconv.testing.reference.pointwise import (
     add,
     batch_norm,
@@ -43,6 +43,7 @@ __all__ = [
     "leaky_relu",
     "linear",
     "max_pool",
+    "only_where",
     "pointwise",
     "relu",
     "scatter",
