@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from .memory import empty
+
 from cython cimport floating
 from cython.parallel cimport prange
 from libc.stdint cimport int32_t, int64_t
@@ -57,10 +59,10 @@ cdef _pack(const floating[:, :, ::1] w, Py_ssize_t groups, bint transposed, int 
     cdef floating[:, :, ::1] packed
     if floating is float:
         width = packed_width_f32(isa, cout)
-        packed = np.empty((groups, volume, cin * width), np.float32)
+        packed = empty((groups, volume, cin * width), np.float32)
     else:
         width = packed_width_f64(isa, cout)
-        packed = np.empty((groups, volume, cin * width), np.float64)
+        packed = empty((groups, volume, cin * width), np.float64)
     if w.shape[0] * w.shape[1] * w.shape[2] == 0:
         return packed
     with nogil:

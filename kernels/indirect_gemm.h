@@ -27,6 +27,7 @@ enum { SPCONV_PORTABLE = 0, SPCONV_AVX2 = 1, SPCONV_AVX512 = 2 };
 #define SPCONV_BYTES 16
 #define SPCONV_MASKS 0
 #define SPCONV_MR 4
+#define SPCONV_WIDE 0
 #define SPCONV_NV 2
 #define TYPE f32
 #define REAL float
@@ -71,6 +72,8 @@ enum { SPCONV_PORTABLE = 0, SPCONV_AVX2 = 1, SPCONV_AVX512 = 2 };
 #define SPCONV_BYTES 64
 #define SPCONV_MASKS 1
 #define SPCONV_MR 12
+#undef SPCONV_WIDE
+#define SPCONV_WIDE 1
 #define TYPE f32
 #define REAL float
 #include "indirect_gemm_isa.h"

@@ -1,9 +1,13 @@
 /* The microkernels for one (REAL, instruction set); included by indirect_gemm.h.
  *
- * `rows` and `outer` hold a SPCONV_MR x SPCONV_NV block of vectors in registers. Their arguments
- * mr, nv and full are literals at every call, so that the loops unroll completely.
+ * `rows` and `outer` hold a SPCONV_MR x SPCONV_NV block of vectors in registers, or with 32
+ * registers `rows` one of half the rows and twice the channels, which reads less for the same
+ * sums. Their arguments mr, nv and full are literals at every call, so that the loops unroll
+ * completely.
  */
 #include "vector.h"
+
+#define WIDE (2 * SPCONV_NV)
 
 /* Packed width of `cout` output channels. */
 static int64_t NAME(packed_width)(int64_t cout) { return (cout + LANES - 1) / LANES * LANES; }
@@ -11,9 +15,11 @@ static int64_t NAME(packed_width)(int64_t cout) { return (cout + LANES - 1) / LA
 /* w[c * row_stride + n * column_stride] -> panels [block of channels][c][channel], zero-padded. */
 static void NAME(pack)(const REAL *w, int64_t row_stride, int64_t column_stride, int64_t cin,
                        int64_t cout, REAL *packed) {
-    const int64_t width = NAME(packed_width)(cout), block = SPCONV_NV * LANES;
-    for (int64_t n0 = 0; n0 < width; n0 += block) {
-        const int64_t panel = width - n0 < block ? width - n0 : block;
+    const int64_t width = NAME(packed_width)(cout);
+    int64_t panel;
+    for (int64_t n0 = 0; n0 < width; n0 += panel) {
+        panel = (SPCONV_WIDE && cout - n0 >= WIDE * LANES ? WIDE : SPCONV_NV) * LANES;
+        if (panel > width - n0) panel = width - n0;
         for (int64_t c = 0; c < cin; ++c)
             for (int64_t n = n0; n < n0 + panel; ++n)
                 *packed++ = n < cout ? w[c * row_stride + n * column_stride] : (REAL)0;
@@ -24,7 +30,7 @@ static void NAME(pack)(const REAL *w, int64_t row_stride, int64_t column_stride,
 SPCONV_INLINE void NAME(rows)(const int mr, const int nv, const int full, int lanes, const REAL *x,
                               int64_t ldx, const REAL *panel, REAL *y, int64_t ldy,
                               const int32_t *in, const int32_t *out, int64_t cin) {
-    VEC acc[SPCONV_MR][SPCONV_NV];
+    VEC acc[SPCONV_MR][WIDE];
     const REAL *px[SPCONV_MR];
     SPCONV_UNROLL for (int r = 0; r < mr; ++r) {
         const REAL *row = y + out[r] * ldy;
@@ -34,7 +40,7 @@ SPCONV_INLINE void NAME(rows)(const int mr, const int nv, const int full, int la
                                            : NAME(load_part)(row + v * LANES, lanes);
     }
     for (int64_t c = 0; c < cin; ++c) {
-        VEC w[SPCONV_NV];
+        VEC w[WIDE];
         SPCONV_UNROLL for (int v = 0; v < nv; ++v) w[v] = NAME(load)(panel + v * LANES);
         panel += nv * LANES;
         SPCONV_UNROLL for (int r = 0; r < mr; ++r) {
@@ -85,11 +91,12 @@ SPCONV_INLINE void NAME(forward_block)(const int nv, const int full, int lanes, 
                                        int64_t ldx, const REAL *panel, REAL *y, int64_t ldy,
                                        const int32_t *in, const int32_t *out, int64_t count,
                                        int64_t cin) {
-    for (; count >= SPCONV_MR; count -= SPCONV_MR, in += SPCONV_MR, out += SPCONV_MR)
-        NAME(rows)(SPCONV_MR, nv, full, lanes, x, ldx, panel, y, ldy, in, out, cin);
+    const int mr = nv == WIDE ? SPCONV_MR / 2 : SPCONV_MR;
+    for (; count >= mr; count -= mr, in += mr, out += mr)
+        NAME(rows)(mr, nv, full, lanes, x, ldx, panel, y, ldy, in, out, cin);
     switch (count) {
 #define SPCONV_CASE(m) \
-    case m: NAME(rows)(m < SPCONV_MR ? m : 1, nv, full, lanes, x, ldx, panel, y, ldy, in, out, cin); break;
+    case m: NAME(rows)(m < mr ? m : 1, nv, full, lanes, x, ldx, panel, y, ldy, in, out, cin); break;
         SPCONV_CASE(1) SPCONV_CASE(2) SPCONV_CASE(3) SPCONV_CASE(4) SPCONV_CASE(5) SPCONV_CASE(6)
         SPCONV_CASE(7) SPCONV_CASE(8) SPCONV_CASE(9) SPCONV_CASE(10) SPCONV_CASE(11)
 #undef SPCONV_CASE
@@ -135,7 +142,11 @@ static SPCONV_TARGET void NAME(forward_tile)(
         const int64_t begin = lower_bound(out_rows, starts[k], starts[k + 1], row_begin);
         const int64_t end = lower_bound(out_rows, begin, starts[k + 1], row_end);
         const REAL *panels = packed + k * cin * width;
-        for (int64_t n = 0; n < cout; n += SPCONV_NV * LANES)
+        int64_t n = 0;
+        for (; SPCONV_WIDE && cout - n >= WIDE * LANES; n += WIDE * LANES)
+            NAME(forward_block)(WIDE, 1, 0, x, ldx, panels + cin * n, y + n, ldy, in_rows + begin,
+                                out_rows + begin, end - begin, cin);
+        for (; n < cout; n += SPCONV_NV * LANES)
             SPCONV_BLOCK(NAME(forward_block), n, cout, x, ldx, panels + cin * n, y + n, ldy,
                          in_rows + begin, out_rows + begin, end - begin, cin);
     }
@@ -165,3 +176,4 @@ static SPCONV_TARGET void NAME(weight_gradient)(
         }
 }
 #undef SPCONV_BLOCK
+#undef WIDE

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from .memory import empty, zeros
+
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
@@ -49,7 +51,7 @@ def site_keys_of(const int32_t[:, ::1] indices, const int64_t[::1] extents):
     """Keys (N,) int64 of sites (N, 1 + ndim) in a grid of ``extents`` (batch first)."""
     cdef Py_ssize_t n = indices.shape[0], columns = indices.shape[1], i, c
     cdef int64_t key
-    out = np.empty(n, np.int64)
+    out = empty(n, np.int64)
     cdef int64_t[::1] keys = out
     with nogil:
         for i in range(n):
@@ -63,7 +65,7 @@ def site_keys_of(const int32_t[:, ::1] indices, const int64_t[::1] extents):
 def sites_of_keys(const int64_t[::1] keys, const int64_t[::1] extents):
     """Inverse of :func:`site_keys_of` for ascending keys."""
     cdef Py_ssize_t n = keys.shape[0], columns = extents.shape[0]
-    out = np.empty((n, columns), np.int32)
+    out = empty((n, columns), np.int32)
     cdef int32_t[:, ::1] indices = out
     if n:
         with nogil:
@@ -96,12 +98,12 @@ def is_increasing(const int64_t[::1] keys):
 
 def empty_bitmap(int64_t num_cells):
     """A cleared bitmap for :meth:`Matcher.use_bits`, with a spare word at both ends."""
-    return np.zeros((num_cells + 2 * SPCONV_PAD_CELLS + 63) // 64, np.uint64)
+    return zeros((num_cells + 2 * SPCONV_PAD_CELLS + 63) // 64, np.uint64)
 
 
 def rank_bits(const uint64_t[::1] bits):
     """Per word of the bitmap the number of marked cells before it (int32), and their total."""
-    ranks = np.empty(bits.shape[0], np.int32)
+    ranks = empty(bits.shape[0], np.int32)
     cdef int32_t[::1] view = ranks
     cdef int64_t total
     with nogil:
@@ -119,7 +121,7 @@ def mark_keys(const int64_t[::1] keys, uint64_t[::1] bits):
 
 def marked_keys(const uint64_t[::1] bits, Py_ssize_t total):
     """Keys (total,) int64 of the marked cells, ascending."""
-    keys = np.empty(total, np.int64)
+    keys = empty(total, np.int64)
     cdef int64_t[::1] view = keys
     if total:
         with nogil:
@@ -154,7 +156,7 @@ cdef class Matcher:
         cdef Py_ssize_t axis, j, i, row = 0, n = indices.shape[0], ndim = kernel_size.shape[0]
         cdef Py_ssize_t last = ndim - 1
         cdef int64_t shift, cell
-        cdef int64_t[:, ::1] terms = np.empty((int(np.sum(kernel_size)), n), np.int64)
+        cdef int64_t[:, ::1] terms = empty((int(np.sum(kernel_size)), n), np.int64)
         cdef int64_t[::1] first_term = np.zeros(ndim, np.int64)
         cdef int64_t[::1] cells = np.ones(ndim + 1, np.int64)
         self.volume = int(np.prod(kernel_size))
@@ -195,9 +197,9 @@ cdef class Matcher:
     cdef reserve(self, Py_ssize_t num_threads, Py_ssize_t num_groups):
         """Make scratch memory for threads, and for the pairs of groups."""
         cdef Py_ssize_t room = self.m.num_sites + 1
-        self.lead = np.empty((num_threads, room), np.int64)
-        self.sites = np.empty((num_threads, room), np.int32)
-        self.found = np.empty((max(num_groups, 1), self.m.group_size, 2, room), np.int32)
+        self.lead = empty((num_threads, room), np.int64)
+        self.sites = empty((num_threads, room), np.int32)
+        self.found = empty((max(num_groups, 1), self.m.group_size, 2, room), np.int32)
 
     cdef spconv_scratch scratch(self, int thread, Py_ssize_t slot) noexcept nogil:
         cdef spconv_scratch scratch
@@ -273,21 +275,26 @@ cdef class Matcher:
         for k in range(len(in_parts), self.volume if in_parts else 0):
             in_parts.append(out_parts[self.volume - 1 - k])
             out_parts.append(in_parts[self.volume - 1 - k])
-        empty = np.empty(0, np.int32)
         starts = np.zeros(self.volume + 1, np.int64)
         if in_parts:
             np.cumsum([len(part) for part in in_parts], out=starts[1:])
-        return np.concatenate([empty, *in_parts]), np.concatenate([empty, *out_parts]), starts
+        return joined(in_parts, starts[self.volume]), joined(out_parts, starts[self.volume]), starts
+
+
+def joined(parts, Py_ssize_t total):
+    """The parts one after another, (total,) int32."""
+    array = empty(total, np.int32)
+    return np.concatenate(parts, out=array) if parts else array
 
 
 def sort_pairs(const int32_t[::1] in_rows, const int32_t[::1] out_rows,
                const int64_t[::1] offset_starts, Py_ssize_t num_out, int num_threads):
     """Sort the pairs of every offset by output row (no output row occurs twice in one)."""
     cdef Py_ssize_t volume = offset_starts.shape[0] - 1, k
-    in_array = np.empty(in_rows.shape[0], np.int32)
-    out_array = np.empty(in_rows.shape[0], np.int32)
+    in_array = empty(in_rows.shape[0], np.int32)
+    out_array = empty(in_rows.shape[0], np.int32)
     cdef int32_t[::1] in_sorted = in_array, out_sorted = out_array
-    cdef int32_t[:, ::1] scratch = np.empty((num_threads, num_out), np.int32)
+    cdef int32_t[:, ::1] scratch = empty((num_threads, num_out), np.int32)
     if in_rows.shape[0]:
         for k in prange(volume, nogil=True, schedule="dynamic", num_threads=num_threads):
             sort_offset(&in_rows[0], &out_rows[0], offset_starts[k], offset_starts[k + 1],

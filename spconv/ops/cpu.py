@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from spconv.compat import Array
-from spconv.kernels import convolution, elementwise, pooling
+from spconv.kernels import convolution, elementwise, memory, pooling
 from spconv.ops.base import Ops
 from spconv.rulebook import Rulebook
 from spconv.threads import threads_for
@@ -42,7 +42,7 @@ class CpuOps(Ops):
         transposed: bool = False,
     ) -> Array:
         width = w_kco.shape[1] * groups if transposed else w_kco.shape[2]
-        y = np.empty((len(rulebook.out_sites), width), x_nc.dtype)
+        y = memory.empty((len(rulebook.out_sites), width), x_nc.dtype)
         convolution.convolve(
             np.ascontiguousarray(x_nc),
             np.ascontiguousarray(w_kco),
@@ -61,7 +61,7 @@ class CpuOps(Ops):
     def weight_gradient(
         self, x_nc: Array, dy_no: Array, rulebook: Rulebook, groups: int = 1
     ) -> Array:
-        dw = np.zeros((rulebook.volume, x_nc.shape[1] // groups, dy_no.shape[1]), x_nc.dtype)
+        dw = memory.zeros((rulebook.volume, x_nc.shape[1] // groups, dy_no.shape[1]), x_nc.dtype)
         convolution.weight_gradient(
             np.ascontiguousarray(x_nc),
             np.ascontiguousarray(dy_no),
@@ -79,7 +79,7 @@ class CpuOps(Ops):
 
     def matmul(self, x_nc: Array, w_co: Array, init_o: Array | None = None) -> Array:
         rows, starts = _identity_pairs(len(x_nc))
-        y = np.empty((len(x_nc), w_co.shape[1]), x_nc.dtype)
+        y = memory.empty((len(x_nc), w_co.shape[1]), x_nc.dtype)
         convolution.convolve(
             np.ascontiguousarray(x_nc),
             np.ascontiguousarray(w_co)[None],
@@ -97,7 +97,7 @@ class CpuOps(Ops):
 
     def matmul_gradient(self, x_nc: Array, dy_no: Array) -> Array:
         rows, starts = _identity_pairs(len(x_nc))
-        dw = np.zeros((1, x_nc.shape[1], dy_no.shape[1]), x_nc.dtype)
+        dw = memory.zeros((1, x_nc.shape[1], dy_no.shape[1]), x_nc.dtype)
         convolution.weight_gradient(
             np.ascontiguousarray(x_nc),
             np.ascontiguousarray(dy_no),
@@ -112,7 +112,7 @@ class CpuOps(Ops):
         return dw[0]
 
     def sum_pairs(self, x_nc: Array, rulebook: Rulebook) -> Array:
-        y = np.zeros((len(rulebook.out_sites), x_nc.shape[1]), x_nc.dtype)
+        y = memory.zeros((len(rulebook.out_sites), x_nc.shape[1]), x_nc.dtype)
         pooling.sum_pairs(
             np.ascontiguousarray(x_nc),
             rulebook.in_rows,
@@ -127,7 +127,8 @@ class CpuOps(Ops):
         self, x_nc: Array, rulebook: Rulebook, ground_c: Array | None = None
     ) -> tuple[Array, Array]:
         shape = (len(rulebook.out_sites), x_nc.shape[1])
-        y, winner = np.empty(shape, x_nc.dtype), np.full(shape, -1, np.int32)
+        y, winner = memory.empty(shape, x_nc.dtype), memory.empty(shape, np.int32)
+        winner.fill(-1)
         pooling.max_pairs(
             np.ascontiguousarray(x_nc),
             rulebook.in_rows,
@@ -146,7 +147,7 @@ class CpuOps(Ops):
 
     def max_pairs_gradient(self, dy_nc: Array, winner_nc: Array, rulebook: Rulebook) -> Array:
         inverse = rulebook.inverse
-        dx = np.zeros((len(rulebook.in_sites), dy_nc.shape[1]), dy_nc.dtype)
+        dx = memory.zeros((len(rulebook.in_sites), dy_nc.shape[1]), dy_nc.dtype)
         pooling.max_pairs_gradient(
             np.ascontiguousarray(dy_nc),
             winner_nc,
@@ -161,14 +162,14 @@ class CpuOps(Ops):
     def leaky_relu(self, x: Array, slope: float) -> Array:
         axes = _memory_order(x)
         source = np.asarray(x.transpose(axes), order="C")
-        target = np.empty_like(source)
+        target = memory.empty(source.shape, source.dtype)
         elementwise.leaky_relu(source.ravel(), slope, target.ravel(), _row_threads(source.size))
         return target.transpose([axes.index(axis) for axis in range(target.ndim)])
 
     def leaky_relu_gradient(self, y: Array, dy: Array, slope: float) -> Array:
         axes = _memory_order(y)
         result, gradient = (np.asarray(array.transpose(axes), order="C") for array in (y, dy))
-        target = np.empty_like(result)
+        target = memory.empty(result.shape, result.dtype)
         elementwise.leaky_relu_gradient(
             result.ravel(), gradient.ravel(), slope, target.ravel(), _row_threads(target.size)
         )
