@@ -30,7 +30,7 @@ FLOORS = {
     "spconv.functional": 4,
     "spconv.data": 4,
     "spconv.layers": 5,
-    "spconv.checkpoint": 6,
+    "spconv.checkpoint": 5,
     "spconv.evaluation": 6,
     "spconv.inference": 6,
     "spconv.models": 6,

@@ -1,0 +1,66 @@
+"""Layer classes by number of dimensions, and the block that most networks are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from spconv import layers
+
+CONVOLUTIONS = {
+    1: layers.SparseConv1d,
+    2: layers.SparseConv2d,
+    3: layers.SparseConv3d,
+    4: layers.SparseConv4d,
+}
+SUBMANIFOLD_CONVOLUTIONS = {
+    1: layers.SubMConv1d,
+    2: layers.SubMConv2d,
+    3: layers.SubMConv3d,
+    4: layers.SubMConv4d,
+}
+INVERSE_CONVOLUTIONS = {
+    1: layers.SparseInverseConv1d,
+    2: layers.SparseInverseConv2d,
+    3: layers.SparseInverseConv3d,
+    4: layers.SparseInverseConv4d,
+}
+MAX_POOLS = {
+    1: layers.SparseMaxPool1d,
+    2: layers.SparseMaxPool2d,
+    3: layers.SparseMaxPool3d,
+    4: layers.SparseMaxPool4d,
+}
+
+FRACTIONAL_MAX_POOLS = {
+    1: layers.SparseFractionalMaxPool1d,
+    2: layers.SparseFractionalMaxPool2d,
+    3: layers.SparseFractionalMaxPool3d,
+    4: layers.SparseFractionalMaxPool4d,
+}
+
+
+def norm_relu(width: int) -> list[layers.Module]:
+    """Batch normalization over the active sites, and a rectifier."""
+    return [layers.BatchNorm(width), layers.ReLU()]
+
+
+def submanifold(
+    ndim: int, in_channels: int, out_channels: int, rng: np.random.Generator
+) -> layers.Module:
+    """Submanifold convolution of size 3 without a bias, which the normalization makes useless."""
+    return SUBMANIFOLD_CONVOLUTIONS[ndim](in_channels, out_channels, 3, bias=False, rng=rng)
+
+
+def dropout_rates(
+    dropout: float | Sequence[float], count: int, owner: str, formula: str
+) -> list[float]:
+    """One rate per place: those given, or rising from 0 to a single number."""
+    if isinstance(dropout, int | float):
+        return [dropout * n / (count - 1) for n in range(count)]
+    if len(dropout) != count:
+        raise ValueError(
+            f"{owner}: dropout must be one number or {formula} = {count} of them, got {dropout}"
+        )
+    return list(dropout)
