@@ -32,6 +32,10 @@ class Options:
     data: str | None
     echo: Callable[[str], object]
 
+    def echo_of(self, section: str) -> Callable[[str], object]:
+        """Takes the progress lines of one section."""
+        return lambda text: self.echo(f"[{section}] {text}")
+
 
 Run = Callable[[Options], list[Record]]
 
