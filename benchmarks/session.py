@@ -83,6 +83,9 @@ def _run(runs: Mapping[str, Run], wanted: Sequence[str], options: Options) -> Pa
         began = time.perf_counter()
         records = runs[name](options)
         seconds = time.perf_counter() - began
+        if not records:
+            options.echo(f"[{name}] has no --{options.size} form: left out")
+            continue
         collected[name] = results.Section(options.size, seconds, machine, records)
         results.write(path, collected)
         options.echo(f"[{name}] done in {seconds:.0f} s")

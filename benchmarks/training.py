@@ -86,8 +86,8 @@ def fit(plan: Plan, data: DataSet, folder: Path, echo: Callable[[str], object] =
     return Trained(model, history, test, time.perf_counter() - began)
 
 
-def record(plan: Plan, data: DataSet, trained: Trained, experiment: str = "training") -> Record:
-    """What the report needs of a training run."""
+def record(plan: Plan, data: DataSet, trained: Trained, **more: Any) -> Record:
+    """What the report needs of a training run; ``more`` goes into its case."""
     test = trained.test
     case: dict[str, Any] = {
         "network": plan.title,
@@ -103,8 +103,9 @@ def record(plan: Plan, data: DataSet, trained: Trained, experiment: str = "train
         "test_errors": test.num_errors,
         "test_error": test.error,
         "interval": list(trained.interval),
+        **more,
     }
-    return Record(experiment, "sparse" if plan.sparse else "dense", "training", case)
+    return Record("training", "sparse" if plan.sparse else "dense", "training", case)
 
 
 def _prepare_folder(folder: Path, plan: Plan, data: DataSet, echo: Callable[[str], object]) -> None:
