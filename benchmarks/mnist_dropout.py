@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import session
-from datasets import few_images, load_images
-from harness import Record
+from datasets import DataSet, few_images, load_images
+from harness import Budget, Record
 from plans import Augmentation, DeepCNetRun, Plan, SimpleCNNRun, Training
+from steps import time_step
 from training import fit, record
 
 NONE, CONSTANT, RISING = "none", "constant", "rising"
@@ -33,6 +34,7 @@ class Sweep:
     seeds: tuple[int, ...]
     training: Training
     baseline: SimpleCNNRun
+    budget: Budget
 
     def runs(self) -> Iterator[tuple[Plan, dict[str, Any]]]:
         """Plans, each with what sets it apart; the seed changes slowest."""
@@ -67,10 +69,18 @@ class Sweep:
 TINY = Training(1, 20, 0.01, 0.9, 1e-4, warmup_steps=2, num_train=40, num_test=40)
 FULL = Training(10, 100, 0.02, 0.9, 1e-4, warmup_steps=300, augment=Augmentation())
 SWEEPS: dict[str, Sweep | None] = {
-    "tiny": Sweep(4, 2, (0.0, 0.5), (0, 1), TINY, SimpleCNNRun(28, 2, 8, 0.5, TINY)),
+    "tiny": Sweep(
+        4, 2, (0.0, 0.5), (0, 1), TINY, SimpleCNNRun(28, 2, 8, 0.5, TINY), Budget(0.005, 2)
+    ),
     "quick": None,
     "full": Sweep(
-        4, 20, (0.0, 0.1, 0.2, 0.3, 0.5), (0, 1, 2), FULL, SimpleCNNRun(36, 16, 64, 0.5, FULL)
+        4,
+        20,
+        (0.0, 0.1, 0.2, 0.3, 0.5),
+        (0, 1, 2),
+        FULL,
+        SimpleCNNRun(36, 16, 64, 0.5, FULL),
+        Budget(2.0),
     ),
 }
 
@@ -87,7 +97,17 @@ def run(options: session.Options) -> list[Record]:
         echo(plan.name)
         trained = fit(plan, data, options.out / "runs" / f"{plan.name}-{options.size}", echo)
         records.append(record(plan, data, trained, **what))
+        if plan.training.seed == sweep.seeds[0]:
+            records.append(_timed_step(plan, data, sweep.budget, what))
     return records
+
+
+def _timed_step(plan: Plan, data: DataSet, budget: Budget, what: dict[str, Any]) -> Record:
+    x, labels = next(iter(plan.loader(data.train, training=True)))
+    timing = time_step(plan.model(), plan.prepare(x), labels, budget)
+    steps = -(-len(data.train[1]) // len(labels))
+    implementation = "sparse" if plan.sparse else "dense"
+    return Record("step", implementation, "training step", {**what, "steps": steps}, timing)
 
 
 if __name__ == "__main__":
