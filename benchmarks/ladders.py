@@ -131,6 +131,9 @@ class LadderRun:
     def loader(self, split: tuple[np.ndarray, np.ndarray], *, training: bool) -> SparseLoader:
         return image_loader(split, self.field, self.training, training=training)
 
+    def views(self, split: tuple[np.ndarray, np.ndarray]) -> SparseLoader:
+        return image_loader(split, self.field, self.training, training=False, augment=True)
+
     def prepare(self, x: SparseConvTensor) -> SparseConvTensor:
         return x
 

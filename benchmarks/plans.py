@@ -75,6 +75,9 @@ class Plan(Protocol):
     def loader(self, split: tuple[Any, np.ndarray], *, training: bool) -> Any:
         """Batches of one split, augmented and shuffled for training."""
 
+    def views(self, split: tuple[Any, np.ndarray]) -> Any:
+        """Batches of one split in its order, augmented: another view in every epoch."""
+
     def prepare(self, x: Any) -> Any:
         """A batch as the network takes it."""
 
@@ -118,6 +121,9 @@ class DeepCNetRun:
     def loader(self, split: tuple[np.ndarray, np.ndarray], *, training: bool) -> SparseLoader:
         return image_loader(split, self.field, self.training, training=training)
 
+    def views(self, split: tuple[np.ndarray, np.ndarray]) -> SparseLoader:
+        return image_loader(split, self.field, self.training, training=False, augment=True)
+
     def prepare(self, x: Any) -> Any:
         return x
 
@@ -152,22 +158,31 @@ class SimpleCNNRun:
     def loader(self, split: tuple[np.ndarray, np.ndarray], *, training: bool) -> SparseLoader:
         return image_loader(split, self.field, self.training, training=training)
 
+    def views(self, split: tuple[np.ndarray, np.ndarray]) -> SparseLoader:
+        return image_loader(split, self.field, self.training, training=False, augment=True)
+
     def prepare(self, x: Any) -> Any:
         return x.dense()
 
 
 def image_loader(
-    split: tuple[np.ndarray, np.ndarray], field: int, settings: Training, *, training: bool
+    split: tuple[np.ndarray, np.ndarray],
+    field: int,
+    settings: Training,
+    *,
+    training: bool,
+    augment: bool | None = None,
 ) -> SparseLoader:
-    """Batches of images in the middle of the field."""
+    """Batches of images in the middle of the field; augmented for training, or if so asked."""
     images, labels = split
     count = settings.num_train if training else settings.num_test
+    augmented = training if augment is None else augment
     return SparseLoader(
         images[:count],
         labels[:count],
         settings.batch_size if training else TEST_BATCH,
         field,
-        augment=settings.augment.make() if training and settings.augment else None,
+        augment=settings.augment.make() if augmented and settings.augment else None,
         shuffle=training,
         seed=settings.seed,
     )
