@@ -4,6 +4,11 @@ from spconv.functional.activation import leaky_relu, relu, sigmoid, tanh
 from spconv.functional.conv import inverse_conv, sparse_conv
 from spconv.functional.dense import dense_conv, dense_max_pool
 from spconv.functional.dropout import batchwise_dropout, draw_channels, dropout
+from spconv.functional.fractional import (
+    draw_regions,
+    fractional_size,
+    sparse_fractional_max_pool,
+)
 from spconv.functional.join import add, concat
 from spconv.functional.linear import linear
 from spconv.functional.loss import cross_entropy
@@ -23,7 +28,9 @@ __all__ = [
     "dense_conv",
     "dense_max_pool",
     "draw_channels",
+    "draw_regions",
     "dropout",
+    "fractional_size",
     "global_avg_pool",
     "global_max_pool",
     "inverse_conv",
@@ -35,6 +42,7 @@ __all__ = [
     "sigmoid",
     "sparse_avg_pool",
     "sparse_conv",
+    "sparse_fractional_max_pool",
     "sparse_max_pool",
     "tanh",
 ]

@@ -29,6 +29,12 @@ from spconv.layers.dense import (
     ToDense,
 )
 from spconv.layers.dropout import BatchwiseDropout, Dropout
+from spconv.layers.fractional import (
+    SparseFractionalMaxPool1d,
+    SparseFractionalMaxPool2d,
+    SparseFractionalMaxPool3d,
+    SparseFractionalMaxPool4d,
+)
 from spconv.layers.linear import Linear
 from spconv.layers.module import Module
 from spconv.layers.norm import BatchNorm
@@ -71,6 +77,10 @@ __all__ = [
     "SparseConvTranspose2d",
     "SparseConvTranspose3d",
     "SparseConvTranspose4d",
+    "SparseFractionalMaxPool1d",
+    "SparseFractionalMaxPool2d",
+    "SparseFractionalMaxPool3d",
+    "SparseFractionalMaxPool4d",
     "SparseGlobalAvgPool",
     "SparseGlobalMaxPool",
     "SparseInverseConv1d",

@@ -10,13 +10,14 @@ from spconv.functional._common import all_channels, check_sparse
 from spconv.layers.activation import LeakyReLU, ReLU, Tanh
 from spconv.layers.conv import SparseConv, SparseConvTranspose, SubMConv
 from spconv.layers.dropout import BatchwiseDropout
+from spconv.layers.fractional import SparseFractionalMaxPool
 from spconv.layers.linear import Linear
 from spconv.layers.module import Module
 from spconv.layers.pool import SparseAvgPool, SparseMaxPool
 from spconv.tensor import SparseConvTensor
 
 CONVOLUTIONS = (SparseConv, SubMConv, SparseConvTranspose)
-KEEPS_ZERO = (ReLU, LeakyReLU, Tanh, SparseMaxPool, SparseAvgPool)
+KEEPS_ZERO = (ReLU, LeakyReLU, Tanh, SparseMaxPool, SparseFractionalMaxPool, SparseAvgPool)
 """Layers that act on every channel alone and leave a channel of zeros as it is."""
 
 

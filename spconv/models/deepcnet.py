@@ -9,20 +9,8 @@ import numpy as np
 from spconv import layers
 from spconv.autograd import Tensor
 from spconv.functional._common import check_sparse
+from spconv.models._layers import CONVOLUTIONS, MAX_POOLS
 from spconv.tensor import SparseConvTensor
-
-CONVOLUTIONS = {
-    1: layers.SparseConv1d,
-    2: layers.SparseConv2d,
-    3: layers.SparseConv3d,
-    4: layers.SparseConv4d,
-}
-MAX_POOLS = {
-    1: layers.SparseMaxPool1d,
-    2: layers.SparseMaxPool2d,
-    3: layers.SparseMaxPool3d,
-    4: layers.SparseMaxPool4d,
-}
 
 
 class DeepCNet(layers.SparseSequential):

@@ -82,3 +82,20 @@ def test_global_pools():
 def test_global_max_without_inactive_sites_ignores_the_ground():
     x = reference.scatter(-np.ones((2, 1)), np.array([[0, 0], [0, 1]]), (2,), 1, np.array([9.0]))
     np.testing.assert_array_equal(reference.global_max_pool(x), [[-1]])
+
+
+def test_fractional_max_pool_by_hand():
+    values = np.array([[[1.0, -2.0, -3.0, 5.0, -4.0]]])
+    active = np.array([[True, True, True, False, True]])
+    for ground, disjoint, overlapping in (
+        (np.array([0.5]), [1, 0.5, 0.5], [1, 0.5]),
+        (None, [1, -3, -4], [1, -3]),
+    ):
+        inactive = 0.0 if ground is None else ground[0]
+        grid = reference.Grid(np.where(active[:, None], values, inactive), active, ground)
+        out = reference.fractional_max_pool(grid, [[0, 2, 4, 5]], overlapping=False)
+        expected = disjoint if ground is None else [1, 0.5, -4]
+        np.testing.assert_array_equal(out.values.ravel(), expected)
+        out = reference.fractional_max_pool(grid, [[0, 2, 4]])
+        np.testing.assert_array_equal(out.values.ravel(), overlapping)
+        assert out.active.all()

@@ -25,7 +25,13 @@ from spconv.testing.reference.pointwise import (
     sigmoid,
     tanh,
 )
-from spconv.testing.reference.pool import avg_pool, global_avg_pool, global_max_pool, max_pool
+from spconv.testing.reference.pool import (
+    avg_pool,
+    fractional_max_pool,
+    global_avg_pool,
+    global_max_pool,
+    max_pool,
+)
 
 __all__ = [
     "Grid",
@@ -36,6 +42,7 @@ __all__ = [
     "concat",
     "convolution",
     "cross_entropy",
+    "fractional_max_pool",
     "full_grid",
     "global_avg_pool",
     "global_max_pool",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 import numpy as np
 
 from spconv.testing.reference.conv import taps
@@ -32,6 +35,27 @@ def avg_pool(x: Grid, *, kernel_size, stride=None, padding=0, dilation=1) -> Gri
     active = np.any([on for _, on in windows], axis=0)
     count = sum(1 if x.ground is not None else on[:, None] for _, on in windows)
     return Grid(total / np.maximum(count, 1), active, x.ground)
+
+
+def fractional_max_pool(x: Grid, regions, *, overlapping=True) -> Grid:
+    """Maximum over each box of [a_i, a_{i+1}) per axis, or of [a_i, a_{i+1}] if overlapping.
+
+    `regions` holds the increasing sequence a for every axis. A box is active when one of its
+    sites is; the ground state counts as in :func:`max_pool`.
+    """
+    shape = tuple(len(a) - 1 for a in regions)
+    values = np.zeros((*x.values.shape[:2], *shape), x.values.dtype)
+    active = np.zeros((len(x.values), *shape), bool)
+    for box in itertools.product(*map(range, shape)):
+        cut: Any = tuple(
+            slice(int(a[i]), int(a[i + 1]) + overlapping) for a, i in zip(regions, box, strict=True)
+        )
+        here: Any = (slice(None), *box)
+        sites = x.active[(slice(None), *cut)]
+        inside = Grid(x.values[(slice(None), slice(None), *cut)], sites, x.ground)
+        values[(slice(None), *here)] = global_max_pool(inside)
+        active[here] = sites.reshape(len(sites), -1).any(1)
+    return Grid(values, active, x.ground)
 
 
 def global_max_pool(x: Grid) -> np.ndarray:

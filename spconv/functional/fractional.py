@@ -1,0 +1,200 @@
+"""Fractional max-pooling (Graham 2014, arXiv 1412.6071): regions of one, two or three sites.
+
+An axis of N_in sites shrinks to N_out by an increasing sequence a_0, ..., a_N_out whose
+increments are one or two; region i is [a_i, a_{i+1}) where regions are disjoint, and
+[a_i, a_{i+1}] where they overlap.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from math import floor
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spconv.functional._common import check_sparse
+from spconv.functional.pool import _max_pool
+from spconv.geometry import Geometry
+from spconv.kernels import rulebook as kernels
+from spconv.rulebook import Rulebook
+from spconv.sites import SiteSet
+from spconv.tensor import SparseConvTensor
+
+Randomness = Literal["pseudorandom", "random"]
+
+
+def fractional_size(extent: int, ratio: float, owner: str = "fractional_size") -> int:
+    """Extent N_in / ratio, rounded, but always smaller than N_in.
+
+    Parameters
+    ----------
+    extent : int
+        N_in, at least 2.
+    ratio : float
+        1 < ratio <= 2.
+
+    Examples
+    --------
+    >>> [fractional_size(n, 2**0.5) for n in (35, 24, 16, 10, 6, 3)]  # the paper's for MNIST
+    [25, 17, 11, 7, 4, 2]
+    """
+    if extent < 2:
+        raise ValueError(f"{owner}: an axis of {extent} site cannot shrink; at least 2 are needed")
+    return min(floor(extent / ratio + 0.5), extent - 1)
+
+
+def draw_regions(
+    extent: int,
+    size: int,
+    overlapping: bool,
+    randomness: Randomness,
+    rng: np.random.Generator,
+) -> NDArray[np.int64]:
+    """Draw the sequence a (size + 1,) of one axis, from 0 to its last site (or beyond it).
+
+    Parameters
+    ----------
+    extent, size : int
+        N_in and N_out; size < extent <= 2 * size (+ 1 if overlapping).
+    overlapping : bool
+        The last region ends with site a[-1] = extent - 1; disjoint, in front of a[-1] = extent.
+    randomness : {"pseudorandom", "random"}
+        ``a_i = ceil(alpha (i + u))``, u uniform in (0, 1) and alpha the exact ratio, or the
+        increments in random order (section 2 of the paper).
+    rng : numpy.random.Generator
+
+    Examples
+    --------
+    >>> draw_regions(10, 7, False, "pseudorandom", np.random.default_rng(1)).tolist()
+    [0, 2, 3, 4, 6, 7, 9, 10]
+    """
+    span = extent - 1 if overlapping else extent
+    if not size <= span <= 2 * size:
+        raise ValueError(
+            f"draw_regions: increments of one and two lead from {size} to {2 * size} steps, not "
+            f"to {span}; choose a size with that"
+        )
+    if randomness == "random":
+        steps = np.ones(size, np.int64)
+        steps[: span - size] = 2
+        return np.concatenate([[0], np.cumsum(rng.permutation(steps))])
+    # alpha (i + u) = (span * i + span * u) / size: only ceil(span * u) matters, so that the
+    # sequence is exact in integers and ends where it should.
+    phase = int(rng.integers(1, span + 1))
+    ceilings = -(-(span * np.arange(size + 1, dtype=np.int64) + phase) // size)
+    return ceilings - ceilings[0]
+
+
+def sparse_fractional_max_pool(
+    x: SparseConvTensor,
+    regions: Sequence[NDArray[np.int64]],
+    *,
+    overlapping: bool = True,
+    owner: str = "sparse_fractional_max_pool",
+) -> SparseConvTensor:
+    """Largest value of every region that holds an active site; of equal values the first wins.
+
+    With a ground state, regions that hold an inactive site take it into the maximum, exactly
+    as pooling the whole grid would; without one, active sites alone count.
+
+    Parameters
+    ----------
+    x : SparseConvTensor
+    regions : sequence of ndim int64 arrays (N_out + 1,)
+        As from :func:`draw_regions`.
+    overlapping : bool
+    """
+    check_sparse(owner, x, len(regions))
+    for axis, (a, extent) in enumerate(zip(regions, x.spatial_shape, strict=True)):
+        end, steps = extent - 1 if overlapping else extent, np.diff(a)
+        if len(a) < 2 or a[0] != 0 or a[-1] != end or not np.isin(steps, (1, 2)).all():
+            raise ValueError(
+                f"{owner}: the regions of axis {axis} must go from 0 to {end} in steps of one and "
+                f"two, got {np.asarray(a).tolist()}"
+            )
+    rulebook = region_rulebook(x.sites, regions, overlapping)
+    features = _max_pool(x.features, x.ground_state, rulebook)
+    return x.derive(features, x.ground_state, rulebook.out_sites, x.channels)
+
+
+@dataclass(frozen=True, eq=False)
+class RegionRulebook(Rulebook):
+    """A rulebook whose windows have fewer sites than there are kernel offsets.
+
+    Parameters
+    ----------
+    region_sizes : int64 ndarray (N_out,)
+        True number of sites of every output's region.
+    """
+
+    region_sizes: NDArray[np.int64] | None = None
+
+    @cached_property
+    def pairs_per_output(self) -> NDArray[np.int64]:
+        """Number of taps (N_out,) that are no inactive site: active, or beyond the region.
+
+        So that a region is complete where it is ``volume``, as the engines ask.
+        """
+        pairs = np.bincount(self.out_rows, minlength=len(self.out_sites)).astype(np.int64)
+        return pairs if self.region_sizes is None else pairs + self.volume - self.region_sizes
+
+
+def region_rulebook(
+    sites: SiteSet, regions: Sequence[NDArray[np.int64]], overlapping: bool
+) -> RegionRulebook:
+    """Pairs of every site with the regions it lies in; an offset is its place in the region."""
+    reach = 3 if overlapping else 2
+    shape = tuple(len(a) - 1 for a in regions)
+    coordinates = sites.sorted_indices
+    tables = [
+        _region_at(a, extent, overlapping, reach)
+        for a, extent in zip(regions, sites.spatial_shape, strict=True)
+    ]
+    # Region (or -1) of every site along each axis, for each place that it may have in it.
+    found = [table[:, coordinates[:, 1 + axis]] for axis, table in enumerate(tables)]
+    rows, keys = [], []
+    for offset in itertools.product(range(reach), repeat=len(shape)):
+        chosen = [along[place] for along, place in zip(found, offset, strict=True)]
+        inside = np.flatnonzero(reduce(np.logical_and, [region >= 0 for region in chosen]))
+        key = coordinates[inside, 0].astype(np.int64)
+        for region, extent in zip(chosen, shape, strict=True):
+            key = key * extent + region[inside]
+        rows.append(inside)
+        keys.append(key)  # ascending, because regions ascend with the sites
+    out = SiteSet(np.empty((0, 1 + len(shape)), np.int32), shape, sites.batch_size)
+    out_keys = np.unique(np.concatenate(keys))
+    out.indices = kernels.sites_of_keys(out_keys, out.extents)
+    out.indices.flags.writeable = False
+    out.keys, out.order = out_keys, None
+    in_rows = np.concatenate(rows)
+    if sites.order is not None:
+        in_rows = sites.order[in_rows]
+    sizes = np.ones(len(out), np.int64)
+    for axis, a in enumerate(regions):
+        sizes *= (np.diff(a) + overlapping)[out.indices[:, 1 + axis]]
+    return RegionRulebook(
+        in_rows.astype(np.int32),
+        np.concatenate([np.searchsorted(out_keys, key) for key in keys]).astype(np.int32),
+        np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64),
+        sites,
+        out,
+        Geometry.make(len(shape), reach),
+        region_sizes=sizes,
+    )
+
+
+def _region_at(
+    a: NDArray[np.int64], extent: int, overlapping: bool, reach: int
+) -> NDArray[np.int64]:
+    """(reach, extent): the region in which a coordinate has that place, or -1."""
+    table = np.full((reach, extent), -1, np.int64)
+    sizes = np.diff(a) + overlapping
+    for place in range(reach):
+        regions = np.flatnonzero(sizes > place)
+        table[place, a[regions] + place] = regions
+    return table

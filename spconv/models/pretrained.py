@@ -1,0 +1,149 @@
+"""The networks that come with trained weights, and what is known about their training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.resources import as_file, files
+from importlib.resources.abc import Traversable
+from typing import Any, TypeVar
+
+from spconv.checkpoint import Checkpoint, load
+from spconv.layers import Module
+from spconv.models.deepcnet import DeepCNet
+from spconv.models.vgg import Entry, SparseVGG
+
+AnyModule = TypeVar("AnyModule", bound=Module)
+
+PRETRAINED = ("mnist_deepcnet", "assamese_vgg", "pendigits_deepcnet")
+"""Names of the constructors below; the weights of each are ``weights/<name>.npz``."""
+
+
+def mnist_deepcnet(pretrained: bool = False, *, dropout: float = 0.0, seed: int = 0) -> DeepCNet:
+    """DeepCNet(5, 60) for MNIST: one channel on a field of 96 x 96, 10 classes.
+
+    Parameters
+    ----------
+    pretrained : bool
+        Load the weights of the package; the network comes in evaluation mode then.
+    dropout : float
+        At the end, rising from 0 at the input; it holds no parameters.
+    seed : int
+        For the initial weights and the dropout.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the package came without these weights.
+
+    Examples
+    --------
+    >>> net = mnist_deepcnet()
+    >>> net.field, net.num_parameters()
+    (96, 1013410)
+    """
+    net = DeepCNet(5, 60, in_channels=1, num_classes=10, dropout=dropout, seed=seed)
+    return _with_weights(net, "mnist_deepcnet") if pretrained else net
+
+
+def assamese_vgg(pretrained: bool = False, *, dropout: float = 0.0, seed: int = 0) -> SparseVGG:
+    """SparseConvNet's VGG+ network for Assamese characters: 3 channels on 95 x 95, 183 classes.
+
+    C8-C8-MP-C16-C16-MP-(C16+8)-(C16+8)-MP-(C24+8)-(C24+8)-MP-C5 to 64-183, layer by layer that
+    of ``examples/Assamese_handwriting/VGGplus.py`` there. Parameters as for
+    :func:`mnist_deepcnet`.
+
+    Examples
+    --------
+    >>> net = assamese_vgg()
+    >>> net.field, net.num_parameters()
+    (95, 97295)
+    """
+    levels: list[list[Entry]] = [
+        [("C", 8), ("C", 8)],
+        [("C", 16), ("C", 16)],
+        [("C", 16, 8), ("C", 16, 8)],
+        [("C", 24, 8), ("C", 24, 8)],
+    ]
+    spec: list[Entry] = [entry for level in levels for entry in [*level, "MP"]]
+    net = SparseVGG(spec, 3, 183, field=95, readout=64, dropout=dropout, seed=seed)
+    return _with_weights(net, "assamese_vgg") if pretrained else net
+
+
+def pendigits_deepcnet(
+    pretrained: bool = False, *, dropout: float = 0.0, seed: int = 0
+) -> DeepCNet:
+    """DeepCNet(4, 40) for pen-written digits: 3 channels on a field of 48 x 48, 10 classes.
+
+    Parameters as for :func:`mnist_deepcnet`.
+
+    Examples
+    --------
+    >>> net = pendigits_deepcnet()
+    >>> net.field, net.num_parameters()
+    (48, 259690)
+    """
+    net = DeepCNet(4, 40, in_channels=3, num_classes=10, dropout=dropout, seed=seed)
+    return _with_weights(net, "pendigits_deepcnet") if pretrained else net
+
+
+def pretrained_info(name: str) -> dict[str, Any]:
+    """The recipe of trained weights: how they were made, and what they reach.
+
+    Parameters
+    ----------
+    name : str
+        One of :data:`PRETRAINED`.
+
+    Returns
+    -------
+    dict
+        What the training saved as ``recipe``: the command, seed, seconds, test errors, data set
+        and the settings of the encoder.
+
+    Raises
+    ------
+    ValueError
+        For another name, and for weights without a recipe.
+    FileNotFoundError
+        If the package came without these weights.
+    """
+    checkpoint = _read(name)
+    if not isinstance(checkpoint.extra.get("recipe"), dict):
+        raise ValueError(
+            f"pretrained_info: {checkpoint.path} holds no recipe; save the weights with "
+            "spconv.save(path, model, recipe={...})"
+        )
+    return checkpoint.extra["recipe"]
+
+
+def weights_folder() -> Traversable:
+    """Where the weights lie in the installed package."""
+    return files("spconv.models") / "weights"
+
+
+def _with_weights(net: AnyModule, name: str) -> AnyModule:
+    """Load by order: paths count the layers, and a network trained with dropout has more."""
+    checkpoint = _read(name)
+    own, saved = list(net.state_dict()), list(checkpoint.model)
+    if [_last(path) for path in own] == [_last(path) for path in saved]:
+        values = checkpoint.model.values()
+        checkpoint = replace(checkpoint, model=dict(zip(own, values, strict=True)))
+    checkpoint.restore(net)
+    return net.eval()
+
+
+def _last(path: str) -> str:
+    return path.rsplit(".", 1)[-1]
+
+
+def _read(name: str) -> Checkpoint:
+    if name not in PRETRAINED:
+        raise ValueError(f"pretrained: expected one of {', '.join(PRETRAINED)}, got {name!r}")
+    source = weights_folder() / f"{name}.npz"
+    if not source.is_file():
+        raise FileNotFoundError(
+            f"{name}: this copy of spconv has no trained weights {source}; install a release, "
+            f"or train the network and save it there: spconv.save(path, model, recipe={{...}})"
+        )
+    with as_file(source) as path:
+        return load(path)
