@@ -38,11 +38,27 @@ class MaxPool:
 
 
 @dataclass(frozen=True)
+class FractionalPool:
+    """Fractional max-pooling over overlapping regions (Graham 2014, arXiv 1412.6071)."""
+
+    ratio: float = 2**0.5
+
+    def describe(self) -> str:
+        return f"FMP{self.ratio:.2f}"
+
+    def field(self, output: int) -> int:
+        return max(output + 1, round(output * self.ratio))
+
+    def layer(self, output: int, seed: int) -> layers.Module:
+        return layers.SparseFractionalMaxPool2d(self.ratio, seed=seed)
+
+
+@dataclass(frozen=True)
 class Level:
     """Convolutions of one scale, by filter size, and the pooling behind them."""
 
     filters: tuple[int, ...]
-    pool: MaxPool | None = None
+    pool: MaxPool | FractionalPool | None = None
 
     def describe(self) -> str:
         parts = [f"C{size}" for size in self.filters]

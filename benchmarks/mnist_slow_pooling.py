@@ -18,7 +18,7 @@ import session
 from counting import count_network
 from datasets import DataSet, few_images, load_images
 from harness import Budget, Record, too_large
-from ladders import LadderRun, Level, MaxPool, deepcnet_levels
+from ladders import FractionalPool, LadderRun, Level, MaxPool, deepcnet_levels
 from networks import training_bytes
 from plans import Augmentation, Training
 from steps import time_step
@@ -39,6 +39,11 @@ NETWORKS = {
     "two C per scale": (
         Level((3, 2), MaxPool()),
         *[Level((2, 2), MaxPool())] * 3,
+        Level((2,)),
+    ),
+    "fractional: FMP1.41": (
+        Level((3,), FractionalPool()),
+        *[Level((2,), FractionalPool())] * 6,
         Level((2,)),
     ),
 }
@@ -69,7 +74,9 @@ class Sweep:
 TINY = Training(1, 20, 0.01, 0.9, 1e-4, warmup_steps=2, num_train=40, num_test=40)
 FULL = Training(10, 100, 0.02, 0.9, 1e-4, warmup_steps=300, augment=Augmentation())
 SWEEPS: dict[str, Sweep | None] = {
-    "tiny": Sweep(("DeepCNet, l = 4", "fast: MP3"), 2, 0.2, (0, 1), TINY, Budget(0.005, 2)),
+    "tiny": Sweep(
+        ("DeepCNet, l = 4", "fractional: FMP1.41"), 2, 0.2, (0, 1), TINY, Budget(0.005, 2)
+    ),
     "quick": None,
     "full": Sweep(tuple(NETWORKS), 16, 0.2, (0, 1, 2), FULL, Budget(2.0)),
 }
@@ -109,6 +116,9 @@ def _measure(name: str, plan: LadderRun, data: DataSet, budget: Budget) -> Itera
 
     timing = time_step(model, x, labels, budget)
     yield Record("step", "sparse", "training step", case, timing)
+    if any(isinstance(level.pool, FractionalPool) for level in plan.levels):
+        yield Record("step", "dense", "training step", case, None, "has no dense counterpart here")
+        return
     twin = dense_twin(model)
     why = too_large(training_bytes(twin, x.batch_size, x.spatial_shape))
     timing = None if why else time_step(twin, x.dense(), labels, budget)
