@@ -73,7 +73,7 @@ def count_network(model: spconv.Module, x: Any) -> list[LayerCount]:
     was_training = model.training
     model.eval()
     try:
-        with _observed(model, lambda *seen: counts.append(_count(*seen))), spconv.no_grad():
+        with observed(model, lambda *seen: counts.append(_count(*seen))), spconv.no_grad():
             model(x)
     finally:
         model.train(was_training)
@@ -81,11 +81,11 @@ def count_network(model: spconv.Module, x: Any) -> list[LayerCount]:
 
 
 @contextmanager
-def _observed(model: spconv.Module, see: Callable[..., object]) -> Iterator[None]:
+def observed(model: spconv.Module, see: Callable[..., object]) -> Iterator[None]:
     """Have every innermost layer's calls seen as ``see(path, layer, input, output)``."""
     leaves = [(path, layer) for path, layer in model.named_modules() if not any(layer.children())]
 
-    def observed(path: str, layer: spconv.Module) -> Callable[..., Any]:
+    def seen_by(path: str, layer: spconv.Module) -> Callable[..., Any]:
         forward = layer.forward
 
         def seen(x: Any, *others: Any) -> Any:
@@ -96,7 +96,7 @@ def _observed(model: spconv.Module, see: Callable[..., object]) -> Iterator[None
         return seen
 
     for path, layer in leaves:
-        vars(layer)["forward"] = observed(path, layer)
+        vars(layer)["forward"] = seen_by(path, layer)
     try:
         yield
     finally:

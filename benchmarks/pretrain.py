@@ -54,6 +54,8 @@ def describe(recipe: Recipe, data: DataSet, trained: Trained, command: str) -> d
         "seed": recipe.plan.training.seed,
         "parameters": trained.model.num_parameters(),
         "train_seconds": trained.seconds,
+        "fastest_epoch_seconds": min(epoch.seconds for epoch in trained.history.epochs),
+        "epochs": [asdict(epoch) for epoch in trained.history.epochs],
         "test_error": trained.test.error,
         "test_errors": trained.test.num_errors,
         "test_samples": trained.test.num_samples,

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from plans import Augmentation, DeepCNetRun, Plan, Training
+
+from spconv.layers import Module
+from spconv.models import mnist_deepcnet, pretrained_info
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A plan and the data set that it is for."""
+    """A plan, the data set that it is for, and the network whose weights are shipped."""
 
     data: str
     plan: Plan
+    constructor: Callable[..., Module]
+
+    def shipped(self) -> Module:
+        """The network with the weights that are shipped."""
+        return self.constructor(pretrained=True)
+
+    def info(self) -> dict[str, Any]:
+        """How the shipped weights came about."""
+        return pretrained_info(self.constructor.__name__)
 
 
 MNIST = Recipe(
@@ -35,6 +49,7 @@ MNIST = Recipe(
             ),
         ),
     ),
+    mnist_deepcnet,
 )
 
 RECIPES = {"mnist": MNIST}

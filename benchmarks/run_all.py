@@ -7,7 +7,11 @@ python benchmarks/run_all.py --only rulebooks      # keeps the other results of 
 
 import layers
 import mnist
+import mnist_dropout
+import mnist_slow_pooling
 import networks
+import pictures
+import pretrained
 import rulebooks
 import session
 
@@ -16,6 +20,10 @@ RUNS = {
     "rulebooks": rulebooks.run,
     "networks": networks.run,
     "mnist": mnist.run,
+    "mnist-dropout": mnist_dropout.run,
+    "mnist-slow-pooling": mnist_slow_pooling.run,
+    "pretrained": pretrained.run,
+    "pictures": pictures.run,
 }
 
 if __name__ == "__main__":

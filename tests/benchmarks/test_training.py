@@ -62,7 +62,9 @@ def test_equal_plans_give_equal_bits(tmp_path):
 def test_pretraining_writes_the_weights_and_how_they_came_about(tmp_path):
     plan = DeepCNetRun(4, 2, 0.5, TINY, name="net")
     data = few_images()
-    path = pretrain("net", Recipe("mnist", plan), data, tmp_path, "a command", [].append)
+    path = pretrain(
+        "net", Recipe("mnist", plan, plan.model), data, tmp_path, "a command", [].append
+    )
     checkpoint = spconv.load(path)
     model = plan.model()
     checkpoint.restore(model)

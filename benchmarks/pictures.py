@@ -1,0 +1,104 @@
+"""Pictures that explain: samples and their augmentation, active sites layer by layer, filters.
+
+python benchmarks/pictures.py --out out --data folder-with-the-data-sets
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import session
+from counting import count_network, observed
+from datasets import DataSet, few_images, load_images
+from harness import Record
+from packing import pack
+from plans import Augmentation
+from recipes import RECIPES
+
+import spconv
+from spconv.layers.conv import SparseConv
+from spconv.layers.pool import SparseMaxPool
+from spconv.models import DeepCNet
+
+NUM_SAMPLES, NUM_VIEWS = 10, 3
+CLIMB = (5, 60)
+"""The DeepCNet(l, k) that a digit climbs through."""
+
+
+def run(options: session.Options) -> list[Record]:
+    """Collect what the pictures show."""
+    echo = options.echo_of("pictures")
+    data = few_images() if options.size == "tiny" else load_images(options.data, echo)
+    records = [samples(data), climb(data)]
+    try:
+        model = RECIPES["mnist"].shipped()
+    except FileNotFoundError as error:
+        echo(f"no picture of filters: {error}")
+    else:
+        records.append(filters(model))
+    return records
+
+
+def samples(data: DataSet) -> Record:
+    """One training image of every class, and augmented copies of it."""
+    images, labels = data.train
+    rows = [int(np.flatnonzero(labels == label)[0]) for label in range(NUM_SAMPLES)]
+    chosen = images[rows]
+    augment = RECIPES["mnist"].plan.training.augment or Augmentation()
+    views = [augment.make()(chosen, np.random.default_rng(v)) for v in range(NUM_VIEWS)]
+    case = {
+        "data": data.name,
+        "samples": pack(chosen),
+        "views": pack(np.stack(views)),
+        "train_samples": len(labels),
+        "test_samples": len(data.test[1]),
+    }
+    return Record("samples", "", "picture", case)
+
+
+def climb(data: DataSet) -> Record:
+    """The active sites of every layer, as one digit passes through DeepCNet."""
+    model = DeepCNet(*CLIMB, in_channels=1, num_classes=10)
+    images, labels = data.test
+    chosen = images[np.flatnonzero(labels == 4)[:1]]
+    indices, features = spconv.data.encode_images(chosen, model.field)
+    ground = np.zeros(1, np.float32)
+    x = spconv.SparseConvTensor(features, indices, (model.field,) * 2, 1, ground)
+    steps = [_step("input", x)]
+
+    def see(path: str, layer: spconv.Module, before: Any, after: Any) -> None:
+        if isinstance(layer, SparseConv):
+            steps.append(_step(f"C{layer.geometry.kernel_size[0]}", after))
+        elif isinstance(layer, SparseMaxPool):
+            steps.append(_step("MP2", after))
+
+    with observed(model.eval(), see), spconv.no_grad():
+        model(x)
+    counts = count_network(model, x)
+    case = {
+        "data": data.name,
+        "network": f"DeepCNet({CLIMB[0]}, {CLIMB[1]})",
+        "steps": steps,
+        "multiply_adds": sum(count.multiply_adds for count in counts),
+        "dense_multiply_adds": sum(count.dense_multiply_adds for count in counts),
+    }
+    return Record("climb", "sparse", "picture", case)
+
+
+def _step(name: str, x: spconv.SparseConvTensor) -> dict[str, Any]:
+    active = np.zeros(x.spatial_shape, bool)
+    active[tuple(x.indices[:, 1:].T)] = True
+    return {"name": name, "channels": x.num_channels, "active": pack(active)}
+
+
+def filters(model: spconv.Module) -> Record:
+    """The first layer's weights of the trained network, (filters, height, width)."""
+    layer = next(layer for _, layer in model.named_modules() if isinstance(layer, SparseConv))
+    size = layer.geometry.kernel_size
+    weights = layer.weight.data[:, 0].T.reshape(-1, *size).astype(np.float32)
+    return Record("filters", "sparse", "picture", {"network": "mnist", "weights": pack(weights)})
+
+
+if __name__ == "__main__":
+    session.main({"pictures": run}, __doc__)

@@ -1,0 +1,110 @@
+"""The pictures: samples and augmentation, active sites of every layer, first-layer filters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import style
+from harness import Record, select
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from packing import unpack
+from views import TIMES, count_text, percent_text, times_text
+
+ACTIVE_SITES = ListedColormap(["#eef1f4", style.BLUE])
+FILTERS_PER_ROW = 12
+FINEST_GRID = 47  # sites along an edge, above which lines between them would hide them
+
+
+def samples(records: Sequence[Record]) -> Figure:
+    """One training sample of every class, and augmented copies under it."""
+    (record,) = select(records, experiment="samples")
+    case = record.case
+    rows = [unpack(case["samples"]), *unpack(case["views"])]
+    names = ["as it is", *(f"copy {number}" for number in range(1, len(rows)))]
+    figure, panels = style.figure(len(rows), len(rows[0]), 0.8 + 0.82 * len(rows))
+    edge = max(row.shape[1] for row in rows)
+    for row, name, line in zip(rows, names, panels, strict=True):
+        margin = (edge - row.shape[1]) // 2
+        for image, axes in zip(np.pad(row, ((0, 0), *[(margin, margin)] * 2)), line, strict=True):
+            _image(axes, image, cmap="gray_r")
+        line[0].set_ylabel(name, fontsize=9.5)
+    setting = (
+        f"{case['data']}: {case['train_samples']:,} training and {case['test_samples']:,} test "
+        "images; a new copy is drawn in every epoch"
+    )
+    finding = "Random shifts, rotations, shears and scalings make new samples of each"
+    style.title(figure, finding, setting)
+    return figure
+
+
+def climb(records: Sequence[Record]) -> Figure:
+    """The active sites behind every layer, as one digit passes through DeepCNet."""
+    (record,) = select(records, experiment="climb")
+    case = record.case
+    steps = case["steps"]
+    columns = -(-len(steps) // 2)
+    figure, panels = style.figure(2, columns, 4.5)
+    for axes in panels.flat:
+        axes.set_visible(False)
+    for step, axes in zip(steps, panels.flat, strict=False):
+        active = unpack(step["active"])
+        axes.set_visible(True)
+        _image(axes, active, cmap=ACTIVE_SITES, vmin=0, vmax=1)
+        edge = len(active)
+        if edge <= FINEST_GRID:
+            lines = np.arange(edge + 1) - 0.5
+            axes.hlines(lines, -0.5, edge - 0.5, color="white", linewidth=0.6)
+            axes.vlines(lines, -0.5, edge - 0.5, color="white", linewidth=0.6)
+        axes.set_title(f"{step['name']}: {edge}{TIMES}{edge}", loc="left", fontsize=9.5)
+        channels = "1 channel" if step["channels"] == 1 else f"{step['channels']} channels"
+        axes.set_xlabel(f"{channels}\n{percent_text(active.mean())} active", fontsize=9, loc="left")
+    finding = (
+        f"{case['network']} on one digit: active sites cost "
+        f"{count_text(case['multiply_adds'])} multiply-adds, the whole grid "
+        f"{count_text(case['dense_multiply_adds'])}"
+    )
+    gain = times_text(case["dense_multiply_adds"] / case["multiply_adds"])
+    setting = (
+        f"Blue sites hold something else than the layer's ground state; {gain} fewer "
+        "multiply-adds, with the same result"
+    )
+    style.title(figure, finding, setting)
+    return figure
+
+
+def filters(records: Sequence[Record]) -> Figure:
+    """The filters of the first layer."""
+    (record,) = select(records, experiment="filters")
+    weights = unpack(record.case["weights"])
+    # Opposite filters look alike in strength: the strongest first.
+    weights = weights[np.argsort(-np.abs(weights).max(axis=(1, 2)), kind="stable")]
+    rows = -(-len(weights) // FILTERS_PER_ROW)
+    figure, panels = style.figure(rows, FILTERS_PER_ROW, 1.1 + 0.66 * rows)
+    most = float(np.abs(weights).max())
+    image = None
+    for axes in panels.flat:
+        axes.set_visible(False)
+    for weight, axes in zip(weights, panels.flat, strict=False):
+        axes.set_visible(True)
+        image = _image(axes, weight, cmap="RdBu_r", vmin=-most, vmax=most)
+    figure.colorbar(image, ax=panels, fraction=0.02, label="weight")
+    height, width = weights.shape[1:]
+    setting = (
+        f"All {len(weights)} filters of {height}{TIMES}{width} pixels of the network whose weights "
+        "are shipped, the strongest first"
+    )
+    style.title(figure, "What the first layer of the trained DeepCNet looks for", setting)
+    return figure
+
+
+def _image(axes: Axes, image: np.ndarray, **options: Any) -> Any:
+    axes.grid(visible=False)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set(visible=True, color="#c9ced4", linewidth=0.8)
+    return axes.imshow(image, interpolation="nearest", **options)
