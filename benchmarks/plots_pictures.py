@@ -16,7 +16,7 @@ from views import TIMES, count_text, percent_text, times_text
 
 ACTIVE_SITES = ListedColormap(["#eef1f4", style.BLUE])
 FILTERS_PER_ROW = 12
-FINEST_GRID = 47  # sites along an edge, above which lines between them would hide them
+FINEST_GRID = 23  # sites along an edge, above which lines between them would hide them
 
 
 def samples(records: Sequence[Record]) -> Figure:

@@ -8,6 +8,8 @@ from typing import Any
 import style
 from harness import Record, select
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 from summary_training import dropout_finding, pooling_finding, pretrained_finding
 from views import count_text, values
 from views_training import DROPOUT, POOLING, by_setting, per_sample
@@ -18,6 +20,7 @@ CURVES = (
     ("constant", "batchwise", style.ORANGE, "s", False),
     ("rising", "batchwise", style.ORANGE, "s", True),
 )
+APART = 0.008
 COLORS = (style.VERMILLION, style.SKY, style.BLUE, style.GREEN, style.PURPLE, style.ORANGE)
 MARKERS = "sovD^P*"
 
@@ -28,14 +31,16 @@ def dropout(records: Sequence[Record]) -> Figure:
     figure, panels = style.figure(1, 2, 4.4)
     left, right = panels[0]
     without = summaries[("none", "elementwise", 0.0)]
-    for depth, kind, color, marker, dashed in CURVES:
+    for number, (depth, kind, color, marker, dashed) in enumerate(CURVES):
         points = [(0.0, without)]
         points += [(key[2], s) for key, s in summaries.items() if key[:2] == (depth, kind)]
         look = style.line(color, f"{kind}, {depth}", marker, dashed=dashed)
         rates = [rate for rate, _ in points]
         errors = [s.error.value for _, s in points]
         halves = [s.error.half for _, s in points]
-        left.errorbar(rates, errors, yerr=halves, capsize=3, elinewidth=1, **look)
+        # Side by side: intervals at one rate would hide each other.
+        places = [rate + APART * (number - 1.5) * (rate > 0) for rate in rates]
+        left.errorbar(places, errors, yerr=halves, capsize=3, elinewidth=1, **look)
         right.plot(rates, [s.epoch_seconds for _, s in points], **look)
     for key, summary in summaries.items():
         if key[0] == "last layer":
@@ -73,7 +78,8 @@ def pretrained(records: Sequence[Record]) -> Figure:
             errors = [100 * epoch[name] for epoch in case["epochs"]]
             axes.plot(epochs, errors, **{**style.line(color, label, marker), "markersize": 3.5})
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        style.few_minor_labels(axes.yaxis)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_title(f"{case['data']}: {100 * case['results'][0]['error']:.2f} %", loc="left")
         axes.set_xlabel("epoch")
     panels[0][0].set_ylabel("error (%)")
@@ -93,10 +99,12 @@ def pooling(records: Sequence[Record]) -> Figure:
         error = summaries[(name,)].error
         cost = sum(layer["multiply_adds"] for layer in per_sample(records, name))
         look = {"color": color, "marker": marker, "markersize": 8, "linestyle": "none"}
-        left.errorbar(cost / 1e6, error.value, yerr=error.half, capsize=4, label=name, **look)
+        left.errorbar(cost / 1e6, error.value, yerr=error.half, capsize=4, elinewidth=1, **look)
+        offset = {"xytext": (7, 4), "textcoords": "offset points", "fontsize": 8.5}
+        left.annotate(name, (cost / 1e6, error.value), **offset)
     left.set_xscale("log")
-    left.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    left.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if value < 100 else "")
+    style.few_minor_labels(left.xaxis)
+    left.margins(x=0.25)
     left.set_xlabel("million multiply-adds per sample, sparse")
     left.set_ylabel("test error (%)")
     left.set_title("mean over seeds, with 95 % interval", loc="left")
@@ -109,8 +117,7 @@ def pooling(records: Sequence[Record]) -> Figure:
             if milliseconds is None:
                 right.annotate(" not run densely", (0, position + shift), va="center", fontsize=8.5)
                 continue
-            label = f"{implementation} network" if position == 0 else None
-            right.barh(position + shift, milliseconds, 0.38, color=color, label=label)
+            right.barh(position + shift, milliseconds, 0.38, color=color)
             text = f" {milliseconds:.2g}"
             right.annotate(text, (milliseconds, position + shift), va="center", fontsize=8.5)
     right.set_yticks(range(len(names)), names)
@@ -119,7 +126,8 @@ def pooling(records: Sequence[Record]) -> Figure:
     right.grid(visible=False, axis="y")
     right.set_xlabel("ms per sample")
     right.set_title("a training step", loc="left")
-    right.legend(loc="lower right")
+    bars = {"sparse network": style.SPARSE, "dense network": style.BASELINE_COLORS["dense"]}
+    style.legend(figure, [Patch(color=color, label=name) for name, color in bars.items()], 2)
     first = select(records, experiment="training")[0].case
     setting = (
         f"{first['data']}, {len(first['epochs'])} epochs, {len(values(records, 'seed'))} seeds; "

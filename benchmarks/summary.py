@@ -8,6 +8,7 @@ from harness import Record, select
 from results import Results
 from summary_training import (
     dropout_finding,
+    dropout_time_finding,
     pictures_finding,
     pooling_finding,
     pretrained_finding,
@@ -39,7 +40,7 @@ def headlines(results: Results) -> list[str]:
         "pretrained": (pretrained_finding,),
         "networks": (networks_finding,),
         "mnist": (mnist_finding,),
-        "mnist-dropout": (dropout_finding,),
+        "mnist-dropout": (dropout_finding, dropout_time_finding),
         "mnist-slow-pooling": (pooling_finding,),
         "layers": (grid_finding, density_finding, channels_finding, kinds_finding),
         "rulebooks": (rulebooks_finding,),

