@@ -2,7 +2,7 @@
 
 from spconv.functional.activation import leaky_relu, relu, sigmoid, tanh
 from spconv.functional.conv import inverse_conv, sparse_conv
-from spconv.functional.dense import dense_conv, dense_max_pool
+from spconv.functional.dense import dense_conv, dense_max_pool, grid_to_rows, rows_to_grid
 from spconv.functional.dropout import batchwise_dropout, draw_channels, dropout
 from spconv.functional.fractional import (
     draw_regions,
@@ -33,12 +33,14 @@ __all__ = [
     "fractional_size",
     "global_avg_pool",
     "global_max_pool",
+    "grid_to_rows",
     "inverse_conv",
     "leaky_relu",
     "linear",
     "moments",
     "normalize",
     "relu",
+    "rows_to_grid",
     "sigmoid",
     "sparse_avg_pool",
     "sparse_conv",

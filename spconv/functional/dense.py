@@ -119,3 +119,25 @@ def _to_grid(rows: Array, spatial_shape: tuple[int, ...]) -> Array:
     """Inverse of :func:`_to_rows`, as a view with the channels last in memory."""
     grid = rows.reshape(rows.shape[0], *spatial_shape, rows.shape[2])
     return array_module(rows).moveaxis(grid, -1, 1)
+
+
+def grid_to_rows(x: Tensor) -> Tensor:
+    """(batch_size, C, *spatial_shape) -> rows (batch_size * sites, C); no copy if C is last."""
+    shape, sites = x.shape, int(np.prod(x.shape[2:]))
+    rows = _to_rows(x.data).reshape(shape[0] * sites, shape[1])
+
+    def backward(gradient: Array) -> tuple[Array]:
+        return (_to_grid(gradient.reshape(shape[0], sites, shape[1]), shape[2:]),)
+
+    return record(rows, (x,), backward)
+
+
+def rows_to_grid(rows: Tensor, batch_size: int, spatial_shape: tuple[int, ...]) -> Tensor:
+    """Inverse of :func:`grid_to_rows`."""
+    sites, channels = int(np.prod(spatial_shape)), rows.shape[1]
+
+    def backward(gradient: Array) -> tuple[Array]:
+        return (_to_rows(gradient).reshape(batch_size * sites, channels),)
+
+    grid = _to_grid(rows.data.reshape(batch_size, sites, channels), spatial_shape)
+    return record(grid, (rows,), backward)

@@ -7,10 +7,9 @@ increments are one or two; region i is [a_i, a_{i+1}) where regions are disjoint
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property
 from math import floor
 from typing import Literal
 
@@ -22,9 +21,11 @@ from spconv.functional.pool import _max_pool
 from spconv.geometry import Geometry
 from spconv.kernels import rulebook as kernels
 from spconv.rulebook import Rulebook
-from spconv.sites import SiteSet
+from spconv.sites import SiteSet, read_only
 from spconv.tensor import SparseConvTensor
 
+TABLE_CELLS_PER_KEY = 64
+"""Above this many grid cells per pair outputs are found by sorting instead of in a table."""
 Randomness = Literal["pseudorandom", "random"]
 
 
@@ -112,7 +113,7 @@ def sparse_fractional_max_pool(
     check_sparse(owner, x, len(regions))
     for axis, (a, extent) in enumerate(zip(regions, x.spatial_shape, strict=True)):
         end, steps = extent - 1 if overlapping else extent, np.diff(a)
-        if len(a) < 2 or a[0] != 0 or a[-1] != end or not np.isin(steps, (1, 2)).all():
+        if len(a) < 2 or a[0] != 0 or a[-1] != end or steps.min() < 1 or steps.max() > 2:
             raise ValueError(
                 f"{owner}: the regions of axis {axis} must go from 0 to {end} in steps of one and "
                 f"two, got {np.asarray(a).tolist()}"
@@ -155,23 +156,22 @@ def region_rulebook(
         _region_at(a, extent, overlapping, reach)
         for a, extent in zip(regions, sites.spatial_shape, strict=True)
     ]
-    # Region (or -1) of every site along each axis, for each place that it may have in it.
-    found = [table[:, coordinates[:, 1 + axis]] for axis, table in enumerate(tables)]
-    rows, keys = [], []
-    for offset in itertools.product(range(reach), repeat=len(shape)):
-        chosen = [along[place] for along, place in zip(found, offset, strict=True)]
-        inside = np.flatnonzero(reduce(np.logical_and, [region >= 0 for region in chosen]))
-        key = coordinates[inside, 0].astype(np.int64)
-        for region, extent in zip(chosen, shape, strict=True):
-            key = key * extent + region[inside]
-        rows.append(inside)
-        keys.append(key)  # ascending, because regions ascend with the sites
-    out = SiteSet(np.empty((0, 1 + len(shape)), np.int32), shape, sites.batch_size)
-    out_keys = np.unique(np.concatenate(keys))
-    out.indices = kernels.sites_of_keys(out_keys, out.extents)
-    out.indices.flags.writeable = False
-    out.keys, out.order = out_keys, None
-    in_rows = np.concatenate(rows)
+    # Axes: place along each axis, then sites. Ascending in the last, as regions are in the sites.
+    ndim = len(shape)
+    key: NDArray[np.int64] = coordinates[:, 0].astype(np.int64)
+    inside: NDArray[np.bool_] = np.ones(1, bool)
+    for axis, table in enumerate(tables):
+        ones = (1,) * (ndim - 1 - axis)
+        region = table[:, coordinates[:, 1 + axis]].reshape(*(1,) * axis, reach, *ones, -1)
+        key = key * shape[axis] + region
+        inside = inside & (region >= 0)
+    volume, num_sites = reach**ndim, len(sites)
+    inside = inside.reshape(volume, num_sites)
+    keys, in_rows = key.reshape(volume, num_sites)[inside], np.nonzero(inside)[1]
+    out = SiteSet(np.empty((0, 1 + ndim), np.int32), shape, sites.batch_size)
+    out.keys, out_rows = _ranked(keys, out.num_cells)
+    out.order = None
+    out.indices = read_only(kernels.sites_of_keys(out.keys, out.extents))
     if sites.order is not None:
         in_rows = sites.order[in_rows]
     sizes = np.ones(len(out), np.int64)
@@ -179,13 +179,24 @@ def region_rulebook(
         sizes *= (np.diff(a) + overlapping)[out.indices[:, 1 + axis]]
     return RegionRulebook(
         in_rows.astype(np.int32),
-        np.concatenate([np.searchsorted(out_keys, key) for key in keys]).astype(np.int32),
-        np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64),
+        out_rows.astype(np.int32),
+        np.concatenate([[0], np.cumsum(inside.sum(axis=1))]).astype(np.int64),
         sites,
         out,
-        Geometry.make(len(shape), reach),
+        Geometry.make(ndim, reach),
         region_sizes=sizes,
     )
+
+
+def _ranked(keys: NDArray[np.int64], num_cells: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The distinct keys in ascending order, and the position of every key among them."""
+    if num_cells > TABLE_CELLS_PER_KEY * len(keys):
+        distinct = np.sort(keys)
+        distinct = distinct[np.diff(distinct, prepend=-1) > 0]
+        return distinct, np.searchsorted(distinct, keys)
+    table = np.zeros(num_cells, bool)
+    table[keys] = True
+    return np.flatnonzero(table), (np.cumsum(table) - 1)[keys]
 
 
 def _region_at(

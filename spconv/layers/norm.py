@@ -20,7 +20,7 @@ from spconv.tensor import SparseConvTensor
 
 
 class BatchNorm(Module):
-    """Batch normalization of sparse tensors or of rows (N, C).
+    """Batch normalization of sparse tensors, of rows (N, C) or of grids (N, C, *spatial_shape).
 
     Ioffe & Szegedy 2015 (arXiv 1502.03167), with PyTorch's conventions: the biased variance
     normalizes, the unbiased one enters the running statistics. The ground state goes through the
@@ -73,8 +73,17 @@ class BatchNorm(Module):
     def forward(self, x: SparseConvTensor | Tensor) -> SparseConvTensor | Tensor:
         check_features("BatchNorm", x)
         if isinstance(x, Tensor):
+            if x.ndim < 2:
+                raise ValueError(
+                    f"BatchNorm: expected rows (N, C) or a grid (N, C, *spatial_shape), got shape "
+                    f"{x.shape}"
+                )
             check_channels("BatchNorm", self.num_features, x)
-            return self._normalize(x, self._moments(x, None, 0))
+            if x.ndim == 2:
+                return self._normalize(x, self._moments(x, None, 0))
+            rows = functional.grid_to_rows(x)
+            normalized = self._normalize(rows, self._moments(rows, None, 0))
+            return functional.rows_to_grid(normalized, len(x), x.shape[2:])
         x = all_channels(x)
         check_channels("BatchNorm", self.num_features, x)
         copies = x.sites.num_cells - len(x.sites) if self.statistics == "all" else 0
@@ -82,8 +91,8 @@ class BatchNorm(Module):
         if copies and ground is None:
             ground = Tensor(array_module(x.features.data).zeros(x.num_channels, x.features.dtype))
         moments = self._moments(x.features, ground, copies)
-        normalized = None if x.ground_state is None else self._normalize(x.ground_state, moments)
-        return x.derive(self._normalize(x.features, moments), normalized)
+        background = None if x.ground_state is None else self._normalize(x.ground_state, moments)
+        return x.derive(self._normalize(x.features, moments), background)
 
     def _moments(self, x: Tensor, ground: Tensor | None, copies: int) -> Tensor:
         if not self.training:

@@ -1,12 +1,15 @@
 """Networks."""
 
 from spconv.models.deepcnet import DeepCNet, DeepCNiN
+from spconv.models.dense_vgg import DenseVGG
+from spconv.models.fmpnet import FMPNet
 from spconv.models.pretrained import (
     assamese_vgg,
     mnist_deepcnet,
     pendigits_deepcnet,
     pretrained_info,
 )
+from spconv.models.resnet import ResidualBlock, SparseResNet
 from spconv.models.simple_cnn import SimpleCNN
 from spconv.models.twin import dense_twin
 from spconv.models.vgg import PlusBlock, SparseVGG
@@ -14,8 +17,12 @@ from spconv.models.vgg import PlusBlock, SparseVGG
 __all__ = [
     "DeepCNet",
     "DeepCNiN",
+    "DenseVGG",
+    "FMPNet",
     "PlusBlock",
+    "ResidualBlock",
     "SimpleCNN",
+    "SparseResNet",
     "SparseVGG",
     "assamese_vgg",
     "dense_twin",

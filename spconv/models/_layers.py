@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from spconv import layers
@@ -31,6 +33,13 @@ MAX_POOLS = {
     4: layers.SparseMaxPool4d,
 }
 
+FRACTIONAL_MAX_POOLS = {
+    1: layers.SparseFractionalMaxPool1d,
+    2: layers.SparseFractionalMaxPool2d,
+    3: layers.SparseFractionalMaxPool3d,
+    4: layers.SparseFractionalMaxPool4d,
+}
+
 
 def norm_relu(width: int) -> list[layers.Module]:
     """Batch normalization over the active sites, and a rectifier."""
@@ -42,3 +51,16 @@ def submanifold(
 ) -> layers.Module:
     """Submanifold convolution of size 3 without a bias, which the normalization makes useless."""
     return SUBMANIFOLD_CONVOLUTIONS[ndim](in_channels, out_channels, 3, bias=False, rng=rng)
+
+
+def dropout_rates(
+    dropout: float | Sequence[float], count: int, owner: str, formula: str
+) -> list[float]:
+    """One rate per place: those given, or rising from 0 to a single number."""
+    if isinstance(dropout, int | float):
+        return [dropout * n / (count - 1) for n in range(count)]
+    if len(dropout) != count:
+        raise ValueError(
+            f"{owner}: dropout must be one number or {formula} = {count} of them, got {dropout}"
+        )
+    return list(dropout)

@@ -9,7 +9,7 @@ import numpy as np
 from spconv import layers
 from spconv.autograd import Tensor
 from spconv.functional._common import check_sparse
-from spconv.models._layers import CONVOLUTIONS, MAX_POOLS
+from spconv.models._layers import CONVOLUTIONS, MAX_POOLS, dropout_rates
 from spconv.tensor import SparseConvTensor
 
 
@@ -68,7 +68,7 @@ class DeepCNet(layers.SparseSequential):
             self._block(number, k, in_channels, l, ndim, negative_slope, rng)
             for number in range(1, l + 2)
         ]
-        rates = _dropout_rates(dropout, l + 2, owner)
+        rates = dropout_rates(dropout, l + 2, owner, "l + 2")
         # Every dropout has random numbers of its own.
         generators = [np.random.default_rng((seed, number)) for number in range(l + 2)]
         drop = layers.BatchwiseDropout if batchwise else layers.Dropout
@@ -140,13 +140,3 @@ class DeepCNiN(DeepCNet):
         block = super()._block(number, k, in_channels, num_pools, ndim, negative_slope, rng)
         network_in_network = CONVOLUTIONS[ndim](number * k, number * k, 1, rng=rng)
         return [*block, network_in_network, layers.LeakyReLU(negative_slope)]
-
-
-def _dropout_rates(dropout: float | Sequence[float], count: int, owner: str) -> list[float]:
-    if isinstance(dropout, int | float):
-        return [dropout * n / (count - 1) for n in range(count)]
-    if len(dropout) != count:
-        raise ValueError(
-            f"{owner}: dropout must be one number or l + 2 = {count} of them, got {dropout}"
-        )
-    return list(dropout)

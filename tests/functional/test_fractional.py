@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import spconv
 from spconv import functional
+from spconv.functional import fractional
 from spconv.functional.fractional import region_rulebook
 from spconv.testing import random_sparse_tensor
 
@@ -90,9 +91,11 @@ def test_sizes_that_increments_of_one_and_two_cannot_reach():
         functional.fractional_size(1, 1.5)
 
 
+@pytest.mark.parametrize("table", [0, 64], ids=["sorted", "table"])
 @pytest.mark.parametrize("overlapping", [True, False])
 @pytest.mark.parametrize("ndim", [1, 2, 3])
-def test_rulebook(ndim, overlapping):
+def test_rulebook(ndim, overlapping, table, monkeypatch):
+    monkeypatch.setattr(fractional, "TABLE_CELLS_PER_KEY", table)
     rng = np.random.default_rng(ndim)
     shape = (9, 7, 5)[:ndim]
     x = random_sparse_tensor(rng, shape, 3, density=0.4, shuffle=True, empty_samples=[1])

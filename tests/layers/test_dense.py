@@ -76,8 +76,41 @@ def test_to_dense_and_flatten(ndim, ground):
     assert_twin(model, lambda grid, _: grid.values.reshape(2, -1), x, rng=rng)
 
 
+@pytest.mark.parametrize("shape", [(3, 4, 5, 6), (2, 4, 7), (2, 4, 3, 2, 3), (6, 4)])
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_batch_norm(shape, channels_last):
+    rng = np.random.default_rng(4)
+    values = 2 * rng.standard_normal(shape) + 3
+    if channels_last:  # as behind a convolution: a view
+        values = np.moveaxis(np.ascontiguousarray(np.moveaxis(values, 1, -1)), -1, 1)
+    axes = (0, *range(2, len(shape)))
+
+    def column(array):
+        return array.reshape(1, -1, *[1] * (len(shape) - 2))
+
+    def twin(a, mean=None, variance=None):
+        mean = a["x"].mean(axes, keepdims=True) if mean is None else mean
+        if variance is None:
+            variance = ((a["x"] - mean) ** 2).mean(axes, keepdims=True)
+        return (a["x"] - mean) / np.sqrt(variance + 1e-5) * column(a["weight"]) + column(a["bias"])
+
+    layer = spconv.BatchNorm(4)
+    check(layer, twin, values, rng)
+    count = values.size // 4
+    np.testing.assert_allclose(layer.running_mean, 0.1 * values.mean(axes), rtol=1e-12)
+    unbiased = values.var(axes) * count / (count - 1)
+    np.testing.assert_allclose(layer.running_var, 0.9 + 0.1 * unbiased, rtol=1e-6)
+    layer.eval().zero_grad()
+    mean, variance = column(layer.running_mean), column(layer.running_var)
+    check(layer, lambda a: twin(a, mean, variance), values, rng)
+
+
 def test_wrong_number_of_channels():
     with pytest.raises(ValueError, match=r"Linear.*4.*\(5, 3\)"):
         spconv.Linear(4, 2)(spconv.Tensor(np.ones((5, 3))))
+    with pytest.raises(ValueError, match=r"BatchNorm.*4.*\(5, 3, 2, 2\)"):
+        spconv.BatchNorm(4)(spconv.Tensor(np.ones((5, 3, 2, 2))))
+    with pytest.raises(ValueError, match=r"BatchNorm: expected rows .* got shape \(5,\)"):
+        spconv.BatchNorm(4)(spconv.Tensor(np.ones(5)))
     with pytest.raises(ValueError, match=r"Conv2d.*\b4\b"):
         spconv.Conv2d(4, 2, 3)(spconv.Tensor(np.ones((1, 3, 5, 5))))

@@ -1,0 +1,113 @@
+"""Networks of fractional max-pooling (Graham 2014, arXiv 1412.6071)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import floor
+
+import numpy as np
+
+from spconv import layers
+from spconv.autograd import Tensor
+from spconv.functional._common import check_sparse
+from spconv.functional.fractional import Randomness
+from spconv.models._layers import CONVOLUTIONS, FRACTIONAL_MAX_POOLS, dropout_rates
+from spconv.tensor import SparseConvTensor
+
+
+class FMPNet(layers.SparseSequential):
+    """The paper's ``(knC2-FMP ratio)_l-C2-C1-output``.
+
+    l convolutions of size 2, the n-th with n * k filters, each followed by fractional
+    max-pooling; then convolutions of sizes 2 and 1 with (l + 1) * k and (l + 2) * k filters, and
+    a linear layer. Leaky rectifiers follow the convolutions. From one site at the end, the field
+    is computed backwards (N in front of a pooling to n is n * ratio, rounded): 36 x 36 for the
+    paper's ``(32nC2-FMP sqrt 2)_6`` for MNIST.
+
+    Parameters
+    ----------
+    l, k : int
+        Number of poolings, and filters of the first layer.
+    in_channels, num_classes : int
+    ratio : float
+        1 < ratio <= 2.
+    ndim : int
+        1 to 4.
+    overlapping : bool
+    random : {"pseudorandom", "random"}
+        See :class:`~spconv.layers.fractional.SparseFractionalMaxPool`.
+    dropout : float or sequence of l + 3 floats
+        Probabilities in front of the convolutions and of the linear layer; one number p means
+        rising from 0 at the input to p at the end.
+    negative_slope : float
+        Of the leaky rectifiers; 0 gives ReLU.
+    seed : int
+        For the initial weights, the dropout and the regions.
+
+    Examples
+    --------
+    >>> import numpy as np, spconv
+    >>> net = FMPNet(6, 32, in_channels=1, num_classes=10)
+    >>> net.field
+    36
+    >>> net(spconv.from_dense(np.eye(36, dtype="float32")[None, None], [0.0])).shape
+    (1, 10)
+    """
+
+    def __init__(
+        self,
+        l: int,  # noqa: E741 - the paper's name
+        k: int,
+        in_channels: int,
+        num_classes: int,
+        ratio: float = 2**0.5,
+        ndim: int = 2,
+        overlapping: bool = True,
+        random: Randomness = "pseudorandom",
+        dropout: float | Sequence[float] = 0.0,
+        *,
+        negative_slope: float = 1 / 3,
+        seed: int = 0,
+    ) -> None:
+        if l < 0 or k < 1 or ndim not in CONVOLUTIONS or not 1 < ratio <= 2:
+            raise ValueError(
+                f"FMPNet: expected l >= 0, k >= 1, 1 < ratio <= 2, ndim 1 to 4, got {l}, {k}, "
+                f"{ratio}, {ndim}"
+            )
+        self.field, self.ndim = _field(l, ratio), ndim
+        rng = np.random.default_rng(seed)
+        rates = dropout_rates(dropout, l + 3, "FMPNet", "l + 3")
+        sequence: list[layers.Module] = []
+        width = in_channels
+        for number in range(1, l + 3):
+            if rates[number - 1]:
+                own = np.random.default_rng((seed, 0, number))
+                sequence.append(layers.Dropout(rates[number - 1], rng=own))
+            size = 2 if number <= l + 1 else 1
+            sequence.append(CONVOLUTIONS[ndim](width, number * k, size, rng=rng))
+            sequence.append(layers.LeakyReLU(negative_slope))
+            if number <= l:
+                pool = FRACTIONAL_MAX_POOLS[ndim](ratio, overlapping, random, (seed, 1, number))
+                sequence.append(pool)
+            width = number * k
+        sequence.append(layers.Flatten())
+        if rates[-1]:
+            sequence.append(layers.Dropout(rates[-1], rng=np.random.default_rng((seed, 0, l + 3))))
+        sequence.append(layers.Linear(width, num_classes, rng=rng))
+        super().__init__(*sequence)
+
+    def forward(self, x: SparseConvTensor) -> Tensor:
+        check_sparse("FMPNet", x, self.ndim)
+        if x.spatial_shape != (self.field,) * self.ndim:
+            raise ValueError(
+                f"FMPNet: expected spatial_shape {(self.field,) * self.ndim}, got {x.spatial_shape}"
+            )
+        return super().forward(x)
+
+
+def _field(num_pools: int, ratio: float) -> int:
+    """The extent that ``num_pools`` of C2-FMP and a last C2 shrink to one."""
+    extent = 2
+    for _ in range(num_pools):
+        extent = max(floor(extent * ratio + 0.5), extent + 1) + 1
+    return extent
