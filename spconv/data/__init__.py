@@ -1,5 +1,6 @@
 """Data sets, and the way from images and pen strokes to batches of sparse tensors."""
 
+from spconv.data.assamese import load_assamese
 from spconv.data.augment import Affine, Translate
 from spconv.data.download import find_file
 from spconv.data.encode import encode_images
@@ -26,6 +27,7 @@ __all__ = [
     "encode_images",
     "encode_strokes",
     "find_file",
+    "load_assamese",
     "load_mnist",
     "load_strokes",
     "make_strokes",
