@@ -1,24 +1,25 @@
-"""The images that the experiments train on: MNIST, or synthetic pen strokes in its place."""
+"""The data that the experiments train on; synthetic pen strokes where MNIST is not to be had."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from spconv.data import load_mnist, load_strokes
+from spconv.data import load_assamese, load_mnist, load_strokes
 
-MNIST, SYNTHETIC = "MNIST", "synthetic strokes"
+MNIST, ASSAMESE, SYNTHETIC = "MNIST", "Assamese characters", "synthetic strokes"
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """Images and labels of both splits, and what they are."""
+    """Samples (images or pen strokes) and labels of both splits, and what they are."""
 
     name: str
-    train: tuple[np.ndarray, np.ndarray]
-    test: tuple[np.ndarray, np.ndarray]
+    train: tuple[Any, np.ndarray]
+    test: tuple[Any, np.ndarray]
 
 
 def load_images(
@@ -40,4 +41,11 @@ def few_images() -> DataSet:
 
 def load_required(name: str, folder: str | None) -> DataSet:
     """A data set by name; where its files are missing, the loader's error says what to do."""
-    return DataSet(MNIST, *(load_mnist(split, folder) for split in ("train", "test")))
+    title, load = REAL_DATA[name]
+    return DataSet(title, load("train", folder), load("test", folder))
+
+
+REAL_DATA: dict[str, tuple[str, Callable[..., tuple[Any, np.ndarray]]]] = {
+    "mnist": (MNIST, load_mnist),
+    "assamese": (ASSAMESE, load_assamese),
+}

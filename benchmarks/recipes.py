@@ -7,9 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from plans import Augmentation, DeepCNetRun, Plan, Training
+from plans_strokes import Pen, StrokeVGGRun, VggSpec
 
+from spconv.data import StrokeAffine
 from spconv.layers import Module
-from spconv.models import mnist_deepcnet, pretrained_info
+from spconv.models import assamese_vgg, mnist_deepcnet, pretrained_info
+
+
+def vgg_plus_spec(k: int) -> VggSpec:
+    """The VGG+ network of SparseConvNet's Assamese example, which has k = 8."""
+    plus = [("C", 2 * k, k), ("C", 2 * k, k), "MP", ("C", 3 * k, k), ("C", 3 * k, k), "MP"]
+    return (("C", k), ("C", k), "MP", ("C", 2 * k), ("C", 2 * k), "MP", *plus)
 
 
 @dataclass(frozen=True)
@@ -52,4 +60,39 @@ MNIST = Recipe(
     mnist_deepcnet,
 )
 
-RECIPES = {"mnist": MNIST}
+ASSAMESE = Recipe(
+    "assamese",
+    StrokeVGGRun(
+        pen=Pen(
+            field=95,
+            box=64.0,
+            features="direction",
+            augment=StrokeAffine(
+                max_rotation=0.25,
+                scale=(0.8, 1.2),
+                stretch=0.15,
+                max_shear=0.25,
+                max_translation=0.08,
+                jitter=0.015,
+            ),
+            ground_state=False,
+        ),
+        classes=183,
+        dropout=0.0,
+        spec=vgg_plus_spec(8),
+        readout=64,
+        name="assamese",
+        training=Training(
+            epochs=150,
+            batch_size=64,
+            lr=0.1,
+            momentum=0.9,
+            weight_decay=1e-4,
+            warmup_steps=200,
+            seed=1,
+        ),
+    ),
+    assamese_vgg,
+)
+
+RECIPES = {"mnist": MNIST, "assamese": ASSAMESE}
