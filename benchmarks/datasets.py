@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from spconv.data import load_assamese, load_mnist, load_strokes
+from spconv.data import load_assamese, load_mnist, load_strokes, make_strokes
 
 MNIST, ASSAMESE, SYNTHETIC = "MNIST", "Assamese characters", "synthetic strokes"
 
@@ -37,6 +37,12 @@ def load_images(
 def few_images() -> DataSet:
     """Synthetic strokes, for a check that everything runs."""
     return DataSet(SYNTHETIC, load_strokes("train", 100), load_strokes("test", 40))
+
+
+def few_strokes() -> DataSet:
+    """Synthetic pen strokes, as strokes, for a check that everything runs."""
+    samples, labels = make_strokes(140)
+    return DataSet(SYNTHETIC, (samples[:100], labels[:100]), (samples[100:], labels[100:]))
 
 
 def load_required(name: str, folder: str | None) -> DataSet:

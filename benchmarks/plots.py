@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
+import plots_comparison
 import plots_layers
 import plots_pictures
 import plots_training
@@ -231,6 +232,24 @@ PLOTS = (
         "mnist-slow-pooling",
         plots_training.pooling_layers,
         "What every convolution has to do for a sample, on average over a batch of test images.",
+    ),
+    Plot(
+        "assamese_vgg",
+        "assamese-vgg",
+        plots_comparison.comparison,
+        "Sparse networks of submanifold convolutions against a dense CNN on the same strokes.",
+    ),
+    Plot(
+        "assamese_features",
+        "assamese-features",
+        plots_comparison.comparison,
+        "The same network and strokes; what differs is the features of an active site.",
+    ),
+    Plot(
+        "pendigits",
+        "pendigits",
+        plots_comparison.comparison,
+        "DeepCNet with three encodings of the strokes, against a dense CNN.",
     ),
     Plot(
         "layers_grid",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from math import isnan
 
 import style
 from harness import Record, select
@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from summary_training import dropout_finding, pooling_finding, pretrained_finding
 from views import count_text, values
-from views_training import DROPOUT, POOLING, by_setting, per_sample
+from views_training import DROPOUT, VARIANT, by_setting, multiply_adds, per_sample, step_ms
 
 CURVES = (
     ("constant", "elementwise", style.BLUE, "o", False),
@@ -91,13 +91,13 @@ def pretrained(records: Sequence[Record]) -> Figure:
 
 def pooling(records: Sequence[Record]) -> Figure:
     """Test error over multiply-adds, and the time of a training step, sparse and dense."""
-    summaries = by_setting(records, POOLING)
+    summaries = by_setting(records, VARIANT)
     figure, panels = style.figure(1, 2, 4.6, width_ratios=(1, 1.15))
     left, right = panels[0]
     names = [key[0] for key in summaries]
     for name, color, marker in _looks(names):
         error = summaries[(name,)].error
-        cost = sum(layer["multiply_adds"] for layer in per_sample(records, name))
+        cost = multiply_adds(records, name)
         look = {"color": color, "marker": marker, "markersize": 8, "linestyle": "none"}
         left.errorbar(cost / 1e6, error.value, yerr=error.half, capsize=4, elinewidth=1, **look)
         offset = {"xytext": (7, 4), "textcoords": "offset points", "fontsize": 8.5}
@@ -113,8 +113,8 @@ def pooling(records: Sequence[Record]) -> Figure:
             ("sparse", style.SPARSE, -0.2),
             ("dense", style.BASELINE_COLORS["dense"], 0.2),
         ):
-            milliseconds = _step_ms(records, name, implementation)
-            if milliseconds is None:
+            milliseconds = step_ms(records, name, implementation=implementation)
+            if isnan(milliseconds):
                 right.annotate(" not run densely", (0, position + shift), va="center", fontsize=8.5)
                 continue
             right.barh(position + shift, milliseconds, 0.38, color=color)
@@ -161,13 +161,3 @@ def pooling_layers(records: Sequence[Record]) -> Figure:
 def _looks(names: Sequence[str]) -> list[tuple[str, str, str]]:
     colors = (*COLORS, style.GREY)
     return [(name, colors[n % 7], MARKERS[n % 7]) for n, name in enumerate(names)]
-
-
-def _step_ms(records: Sequence[Record], name: str, implementation: str) -> float | None:
-    """Milliseconds per sample of a training step."""
-    found: list[Any] = select(
-        records, experiment="step", variant=name, implementation=implementation
-    )
-    if not found or found[0].timing is None:
-        return None
-    return found[0].timing.min_ms / found[0].case["batch_size"]

@@ -60,23 +60,25 @@ MNIST = Recipe(
     mnist_deepcnet,
 )
 
+ASSAMESE_PEN = Pen(
+    field=95,
+    box=64.0,
+    features="direction",
+    augment=StrokeAffine(
+        max_rotation=0.25,
+        scale=(0.8, 1.2),
+        stretch=0.15,
+        max_shear=0.25,
+        max_translation=0.08,
+        jitter=0.015,
+    ),
+    ground_state=False,
+)
+
 ASSAMESE = Recipe(
     "assamese",
     StrokeVGGRun(
-        pen=Pen(
-            field=95,
-            box=64.0,
-            features="direction",
-            augment=StrokeAffine(
-                max_rotation=0.25,
-                scale=(0.8, 1.2),
-                stretch=0.15,
-                max_shear=0.25,
-                max_translation=0.08,
-                jitter=0.015,
-            ),
-            ground_state=False,
-        ),
+        pen=ASSAMESE_PEN,
         classes=183,
         dropout=0.0,
         spec=vgg_plus_spec(8),
@@ -93,6 +95,20 @@ ASSAMESE = Recipe(
         ),
     ),
     assamese_vgg,
+)
+
+PENDIGITS_PEN = Pen(
+    field=48,
+    box=28.0,
+    features="direction",
+    augment=StrokeAffine(
+        max_rotation=0.25,
+        scale=(0.8, 1.2),
+        stretch=0.15,
+        max_shear=0.25,
+        max_translation=0.08,
+        jitter=0.015,
+    ),
 )
 
 RECIPES = {"mnist": MNIST, "assamese": ASSAMESE}

@@ -27,6 +27,9 @@ SECTIONS = {
     "mnist": "Training on {data}",
     "mnist-dropout": "Dropout on {data}",
     "mnist-slow-pooling": "Speed of pooling on {data}",
+    "assamese-vgg": "{data}: networks",
+    "assamese-features": "{data}: what a site knows of the pen",
+    "pendigits": "{data}: DeepCNet",
     "layers": "Single layers",
     "rulebooks": "Rulebooks",
 }

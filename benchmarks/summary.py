@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from harness import Record, select
 from results import Results
 from summary_training import (
+    comparison_finding,
     dropout_finding,
     dropout_time_finding,
     pictures_finding,
@@ -42,6 +43,9 @@ def headlines(results: Results) -> list[str]:
         "mnist": (mnist_finding,),
         "mnist-dropout": (dropout_finding, dropout_time_finding),
         "mnist-slow-pooling": (pooling_finding,),
+        "assamese-vgg": (comparison_finding,),
+        "assamese-features": (comparison_finding,),
+        "pendigits": (comparison_finding,),
         "layers": (grid_finding, density_finding, channels_finding, kinds_finding),
         "rulebooks": (rulebooks_finding,),
     }

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from harness import Record, select
 from views import percent_text, times_text
-from views_training import DROPOUT, POOLING, Setting, Summary, by_setting, mean_text, per_sample
+from views_training import DROPOUT, VARIANT, Setting, Summary, by_setting, mean_text, multiply_adds
 
 
 def dropout_finding(records: Sequence[Record]) -> str:
@@ -38,10 +38,9 @@ def _deepcnets(records: Sequence[Record]) -> dict[Setting, Summary]:
 
 def pooling_finding(records: Sequence[Record]) -> str:
     """The network with the lowest error, and its share of the dense cost."""
-    summaries = by_setting(records, POOLING)
+    summaries = by_setting(records, VARIANT)
     (name,), best = min(summaries.items(), key=lambda item: item[1].error.value)
-    layers = per_sample(records, name)
-    share = sum(x["multiply_adds"] for x in layers) / sum(x["dense_multiply_adds"] for x in layers)
+    share = multiply_adds(records, name) / multiply_adds(records, name, "dense_multiply_adds")
     return (
         f"Lowest test error: {name}, {mean_text(best.error)}, with {percent_text(share)} of the "
         "dense network's multiply-adds"
@@ -62,3 +61,15 @@ def pictures_finding(records: Sequence[Record]) -> str:
     (record,) = select(records, experiment="climb")
     gain = times_text(record.case["dense_multiply_adds"] / record.case["multiply_adds"])
     return f"{record.case['network']} needs {gain} fewer multiply-adds for a digit than densely"
+
+
+def comparison_finding(records: Sequence[Record]) -> str:
+    """The lowest test error of a sparse network, beside the dense one's or else the highest."""
+    summaries = {key[0]: summary for key, summary in by_setting(records, VARIANT).items()}
+    data = summaries[next(iter(summaries))].records[0].case["data"]
+    ranked = sorted(summaries, key=lambda name: summaries[name].error.value)
+    dense = [name for name in ranked if summaries[name].records[0].implementation == "dense"]
+    best = next(name for name in ranked if name not in dense)
+    chosen = [best, dense[0] if dense else ranked[-1]]
+    texts = [f"{name} {summaries[name].error.value:.2f} %" for name in dict.fromkeys(chosen)]
+    return f"Test error on {data}: " + ", ".join(texts)

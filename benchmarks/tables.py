@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from harness import Record, select
 from results import Results
 from summary import duration_text
 from table import NOTHING, Table
-from tables_training import dropout_tables, pooling_tables, pretrained_tables
+from tables_training import (
+    comparison_tables,
+    dropout_tables,
+    pooling_tables,
+    pretrained_tables,
+)
 from views import (
     BASELINES,
     TIMES,
@@ -215,6 +221,9 @@ BUILDERS = {
     "pretrained": pretrained_tables,
     "mnist-dropout": dropout_tables,
     "mnist-slow-pooling": pooling_tables,
+    "assamese-vgg": partial(comparison_tables, "assamese_vgg"),
+    "assamese-features": partial(comparison_tables, "assamese_features"),
+    "pendigits": partial(comparison_tables, "pendigits"),
     "networks": network_tables,
     "mnist": mnist_tables,
     "layers": layer_tables,

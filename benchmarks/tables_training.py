@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isnan
 
 from harness import Record, select
 from table import NOTHING, Table
-from views import percent_text
-from views_training import DROPOUT, POOLING, by_setting, mean_text, per_sample
+from views import percent_text, values
+from views_training import (
+    DROPOUT,
+    VARIANT,
+    by_setting,
+    mean_text,
+    multiply_adds,
+    per_sample,
+    step_ms,
+)
 
 SEEDS_NOTE = (
     "Mean over seeds; the 95 % interval takes the spread between seeds from all rows together. "
     "All runs share one test set, whose own sampling error is not in it."
 )
+
+
+MEMORY_NOTE = "Peak memory: of a process that makes three training steps, interpreter included."
 
 
 def dropout_tables(records: Sequence[Record]) -> list[Table]:
@@ -38,14 +50,9 @@ def dropout_tables(records: Sequence[Record]) -> list[Table]:
 
 def pooling_tables(records: Sequence[Record]) -> list[Table]:
     """A row for every network, and one for every layer of each."""
-    rows, layer_rows = [], []
-    for (name,), summary in by_setting(records, POOLING).items():
+    rows = []
+    for (name,), summary in by_setting(records, VARIANT).items():
         case = summary.records[0].case
-        layers = per_sample(records, name)
-        cost, dense = (
-            sum(layer[kind] for layer in layers)
-            for kind in ("multiply_adds", "dense_multiply_adds")
-        )
         rows.append(
             [
                 name,
@@ -53,25 +60,10 @@ def pooling_tables(records: Sequence[Record]) -> list[Table]:
                 mean_text(summary.error),
                 str(summary.error.count),
                 f"{case['parameters']:,}",
-                f"{cost / 1e6:.3g}",
-                f"{dense / 1e6:.3g}",
+                *_millions(records, name),
                 *(_step_text(records, name, kind) for kind in ("sparse", "dense")),
             ]
         )
-        for layer in layers:
-            if layer["layer"] == "LeakyReLU":
-                continue
-            layer_rows.append(
-                [
-                    name,
-                    layer["layer"],
-                    str(layer["channels"]),
-                    f"{layer['sites']:,.1f}",
-                    percent_text(layer["sites"] / layer["grid"]),
-                    f"{layer['multiply_adds']:,.0f}",
-                    f"{layer['dense_multiply_adds']:,.0f}",
-                ]
-            )
     columns = [
         "network",
         "layers and field",
@@ -83,28 +75,86 @@ def pooling_tables(records: Sequence[Record]) -> list[Table]:
         "sparse step (ms/sample)",
         "dense step (ms/sample)",
     ]
-    layer_columns = [
-        "network",
-        "layer",
-        "channels",
-        "active sites",
-        "active",
-        "multiply-adds",
-        "the same densely",
-    ]
+    name = "mnist_slow_pooling"
     return [
-        Table("mnist_slow_pooling", "Speed of pooling", columns, rows, SEEDS_NOTE, num_words=2),
-        Table(
-            "mnist_slow_pooling_layers", "Per sample", layer_columns, layer_rows, "", num_words=2
-        ),
+        Table(name, "Speed of pooling", columns, rows, SEEDS_NOTE, num_words=2),
+        layer_table(records, f"{name}_layers"),
     ]
+
+
+def comparison_tables(name: str, records: Sequence[Record]) -> list[Table]:
+    """A row for every network, and one for every layer of each; ``name`` is the plot's."""
+    summaries = by_setting(records, VARIANT)
+    rows = []
+    for (variant,), summary in summaries.items():
+        case = summary.records[0].case
+        low, high = summary.interval
+        memory = values(select(records, experiment="memory", variant=variant), "megabytes")
+        rows.append(
+            [
+                variant,
+                case["description"],
+                f"{summary.error.value:.2f} %",
+                f"{low:.2f} to {high:.2f} %",
+                str(summary.error.count),
+                f"{case['parameters']:,}",
+                *_millions(records, variant),
+                f"{summary.epoch_seconds:.1f}",
+                f"{memory[0]:,.0f}" if memory else NOTHING,
+            ]
+        )
+    columns = [
+        "variant",
+        "network",
+        "test error",
+        "95 % interval",
+        "runs",
+        "parameters",
+        "million multiply-adds",
+        "the same densely",
+        "s/epoch",
+        "peak memory (MB)",
+    ]
+    seeds = any(summary.error.count > 1 for summary in summaries.values())
+    note = SEEDS_NOTE if seeds else "The interval is Wilson's, of one run."
+    data = next(iter(summaries.values())).records[0].case["data"]
+    return [
+        Table(name, f"Networks on {data}", columns, rows, f"{note} {MEMORY_NOTE}", num_words=2),
+        layer_table(records, name),
+    ]
+
+
+def layer_table(records: Sequence[Record], name: str) -> Table:
+    """What every layer that computes or pools does for a sample."""
+    rows = []
+    for variant in values(select(records, experiment="layers"), "variant"):
+        for layer in per_sample(records, variant):
+            if not layer["pairs"] and not layer["multiply_adds"]:
+                continue
+            rows.append(
+                [
+                    variant,
+                    layer["layer"],
+                    str(layer["channels"]),
+                    f"{layer['sites']:,.1f}",
+                    percent_text(layer["sites"] / layer["grid"]),
+                    f"{layer['multiply_adds']:,.0f}",
+                    f"{layer['dense_multiply_adds']:,.0f}",
+                ]
+            )
+    columns = ["network", "layer", "channels", "active sites", "active"]
+    columns += ["multiply-adds", "the same densely"]
+    return Table(name, "Layers, per sample", columns, rows, "", num_words=2)
+
+
+def _millions(records: Sequence[Record], name: str) -> list[str]:
+    kinds = ("multiply_adds", "dense_multiply_adds")
+    return [f"{multiply_adds(records, name, kind) / 1e6:.3g}" for kind in kinds]
 
 
 def _step_text(records: Sequence[Record], name: str, implementation: str) -> str:
-    for record in select(records, experiment="step", variant=name, implementation=implementation):
-        if record.timing is not None:
-            return f"{record.timing.min_ms / record.case['batch_size']:.3g}"
-    return NOTHING
+    milliseconds = step_ms(records, name, implementation=implementation)
+    return NOTHING if isnan(milliseconds) else f"{milliseconds:.3g}"
 
 
 def pretrained_tables(records: Sequence[Record]) -> list[Table]:

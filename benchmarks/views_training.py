@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 from statistics import median
 from typing import Any
 
@@ -12,7 +13,7 @@ from spread import Mean, means
 
 Setting = tuple[Any, ...]
 DROPOUT = ("depth", "kind", "rate")
-POOLING = ("variant",)
+VARIANT = ("variant",)
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,14 @@ class Summary:
     error: Mean
     epoch_seconds: float
     records: list[Record]
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """In percent: between seeds, or Wilson's of the one run that there is."""
+        if self.error.half == self.error.half:
+            return max(0.0, self.error.value - self.error.half), self.error.value + self.error.half
+        low, high = self.records[0].case["interval"]
+        return 100 * low, 100 * high
 
 
 def by_setting(records: Sequence[Record], names: Sequence[str]) -> dict[Setting, Summary]:
@@ -60,6 +69,19 @@ def mean_text(mean: Mean) -> str:
     """
     text = f"{mean.value:.2f} %"
     return text if mean.half != mean.half else f"{text} \N{PLUS-MINUS SIGN} {mean.half:.2f}"
+
+
+def multiply_adds(records: Sequence[Record], variant: str, kind: str = "multiply_adds") -> float:
+    """Of a forward pass over one sample, on average over a batch."""
+    return sum(layer[kind] for layer in per_sample(records, variant))
+
+
+def step_ms(records: Sequence[Record], variant: str, **wanted: Any) -> float:
+    """Milliseconds per sample of a training step; not a number where it was left out."""
+    for record in select(records, experiment="step", variant=variant, **wanted):
+        if record.timing is not None:
+            return record.timing.min_ms / record.case["batch_size"]
+    return nan
 
 
 def per_sample(records: Sequence[Record], variant: str) -> list[dict[str, Any]]:
