@@ -10,18 +10,21 @@ from typing import Any
 import numpy as np
 import session
 from counting import count_network, observed
-from datasets import DataSet, few_images, load_images
+from datasets import DataSet, few_images, few_strokes, load_images, load_required
 from harness import Record
 from packing import pack
 from plans import Augmentation
-from recipes import RECIPES
+from plans_strokes import Pen
+from recipes import ASSAMESE_PEN, RECIPES
 
 import spconv
+from spconv.data import PackedStrokes, encode_strokes, pack_strokes
 from spconv.layers.conv import SparseConv
 from spconv.layers.pool import SparseMaxPool
 from spconv.models import DeepCNet
 
 NUM_SAMPLES, NUM_VIEWS = 10, 3
+PENS = {"assamese": ASSAMESE_PEN}
 CLIMB = (5, 60)
 """The DeepCNet(l, k) that a digit climbs through."""
 
@@ -31,6 +34,13 @@ def run(options: session.Options) -> list[Record]:
     echo = options.echo_of("pictures")
     data = few_images() if options.size == "tiny" else load_images(options.data, echo)
     records = [samples(data), climb(data)]
+    for name, pen in PENS.items():
+        try:
+            found = few_strokes() if options.size == "tiny" else load_required(name, options.data)
+        except FileNotFoundError as error:
+            echo(f"no picture of {name}: {error}")
+        else:
+            records.append(strokes(name, found, pen))
     try:
         model = RECIPES["mnist"].shipped()
     except FileNotFoundError as error:
@@ -55,6 +65,35 @@ def samples(data: DataSet) -> Record:
         "test_samples": len(data.test[1]),
     }
     return Record("samples", "", "picture", case)
+
+
+def strokes(name: str, data: DataSet, pen: Pen) -> Record:
+    """Characters drawn as sites with the pen's direction, and distorted copies of them."""
+    characters, labels = data.train
+    classes = np.unique(labels)
+    wanted = classes[np.linspace(0, len(classes) - 1, NUM_SAMPLES).astype(int)]
+    rows = [int(np.flatnonzero(labels == label)[0]) for label in wanted]
+    chosen = pack_strokes([characters[row] for row in rows]).fit(pen.box)
+    views = [chosen]
+    views += [pen.augment(chosen, np.random.default_rng(v)) for v in range(NUM_VIEWS - 1)]
+    case = {
+        "data": data.name,
+        "name": name,
+        "views": pack(np.stack([_directions(view, pen.field) for view in views])),
+        "train_samples": len(labels),
+        "test_samples": len(data.test[1]),
+        "classes": len(classes),
+    }
+    return Record("strokes", "", "picture", case)
+
+
+def _directions(view: PackedStrokes, field: int) -> np.ndarray:
+    """The angle of the pen at every site, from 1 to 255, and 0 without ink: uint8 (N, H, W)."""
+    indices, features = encode_strokes(view, field, features="direction", fit=False)
+    angle = np.arctan2(features[:, 2], features[:, 1]) / (2 * np.pi) % 1
+    image = np.zeros((len(view), field, field), np.uint8)
+    image[tuple(indices.T)] = 1 + np.round(254 * angle)
+    return image
 
 
 def climb(data: DataSet) -> Record:

@@ -184,6 +184,14 @@ PLOTS = (
         "trains on them.",
     ),
     Plot(
+        "assamese_strokes",
+        "pictures",
+        plots_pictures.assamese,
+        "Characters as the network gets them: an active site holds 1 and the pen's direction, "
+        "which the colours show. The copies are distorted strokes, not distorted bitmaps.",
+        needs="strokes",
+    ),
+    Plot(
         "filters",
         "pictures",
         plots_pictures.filters,

@@ -150,6 +150,7 @@ def pooling_layers(records: Sequence[Record]) -> Figure:
     for axes, what in zip(panels[0], ("active sites", "multiply-adds"), strict=True):
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(lambda value, _: count_text(value))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("convolution, counted from the input")
         axes.set_title(f"{what} per sample", loc="left")
     style.legend(figure, panels[0][0].get_lines(), 3)

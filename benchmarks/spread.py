@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from scipy.stats import t
+from scipy.special import stdtrit
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -39,7 +39,7 @@ def means(groups: Mapping[Key, Sequence[float]]) -> dict[Key, Mean]:
     values = {key: sum(group) / len(group) for key, group in groups.items()}
     squares = sum(sum((x - values[key]) ** 2 for x in group) for key, group in groups.items())
     freedom = sum(len(group) - 1 for group in groups.values())
-    quantile = float(t.ppf(0.975, freedom)) if freedom else math.nan
+    quantile = float(stdtrit(freedom, 0.975)) if freedom else math.nan
     spread = quantile * math.sqrt(squares / freedom) if freedom else math.nan
     return {
         key: Mean(values[key], spread / math.sqrt(len(group)), len(group))

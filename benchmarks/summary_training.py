@@ -71,5 +71,5 @@ def comparison_finding(records: Sequence[Record]) -> str:
     dense = [name for name in ranked if summaries[name].records[0].implementation == "dense"]
     best = next(name for name in ranked if name not in dense)
     chosen = [best, dense[0] if dense else ranked[-1]]
-    texts = [f"{name} {summaries[name].error.value:.2f} %" for name in dict.fromkeys(chosen)]
+    texts = [f"{summaries[name].error.value:.2f} % ({name})" for name in dict.fromkeys(chosen)]
     return f"Test error on {data}: " + ", ".join(texts)

@@ -1,5 +1,7 @@
 """Results of the training experiments and pictures as the scripts would leave them, made up."""
 
+from dataclasses import replace
+
 import numpy as np
 from canned import MACHINE
 from harness import Record, Timing
@@ -13,6 +15,13 @@ def canned_training():
         "pretrained": pretrained,
         "mnist-dropout": dropout,
         "mnist-slow-pooling": pooling,
+        "assamese-vgg": lambda: comparison("Assamese characters", ["VGG+, k = 8", "dense CNN"]),
+        "assamese-features": lambda: comparison(
+            "Assamese characters", ["occupancy", "direction"], seeds=2
+        ),
+        "pendigits": lambda: comparison(
+            "pen digits", ["DeepCNet, direction", "dense CNN"], seeds=3
+        ),
     }
     return {name: Section("full", 60.0, MACHINE, build()) for name, build in make.items()}
 
@@ -61,11 +70,12 @@ def pooling():
             error = 0.01 - 0.002 * number + 0.0004 * seed
             records.append(training(error, variant=name, seed=seed))
         case = {"variant": name, "batch_size": 50, "field": 48}
-        layer = {"path": "0", "channels": 20, "pairs": 900}
+        layer = {"path": "0", "channels": 20}
         layers = [
             {
                 **layer,
                 "layer": kind,
+                "pairs": 900 if cost else 0,
                 "sites": 5000,
                 "grid": 50_000,
                 "multiply_adds": cost,
@@ -77,6 +87,26 @@ def pooling():
         records.append(step(40.0, **case))
         timing = None if number else Timing(500.0, 400.0, 2)
         records.append(Record("step", "dense", "training step", case, timing))
+    return records
+
+
+def comparison(data, variants, seeds=1):
+    records = []
+    for number, name in enumerate(variants):
+        implementation = "dense" if "dense" in name else "sparse"
+        more = {"data": data, "variant": name, "train_samples": 6588, "test_samples": 1647}
+        for seed in range(seeds):
+            error = 0.02 + 0.01 * number + 0.002 * seed
+            run = training(error, seed=seed, interval=[0.9 * error, 1.1 * error], **more)
+            records.append(replace(run, implementation=implementation))
+        case = {"variant": name, "batch_size": 50, "steps": 100}
+        layer = {"path": "0", "layer": "SubMConv2d", "channels": 8, "pairs": 900, "sites": 5000}
+        layer |= {"grid": 50_000, "multiply_adds": 10**8, "dense_multiply_adds": 10**9}
+        records += [
+            Record("layers", implementation, "counts", {**case, "layers": [layer]}),
+            Record("memory", implementation, "training", {**case, "megabytes": 123.4}),
+            replace(step(40.0, **case), implementation=implementation),
+        ]
     return records
 
 
@@ -114,9 +144,18 @@ def pictures():
         "multiply_adds": 10_000_000,
         "dense_multiply_adds": 130_000_000,
     }
+    strokes = {
+        "data": "Assamese characters",
+        "name": "assamese",
+        "views": pack(rng.integers(0, 255, (3, 10, 9, 9), np.uint8)),
+        "train_samples": 6588,
+        "test_samples": 1647,
+        "classes": 183,
+    }
     weights = {"network": "mnist", "weights": pack(rng.normal(size=(20, 3, 3)).astype("f4"))}
     return [
         Record("samples", "", "picture", samples),
         Record("climb", "sparse", "picture", climb),
+        Record("strokes", "", "picture", strokes),
         Record("filters", "sparse", "picture", weights),
     ]

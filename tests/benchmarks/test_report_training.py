@@ -26,7 +26,9 @@ def test_any_one_section_makes_a_report(section, tmp_path):
 
 
 def test_the_findings_are_those_of_the_records():
-    pictures, pretrained, dropout, dropout_time, pooling = headlines(canned_training())
+    pictures, pretrained, dropout, dropout_time, pooling, vgg, features, pendigits = headlines(
+        canned_training()
+    )
     assert pictures.startswith("DeepCNet(5, 60) needs 13")
     assert pretrained == "Test error of the shipped weights: MNIST 0.33 %."
     assert "without dropout 0.82 %" in dropout
@@ -35,6 +37,9 @@ def test_the_findings_are_those_of_the_records():
     assert "batchwise trains 2.0\N{MULTIPLICATION SIGN} as fast" in dropout_time
     assert "fractional: FMP1.41, 0.82 %" in pooling
     assert "10 % of the dense" in pooling
+    assert vgg == "Test error on Assamese characters: 2.00 % (VGG+, k = 8), 3.00 % (dense CNN)."
+    assert features.endswith("2.10 % (occupancy), 3.10 % (direction).")
+    assert pendigits.endswith("pen digits: 2.20 % (DeepCNet, direction), 3.20 % (dense CNN).")
 
 
 def test_an_epoch_lasts_as_long_as_its_steps_where_they_were_timed():
@@ -60,4 +65,14 @@ def test_tables_hold_what_was_counted():
 def test_without_filters_the_other_pictures_are_drawn(tmp_path):
     records = [r for r in canned_training()["pictures"].records if r.experiment != "filters"]
     report.write(tmp_path, {"pictures": Section("quick", 1.0, MACHINE, records)})
-    assert {path.stem for path in (tmp_path / "plots").glob("*.png")} == {"climb", "samples"}
+    drawn = {path.stem for path in (tmp_path / "plots").glob("*.png")}
+    assert drawn == {"climb", "samples", "assamese_strokes"}
+
+
+def test_a_comparison_shows_error_work_and_memory():
+    tables = [table for table in all_tables(canned_training()) if table.name == "assamese_vgg"]
+    networks, layers = tables
+    assert networks.rows[0][2:4] == ["2.00 %", "1.80 to 2.20 %"]
+    assert networks.rows[0][-4:] == ["2", "20", "4.0", "123"]
+    assert "Wilson" in networks.note
+    assert layers.rows[0][-2:] == ["2,000,000", "20,000,000"]

@@ -21,7 +21,7 @@ def test_rulebooks_end_to_end_keep_the_other_sections(tmp_path, benchmarks_folde
         [*command, "--only", "rulebooks", "--out", str(tmp_path), "--threads", "1"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
