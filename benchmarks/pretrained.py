@@ -33,7 +33,7 @@ def run(options: session.Options) -> list[Record]:
             continue
         plan = recipe.plan
         if options.size == "tiny":
-            plan = replace(plan, training=replace(plan.training, num_test=FEW))  # type: ignore[type-var]
+            plan = replace(plan, training=replace(plan.training, num_test=FEW))
         began = time.perf_counter()
         results = [single_view(plan, model, data.test)]
         seconds = time.perf_counter() - began
