@@ -1,4 +1,4 @@
-"""DeepCNet on pen-written digits, with three encodings of the strokes, against a dense CNN.
+"""DeepCNet on pen-written digits, with four encodings of the strokes, against a dense CNN.
 
     python benchmarks/pendigits_deepcnet.py --full --out out --data folder-with-pendigits
 
@@ -18,7 +18,7 @@ from plans_strokes import StrokeDeepCNetRun, StrokeDenseRun
 from recipes import PENDIGITS_PEN
 
 CLASSES = 10
-FEATURES = ("occupancy", "direction", "signature 2")
+FEATURES = ("occupancy", "direction", "signature 1", "signature 2")
 TINY = Training(1, 20, 0.01, 0.9, 1e-4, warmup_steps=2, num_train=40, num_test=40)
 FULL = Training(40, 64, 0.02, 0.9, 1e-4, warmup_steps=300)
 SEEDS = (0, 1, 2)

@@ -257,7 +257,7 @@ PLOTS = (
         "pendigits",
         "pendigits",
         plots_comparison.comparison,
-        "DeepCNet with three encodings of the strokes, against a dense CNN.",
+        "DeepCNet with four encodings of the strokes, against a dense CNN.",
     ),
     Plot(
         "layers_grid",
