@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
+import plots_comparison
 import plots_layers
+import plots_pictures
+import plots_training
 import style
 from harness import Record
 from matplotlib.figure import Figure
@@ -38,15 +41,24 @@ class Plot:
     section: str
     draw: Callable[[Sequence[Record]], Figure]
     caption: str
+    needs: str = ""
+    """An experiment that the section may lack, and the plot with it."""
 
 
 def draw_all(results: Results, folder: Path) -> list[Plot]:
     """Draw the plots of the sections that there are; returns those."""
-    drawn = [plot for plot in PLOTS if plot.section in results]
+    drawn = [plot for plot in PLOTS if _can_be_drawn(plot, results)]
     with style.style():
         for plot in drawn:
             style.save(plot.draw(results[plot.section].records), folder, plot.name)
     return drawn
+
+
+def _can_be_drawn(plot: Plot, results: Results) -> bool:
+    if plot.section not in results:
+        return False
+    records = results[plot.section].records
+    return not plot.needs or any(record.experiment == plot.needs for record in records)
 
 
 def rulebooks(records: Sequence[Record]) -> Figure:
@@ -157,6 +169,43 @@ def _title(records: Sequence[Record]) -> str:
 
 PLOTS = (
     Plot(
+        "climb",
+        "pictures",
+        plots_pictures.climb,
+        "One digit on its way through DeepCNet: the input, and the output of every convolution "
+        "(C) and max-pooling (MP). Only the blue sites are stored and computed. Slow pooling "
+        "keeps them few until the field is small.",
+    ),
+    Plot(
+        "samples",
+        "pictures",
+        plots_pictures.samples,
+        "The first training sample of every class, and augmented copies of it as the network "
+        "trains on them.",
+    ),
+    Plot(
+        "assamese_strokes",
+        "pictures",
+        plots_pictures.assamese,
+        "Characters as the network gets them: an active site holds 1 and the pen's direction, "
+        "which the colours show. The copies are distorted strokes, not distorted bitmaps.",
+        needs="strokes",
+    ),
+    Plot(
+        "filters",
+        "pictures",
+        plots_pictures.filters,
+        "The weights of the first layer of the network whose weights are shipped.",
+        needs="filters",
+    ),
+    Plot(
+        "pretrained",
+        "pretrained",
+        plots_training.pretrained,
+        "Training and test error after every epoch of the trainings whose weights are shipped. "
+        "The training error is that of augmented samples, under dropout, as the epoch goes on.",
+    ),
+    Plot(
         "networks",
         "networks",
         networks,
@@ -170,6 +219,45 @@ PLOTS = (
         mnist,
         "Test error after every epoch over the time spent on training steps (evaluation left "
         "out). Intervals are Wilson's, at 95 %.",
+    ),
+    Plot(
+        "mnist_dropout",
+        "mnist-dropout",
+        plots_training.dropout,
+        "Elementwise dropout zeroes single entries; batchwise dropout leaves whole channels of a "
+        "batch out, and does not compute them. Constant: in front of all layers but the first; "
+        "rising: evenly from 0 at the input.",
+    ),
+    Plot(
+        "mnist_slow_pooling",
+        "mnist-slow-pooling",
+        plots_training.pooling,
+        "C: convolution, MP: max-pooling, FMP: fractional max-pooling, with their sizes. The "
+        "dense network has the same weights and gives the same outputs.",
+    ),
+    Plot(
+        "mnist_slow_pooling_layers",
+        "mnist-slow-pooling",
+        plots_training.pooling_layers,
+        "What every convolution has to do for a sample, on average over a batch of test images.",
+    ),
+    Plot(
+        "assamese_vgg",
+        "assamese-vgg",
+        plots_comparison.comparison,
+        "Sparse networks of submanifold convolutions against a dense CNN on the same strokes.",
+    ),
+    Plot(
+        "assamese_features",
+        "assamese-features",
+        plots_comparison.comparison,
+        "The same network and strokes; what differs is the features of an active site.",
+    ),
+    Plot(
+        "pendigits",
+        "pendigits",
+        plots_comparison.comparison,
+        "DeepCNet with four encodings of the strokes, against a dense CNN.",
     ),
     Plot(
         "layers_grid",

@@ -21,12 +21,19 @@ from tables import Table, all_tables
 
 TEMPLATE = Path(__file__).with_name("report_template.html")
 SECTIONS = {
+    "pictures": "What the networks see",
+    "pretrained": "Shipped weights",
     "networks": "A whole network",
     "mnist": "Training on {data}",
+    "mnist-dropout": "Dropout on {data}",
+    "mnist-slow-pooling": "Speed of pooling on {data}",
+    "assamese-vgg": "{data}: networks",
+    "assamese-features": "{data}: what a site knows of the pen",
+    "pendigits": "{data}: DeepCNet",
     "layers": "Single layers",
     "rulebooks": "Rulebooks",
 }
-OPEN_TABLES = ("networks", "mnist")
+OPEN_TABLES = ("pretrained", "networks", "mnist")
 MACHINE_ROWS = {
     "cpu": "processor",
     "cores": "cores",

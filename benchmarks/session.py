@@ -32,6 +32,10 @@ class Options:
     data: str | None
     echo: Callable[[str], object]
 
+    def echo_of(self, section: str) -> Callable[[str], object]:
+        """Takes the progress lines of one section."""
+        return lambda text: self.echo(f"[{section}] {text}")
+
 
 Run = Callable[[Options], list[Record]]
 
@@ -79,6 +83,9 @@ def _run(runs: Mapping[str, Run], wanted: Sequence[str], options: Options) -> Pa
         began = time.perf_counter()
         records = runs[name](options)
         seconds = time.perf_counter() - began
+        if not records:
+            options.echo(f"[{name}] has no --{options.size} form: left out")
+            continue
         collected[name] = results.Section(options.size, seconds, machine, records)
         results.write(path, collected)
         options.echo(f"[{name}] done in {seconds:.0f} s")

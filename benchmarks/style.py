@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
@@ -98,6 +99,14 @@ def log_axes(axes: Axes, xs: Sequence[float], labels: Sequence[str]) -> None:
     named_ticks(axes, xs, labels)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def few_minor_labels(axis: Axis) -> None:
+    """Plain numbers on a logarithmic axis that spans a decade or two: 1, 2, 5, 10, 20, ..."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(
+        FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
+    )
 
 
 def named_ticks(axes: Axes, xs: Sequence[float], labels: Sequence[str]) -> None:

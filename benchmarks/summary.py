@@ -6,6 +6,14 @@ from collections.abc import Sequence
 
 from harness import Record, select
 from results import Results
+from summary_training import (
+    comparison_finding,
+    dropout_finding,
+    dropout_time_finding,
+    pictures_finding,
+    pooling_finding,
+    pretrained_finding,
+)
 from views import (
     BASELINES,
     Pairs,
@@ -29,8 +37,15 @@ REGULAR, SUBMANIFOLD = "regular, size 3", "submanifold, size 3"
 def headlines(results: Results) -> list[str]:
     """The main numbers, a sentence each, of the sections that there are."""
     findings = {
+        "pictures": (pictures_finding,),
+        "pretrained": (pretrained_finding,),
         "networks": (networks_finding,),
         "mnist": (mnist_finding,),
+        "mnist-dropout": (dropout_finding, dropout_time_finding),
+        "mnist-slow-pooling": (pooling_finding,),
+        "assamese-vgg": (comparison_finding,),
+        "assamese-features": (comparison_finding,),
+        "pendigits": (comparison_finding,),
         "layers": (grid_finding, density_finding, channels_finding, kinds_finding),
         "rulebooks": (rulebooks_finding,),
     }

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from harness import Record, select
 from results import Results
 from summary import duration_text
+from table import NOTHING, Table
+from tables_training import (
+    comparison_tables,
+    dropout_tables,
+    pooling_tables,
+    pretrained_tables,
+)
 from views import (
     BASELINES,
     TIMES,
@@ -20,20 +27,6 @@ from views import (
     times_text,
     values,
 )
-
-NOTHING = "\N{EN DASH}"
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of text; ``name`` is the plot it belongs to, the first columns hold words."""
-
-    name: str
-    title: str
-    columns: list[str]
-    rows: list[list[str]]
-    note: str = ""
-    num_words: int = 1
 
 
 def all_tables(results: Results) -> list[Table]:
@@ -225,6 +218,12 @@ def mnist_tables(records: Sequence[Record]) -> list[Table]:
 
 
 BUILDERS = {
+    "pretrained": pretrained_tables,
+    "mnist-dropout": dropout_tables,
+    "mnist-slow-pooling": pooling_tables,
+    "assamese-vgg": partial(comparison_tables, "assamese_vgg"),
+    "assamese-features": partial(comparison_tables, "assamese_features"),
+    "pendigits": partial(comparison_tables, "pendigits"),
     "networks": network_tables,
     "mnist": mnist_tables,
     "layers": layer_tables,

@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from http.client import HTTPException
 from pathlib import Path
 
@@ -23,6 +23,19 @@ def cache_folder(dataset: str) -> Path:
     return Path(base) / "spconv" / dataset
 
 
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def search_places(dataset: str, root: str | os.PathLike[str] | None) -> Iterator[Path]:
+    """The user's own folders that may hold a data set, in the order of `find_file`."""
+    for folder in (root, os.environ.get("SPCONV_DATA")):
+        if folder:
+            yield Path(folder) / dataset
+            yield Path(folder)
+
+
 def find_file(
     names: str | Sequence[str],
     dataset: str,
@@ -31,6 +44,7 @@ def find_file(
     sha256: str | None = None,
     root: str | os.PathLike[str] | None = None,
     download: bool = True,
+    digest: Callable[[Path], str] = file_digest,
 ) -> Path:
     """The path of one file of a data set; the first place that has it wins.
 
@@ -55,6 +69,8 @@ def find_file(
         A folder to look in before all others.
     download : bool
         Whether the mirrors may be used.
+    digest : callable
+        Computes the checksum of a file; for archives, it may be one of what they contain.
 
     Raises
     ------
@@ -67,18 +83,16 @@ def find_file(
     if urls and sha256 is None:
         raise ValueError("find_file: expected a pinned sha256 along with urls, got None")
     tried: list[str] = []
-    for folder in (root, os.environ.get("SPCONV_DATA")):
-        if folder:
-            for place in (Path(folder) / dataset, Path(folder)):
-                for name in names:
-                    if (place / name).is_file():
-                        return place / name
-                tried.append(f"{place} (no {' or '.join(names)})")
+    for place in search_places(dataset, root):
+        for name in names:
+            if (place / name).is_file():
+                return place / name
+        tried.append(f"{place} (no {' or '.join(names)})")
 
     cached = cache_folder(dataset) / names[0]
     if cached.is_file():
-        found = _sha256(cached)
-        if sha256 is not None and found != sha256:
+        found = digest(cached) if sha256 is not None else None
+        if found != sha256:
             raise ValueError(
                 f"find_file: {cached} has a wrong checksum: expected SHA-256 {sha256}, got {found}."
                 " Delete the file to download it again."
@@ -91,7 +105,7 @@ def find_file(
             tried.append(f"{url} (not tried: download=False)")
             continue
         try:
-            _fetch(url, cached, sha256)
+            _fetch(url, cached, sha256, digest)
         except (OSError, HTTPException) as error:
             tried.append(f"{url} ({error})")
         else:
@@ -105,12 +119,11 @@ def find_file(
     )
 
 
-def _fetch(url: str, target: Path, sha256: str | None) -> None:
+def _fetch(url: str, target: Path, sha256: str | None, digest: Callable[[Path], str]) -> None:
     """Download to a temporary name beside ``target``; rename only what has the right checksum."""
     request = urllib.request.Request(url, headers={"User-Agent": "spconv-standalone"})
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(prefix=f"{target.name}.", suffix=".part", dir=target.parent)
-    digest = hashlib.sha256()
     try:
         with (
             os.fdopen(handle, "wb") as file,
@@ -119,10 +132,9 @@ def _fetch(url: str, target: Path, sha256: str | None) -> None:
         ):
             while chunk := response.read(CHUNK_BYTES):
                 file.write(chunk)
-                digest.update(chunk)
                 bar.update(len(chunk))
-        if digest.hexdigest() != sha256:
-            raise OSError(f"wrong checksum: expected SHA-256 {sha256}, got {digest.hexdigest()}")
+        if (found := digest(Path(partial))) != sha256:
+            raise OSError(f"wrong checksum: expected SHA-256 {sha256}, got {found}")
         os.replace(partial, target)
     finally:
         Path(partial).unlink(missing_ok=True)
@@ -147,7 +159,3 @@ class _NoProgress:
 
     def update(self, count: int) -> None:
         pass
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -82,11 +82,11 @@ def encode_images(
     return indices, features
 
 
-def field_shape(field: int | tuple[int, int]) -> tuple[int, int]:
+def field_shape(field: int | tuple[int, int], who: str = "encode_images") -> tuple[int, int]:
     """Height and width of the grid; one number is a square's."""
     shape = (field, field) if isinstance(field, (int, np.integer)) else tuple(field)
     if len(shape) != 2 or min(shape) < 1:
-        raise ValueError(f"encode_images: field must be one or two positive sizes, got {field}")
+        raise ValueError(f"{who}: field must be one or two positive sizes, got {field}")
     return int(shape[0]), int(shape[1])
 
 

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 import pytest
 import report
 from canned import MACHINE, canned
+from canned_training import canned_training
 from plots import PLOTS
 from results import Section
 from summary import headlines
@@ -33,7 +34,7 @@ class Checker(HTMLParser):
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    report.write(folder, canned(torch=True))
+    report.write(folder, {**canned(torch=True), **canned_training()})
     return folder
 
 

@@ -1,0 +1,54 @@
+"""What a site should know of the pen: occupancy, direction, or iterated integrals of its path.
+
+    python benchmarks/assamese_features.py --full --out out --data folder-with-assamese
+
+One network, with each encoding of the strokes (Graham 2013, arXiv 1308.0371: path signatures), on
+183 Assamese characters. Trained for an hour or more, so that there is no quick form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import session
+from assamese_vgg import TINY, vgg_plus
+from comparison import Entry, compare
+from datasets import few_strokes, load_required
+from harness import Budget, Record
+from plans import Training
+from recipes import ASSAMESE_PEN
+
+FEATURES = ("occupancy", "direction", "octogram", "signature 1", "signature 2", "signature 3")
+FULL = Training(30, 64, 0.1, 0.9, 1e-4, warmup_steps=200)
+SEEDS = (0, 1)
+
+
+def entries(size: str) -> list[Entry]:
+    training, k = (TINY, 2) if size == "tiny" else (FULL, 8)
+    return [
+        Entry(
+            features,
+            vgg_plus(
+                k,
+                replace(ASSAMESE_PEN, features=features),
+                replace(training, seed=seed),
+                f"assamese-{features.replace(' ', '')}-seed{seed}-{size}",
+            ),
+        )
+        for seed in SEEDS
+        for features in FEATURES
+    ]
+
+
+def run(options: session.Options) -> list[Record]:
+    """Train and measure all encodings, or go on where an interrupted run ended."""
+    if options.size == "quick":
+        return []
+    data = few_strokes() if options.size == "tiny" else load_required("assamese", options.data)
+    budget = Budget(0.005, 2) if options.size == "tiny" else Budget(2.0)
+    echo = options.echo_of("assamese-features")
+    return compare(entries(options.size), data, options.out / "runs", budget, echo)
+
+
+if __name__ == "__main__":
+    session.main({"assamese-features": run}, __doc__)

@@ -1,0 +1,57 @@
+"""VGG-like sparse networks on 183 handwritten Assamese characters, against a dense CNN.
+
+    python benchmarks/assamese_vgg.py --full --out out --data folder-with-assamese
+
+The smallest is the network of SparseConvNet's example (Graham & van der Maaten 2017). Trained for
+an hour or more, so that there is no quick form; the section "pretrained" evaluates shipped weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import session
+from comparison import Entry, compare
+from datasets import few_strokes, load_required
+from harness import Budget, Record
+from plans import Training
+from plans_strokes import Pen, StrokeDenseRun, StrokeVGGRun
+from recipes import ASSAMESE_PEN, vgg_plus_spec
+
+CLASSES = 183
+TINY = Training(1, 20, 0.05, 0.9, 1e-4, warmup_steps=2, num_train=40, num_test=40)
+FULL = Training(40, 64, 0.1, 0.9, 1e-4, warmup_steps=200)
+
+
+def vgg_plus(k: int, pen: Pen, training: Training, name: str) -> StrokeVGGRun:
+    """The VGG+ network with k filters in the first layer."""
+    return StrokeVGGRun(pen, CLASSES, 0.0, training, name, vgg_plus_spec(k), readout=8 * k)
+
+
+def entries(size: str) -> list[Entry]:
+    training = TINY if size == "tiny" else FULL
+    dense_pen = replace(ASSAMESE_PEN, field=96, ground_state=True)
+    dense_training = replace(training, lr=training.lr / 2)
+    dense = StrokeDenseRun(dense_pen, CLASSES, 0.5, dense_training, f"assamese-dense-{size}")
+    widths = (2,) if size == "tiny" else (8, 16)
+    return [
+        *(
+            Entry(f"VGG+, k = {k}", vgg_plus(k, ASSAMESE_PEN, training, f"assamese-vgg{k}-{size}"))
+            for k in widths
+        ),
+        Entry("dense CNN", dense),
+    ]
+
+
+def run(options: session.Options) -> list[Record]:
+    """Train and measure all networks, or go on where an interrupted run ended."""
+    if options.size == "quick":
+        return []
+    data = few_strokes() if options.size == "tiny" else load_required("assamese", options.data)
+    budget = Budget(0.005, 2) if options.size == "tiny" else Budget(2.0)
+    echo = options.echo_of("assamese-vgg")
+    return compare(entries(options.size), data, options.out / "runs", budget, echo)
+
+
+if __name__ == "__main__":
+    session.main({"assamese-vgg": run}, __doc__)

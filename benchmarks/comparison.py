@@ -1,0 +1,71 @@
+"""Networks on one data set, compared: error, time, work and memory of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from counting import count_network
+from datasets import DataSet
+from harness import Budget, Record
+from peak_memory import peak_megabytes
+from plans import Plan
+from steps import time_step
+from training import fit, record
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A network of a comparison; runs of one ``variant`` differ in their seeds only."""
+
+    variant: str
+    plan: Plan
+
+
+def compare(
+    entries: Sequence[Entry],
+    data: DataSet,
+    folder: Path,
+    budget: Budget,
+    echo: Callable[[str], object],
+) -> list[Record]:
+    """Train every network, or go on where an interrupted run ended, and measure it.
+
+    Returns
+    -------
+    list of Record
+        For every entry one of the training; for the first entry of every variant also the counts
+        of its layers, the time of a training step and the peak memory of training.
+    """
+    records: list[Record] = []
+    seen: set[str] = set()
+    for entry in entries:
+        plan, variant = entry.plan, entry.variant
+        trained = fit(plan, data, folder / plan.name, echo)
+        seed = plan.training.seed
+        records.append(record(plan, data, trained, variant=variant, seed=seed))
+        if variant not in seen:
+            records += _measure(entry, data, budget)
+        seen.add(variant)
+    return records
+
+
+def _measure(entry: Entry, data: DataSet, budget: Budget) -> list[Record]:
+    plan = entry.plan
+    x, labels = next(iter(plan.loader(data.train, training=True)))
+    model, implementation = plan.model(), "sparse" if plan.sparse else "dense"
+    counts = [asdict(count) for count in count_network(model, plan.prepare(x))]
+    case = {
+        "variant": entry.variant,
+        "description": plan.describe(),
+        "batch_size": len(labels),
+        "steps": len(plan.loader(data.train, training=True)),
+    }
+    megabytes = peak_megabytes(plan, x, labels)
+    timing = time_step(model, plan.prepare(x), labels, budget)
+    return [
+        Record("layers", implementation, "counts", {**case, "layers": counts}),
+        Record("memory", implementation, "training", {**case, "megabytes": megabytes}),
+        Record("step", implementation, "training step", case, timing),
+    ]

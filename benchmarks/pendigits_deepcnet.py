@@ -1,0 +1,57 @@
+"""DeepCNet on pen-written digits, with four encodings of the strokes, against a dense CNN.
+
+    python benchmarks/pendigits_deepcnet.py --full --out out --data folder-with-pendigits
+
+There is no quick form; the section "pretrained" evaluates the shipped weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import session
+from comparison import Entry, compare
+from datasets import few_strokes, load_required
+from harness import Budget, Record
+from plans import Training
+from plans_strokes import StrokeDeepCNetRun, StrokeDenseRun
+from recipes import PENDIGITS_PEN
+
+CLASSES = 10
+FEATURES = ("occupancy", "direction", "signature 1", "signature 2")
+TINY = Training(1, 20, 0.01, 0.9, 1e-4, warmup_steps=2, num_train=40, num_test=40)
+FULL = Training(40, 64, 0.02, 0.9, 1e-4, warmup_steps=300)
+SEEDS = (0, 1, 2)
+
+
+def entries(size: str) -> list[Entry]:
+    training, k = (TINY, 2) if size == "tiny" else (FULL, 40)
+    chosen = []
+    for seed in SEEDS[: 1 if size == "tiny" else None]:
+        settings, end = replace(training, seed=seed), f"seed{seed}-{size}"
+        for features in FEATURES:
+            pen = replace(PENDIGITS_PEN, features=features)
+            name = f"pendigits-{features.replace(' ', '')}-{end}"
+            chosen.append(
+                Entry(
+                    f"DeepCNet, {features}",
+                    StrokeDeepCNetRun(pen, CLASSES, 0.3, settings, name, k=k),
+                )
+            )
+        dense = StrokeDenseRun(PENDIGITS_PEN, CLASSES, 0.5, settings, f"pendigits-dense-{end}")
+        chosen.append(Entry(f"dense CNN, {PENDIGITS_PEN.features}", dense))
+    return chosen
+
+
+def run(options: session.Options) -> list[Record]:
+    """Train and measure all networks, or go on where an interrupted run ended."""
+    if options.size == "quick":
+        return []
+    data = few_strokes() if options.size == "tiny" else load_required("pendigits", options.data)
+    budget = Budget(0.005, 2) if options.size == "tiny" else Budget(2.0)
+    echo = options.echo_of("pendigits")
+    return compare(entries(options.size), data, options.out / "runs", budget, echo)
+
+
+if __name__ == "__main__":
+    session.main({"pendigits": run}, __doc__)

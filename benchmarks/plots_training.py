@@ -1,0 +1,164 @@
+"""Plots of the training experiments: dropout, and the speed of pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isnan
+
+import style
+from harness import Record, select
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+from summary_training import dropout_finding, pooling_finding, pretrained_finding
+from views import count_text, values
+from views_training import DROPOUT, VARIANT, by_setting, multiply_adds, per_sample, step_ms
+
+CURVES = (
+    ("constant", "elementwise", style.BLUE, "o", False),
+    ("rising", "elementwise", style.BLUE, "o", True),
+    ("constant", "batchwise", style.ORANGE, "s", False),
+    ("rising", "batchwise", style.ORANGE, "s", True),
+)
+APART = 0.008
+COLORS = (style.VERMILLION, style.SKY, style.BLUE, style.GREEN, style.PURPLE, style.ORANGE)
+MARKERS = "sovD^P*"
+
+
+def dropout(records: Sequence[Record]) -> Figure:
+    """Test error and time of an epoch over the level of dropout."""
+    summaries = by_setting(records, DROPOUT)
+    figure, panels = style.figure(1, 2, 4.4)
+    left, right = panels[0]
+    without = summaries[("none", "elementwise", 0.0)]
+    for number, (depth, kind, color, marker, dashed) in enumerate(CURVES):
+        points = [(0.0, without)]
+        points += [(key[2], s) for key, s in summaries.items() if key[:2] == (depth, kind)]
+        look = style.line(color, f"{kind}, {depth}", marker, dashed=dashed)
+        rates = [rate for rate, _ in points]
+        errors = [s.error.value for _, s in points]
+        halves = [s.error.half for _, s in points]
+        # Side by side: intervals at one rate would hide each other.
+        places = [rate + APART * (number - 1.5) * (rate > 0) for rate in rates]
+        left.errorbar(places, errors, yerr=halves, capsize=3, elinewidth=1, **look)
+        right.plot(rates, [s.epoch_seconds for _, s in points], **look)
+    for key, summary in summaries.items():
+        if key[0] == "last layer":
+            color = style.BASELINE_COLORS["dense"]
+            for axes, value in ((left, summary.error.value), (right, summary.epoch_seconds)):
+                line = axes.axhline(value, color=color, linestyle=":", label="simple dense CNN")
+    left.set_ylabel("test error (%)")
+    left.set_title("mean over seeds, with 95 % interval", loc="left")
+    right.set_ylabel("time of an epoch (s)")
+    right.set_ylim(bottom=0)
+    right.set_title("time", loc="left")
+    for axes in (left, right):
+        axes.set_xlabel("dropout (rising: at the last layer)")
+    style.legend(figure, [*right.get_lines()[: len(CURVES)], line], 3)
+    seeds, first = values(records, "seed"), without.records[0].case
+    setting = (
+        f"{first['data']}, {first['description']}, {len(first['epochs'])} epochs, "
+        f"{len(seeds)} seeds"
+    )
+    style.title(figure, dropout_finding(records), setting)
+    return figure
+
+
+def pretrained(records: Sequence[Record]) -> Figure:
+    """Learning curves of the shipped weights, one panel for each network."""
+    chosen = select(records, experiment="pretrained")
+    figure, panels = style.figure(1, len(chosen), 3.9)
+    for record, axes in zip(chosen, panels[0], strict=True):
+        case = record.case
+        epochs = range(1, len(case["epochs"]) + 1)
+        for name, label, color, marker in (
+            ("error", "training samples, augmented", style.GREY, ""),
+            ("test_error", "test samples", style.SPARSE, "o"),
+        ):
+            errors = [100 * epoch[name] for epoch in case["epochs"]]
+            axes.plot(epochs, errors, **{**style.line(color, label, marker), "markersize": 3.5})
+        axes.set_yscale("log")
+        style.few_minor_labels(axes.yaxis)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_title(f"{case['data']}: {100 * case['results'][0]['error']:.2f} %", loc="left")
+        axes.set_xlabel("epoch")
+    panels[0][0].set_ylabel("error (%)")
+    style.legend(figure, panels[0][0].get_lines(), 2)
+    setting = "Sparse networks, trained by the recipes of benchmarks/recipes.py"
+    style.title(figure, pretrained_finding(records), setting)
+    return figure
+
+
+def pooling(records: Sequence[Record]) -> Figure:
+    """Test error over multiply-adds, and the time of a training step, sparse and dense."""
+    summaries = by_setting(records, VARIANT)
+    figure, panels = style.figure(1, 2, 4.6, width_ratios=(1, 1.15))
+    left, right = panels[0]
+    names = [key[0] for key in summaries]
+    for name, color, marker in _looks(names):
+        error = summaries[(name,)].error
+        cost = multiply_adds(records, name)
+        look = {"color": color, "marker": marker, "markersize": 8, "linestyle": "none"}
+        left.errorbar(cost / 1e6, error.value, yerr=error.half, capsize=4, elinewidth=1, **look)
+        offset = {"xytext": (7, 4), "textcoords": "offset points", "fontsize": 8.5}
+        left.annotate(name, (cost / 1e6, error.value), **offset)
+    left.set_xscale("log")
+    style.few_minor_labels(left.xaxis)
+    left.margins(x=0.25)
+    left.set_xlabel("million multiply-adds per sample, sparse")
+    left.set_ylabel("test error (%)")
+    left.set_title("mean over seeds, with 95 % interval", loc="left")
+    for position, name in enumerate(names):
+        for implementation, color, shift in (
+            ("sparse", style.SPARSE, -0.2),
+            ("dense", style.BASELINE_COLORS["dense"], 0.2),
+        ):
+            milliseconds = step_ms(records, name, implementation=implementation)
+            if isnan(milliseconds):
+                right.annotate(" not run densely", (0, position + shift), va="center", fontsize=8.5)
+                continue
+            right.barh(position + shift, milliseconds, 0.38, color=color)
+            text = f" {milliseconds:.2g}"
+            right.annotate(text, (milliseconds, position + shift), va="center", fontsize=8.5)
+    right.set_yticks(range(len(names)), names)
+    right.invert_yaxis()
+    right.margins(x=0.12)
+    right.grid(visible=False, axis="y")
+    right.set_xlabel("ms per sample")
+    right.set_title("a training step", loc="left")
+    bars = {"sparse network": style.SPARSE, "dense network": style.BASELINE_COLORS["dense"]}
+    style.legend(figure, [Patch(color=color, label=name) for name, color in bars.items()], 2)
+    first = select(records, experiment="training")[0].case
+    setting = (
+        f"{first['data']}, {len(first['epochs'])} epochs, {len(values(records, 'seed'))} seeds; "
+        f"k = {first['settings']['k']} filters, twice, three times... as many on higher levels"
+    )
+    style.title(figure, pooling_finding(records), setting)
+    return figure
+
+
+def pooling_layers(records: Sequence[Record]) -> Figure:
+    """Active sites and multiply-adds of every convolution, from the input to the end."""
+    figure, panels = style.figure(1, 2, 4.4)
+    names = [r.case["variant"] for r in select(records, experiment="layers")]
+    for name, color, marker in _looks(names):
+        layers = [x for x in per_sample(records, name) if x["layer"] == "SparseConv2d"]
+        numbers = range(1, len(layers) + 1)
+        look = {**style.line(color, name, marker), "linewidth": 1.5}
+        panels[0][0].plot(numbers, [layer["sites"] for layer in layers], **look)
+        panels[0][1].plot(numbers, [layer["multiply_adds"] for layer in layers], **look)
+    for axes, what in zip(panels[0], ("active sites", "multiply-adds"), strict=True):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda value, _: count_text(value))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("convolution, counted from the input")
+        axes.set_title(f"{what} per sample", loc="left")
+    style.legend(figure, panels[0][0].get_lines(), 3)
+    title = "Slow pooling keeps many active sites through many layers"
+    style.title(figure, title, "Counted on test images")
+    return figure
+
+
+def _looks(names: Sequence[str]) -> list[tuple[str, str, str]]:
+    colors = (*COLORS, style.GREY)
+    return [(name, colors[n % 7], MARKERS[n % 7]) for n, name in enumerate(names)]

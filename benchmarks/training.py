@@ -1,0 +1,123 @@
+"""One training run of a plan: resumable, logged, and recorded with its test error and times."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from datasets import DataSet
+from harness import Record
+from plans import Plan
+
+import spconv
+from spconv.schedules import Cosine, Warmup
+from spconv.train import Epoch, Evaluation, History, train, wilson_interval
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network, its history, and what it does on the test set."""
+
+    model: spconv.Module
+    history: History
+    test: Evaluation
+    test_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """The time of all training steps, those before a resume included."""
+        return sum(epoch.seconds for epoch in self.history.epochs)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the test error."""
+        return wilson_interval(self.test.num_errors, self.test.num_samples)
+
+
+def fit(plan: Plan, data: DataSet, folder: Path, echo: Callable[[str], object] = print) -> Trained:
+    """Train a plan's network, or go on where an interrupted run of the same plan ended.
+
+    Parameters
+    ----------
+    plan : Plan
+    data : DataSet
+    folder : Path
+        Gets ``settings.json``, ``log.jsonl`` and ``checkpoint.npz``.
+    echo : callable
+        Takes the progress lines.
+    """
+    settings = plan.training
+    _prepare_folder(folder, plan, data, echo)
+    model = plan.model()
+    train_loader = plan.loader(data.train, training=True)
+    test_loader = plan.loader(data.test, training=False)
+    total = settings.epochs * len(train_loader)
+
+    def on_epoch(epoch: Epoch) -> None:
+        echo(f"{plan.describe()}, epoch {epoch.epoch + 1} of {settings.epochs}: {epoch}")
+
+    history = train(
+        model,
+        train_loader,
+        spconv.optim.SGD(
+            model.named_parameters(),
+            settings.lr,
+            settings.momentum,
+            nesterov=True,
+            weight_decay=settings.weight_decay,
+        ),
+        epochs=settings.epochs,
+        schedule=Warmup(Cosine(settings.lr, total), settings.warmup_steps),
+        evaluate=test_loader,
+        prepare=plan.prepare,
+        log=folder / "log.jsonl",
+        checkpoint=folder / "checkpoint.npz",
+        checkpoint_every=60.0,
+        seed=settings.seed,
+        progress=False,
+        on_epoch=on_epoch,
+    )
+    began = time.perf_counter()
+    test = spconv.train.evaluate(model, test_loader, prepare=plan.prepare)
+    return Trained(model, history, test, time.perf_counter() - began)
+
+
+def record(plan: Plan, data: DataSet, trained: Trained, **more: Any) -> Record:
+    """What the report needs of a training run; ``more`` goes into its case."""
+    test = trained.test
+    case: dict[str, Any] = {
+        "network": plan.title,
+        "description": plan.describe(),
+        "data": data.name,
+        "settings": asdict(plan),
+        "parameters": trained.model.num_parameters(),
+        "epochs": [asdict(epoch) for epoch in trained.history.epochs],
+        "train_samples": plan.training.num_train or len(data.train[1]),
+        "train_seconds": trained.seconds,
+        "test_seconds": trained.test_seconds,
+        "test_samples": test.num_samples,
+        "test_errors": test.num_errors,
+        "test_error": test.error,
+        "interval": list(trained.interval),
+        **more,
+    }
+    return Record("training", "sparse" if plan.sparse else "dense", "training", case)
+
+
+def _prepare_folder(folder: Path, plan: Plan, data: DataSet, echo: Callable[[str], object]) -> None:
+    """Keep what an equal run left, to resume from it; start anew where anything differs."""
+    settings = json.loads(json.dumps({"data": data.name, **asdict(plan)}))
+    path = folder / "settings.json"
+    checkpoint = folder / "checkpoint.npz"
+    if checkpoint.exists():
+        if path.exists() and json.loads(path.read_text()) == settings:
+            echo(f"going on from {checkpoint}")
+        else:
+            echo(f"{checkpoint} is of other settings: starting anew")
+            checkpoint.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(settings, indent=2) + "\n")

@@ -1,0 +1,152 @@
+"""What all loaders share: the order of samples, background threads, exact resumption."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+
+import numpy as np
+
+from spconv.data.encode import field_shape
+from spconv.tensor import SparseConvTensor
+
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
+ORDER, AUGMENT = range(2)  # streams of random numbers, by spawn key
+
+
+class BatchLoader(ABC):
+    """Batches of samples as `SparseConvTensor` with their labels; subclasses make the sites.
+
+    Batch b of epoch e is a function of (seed, e, b) and nothing else: not of the number of
+    threads, and not of where the iteration began.
+    """
+
+    def __init__(
+        self,
+        num_samples: int,
+        labels: np.ndarray,
+        batch_size: int,
+        field: int | tuple[int, int],
+        shuffle: bool,
+        seed: int,
+        num_threads: int,
+        prefetch: int,
+        ground_state: bool,
+        drop_last: bool,
+    ) -> None:
+        labels = np.asarray(labels)
+        if labels.shape != (num_samples,):
+            raise ValueError(
+                f"{self._name}: labels must have shape ({num_samples},), one for each "
+                f"{self._sample}, got {labels.shape}"
+            )
+        if not np.issubdtype(labels.dtype, np.integer):
+            raise TypeError(f"{self._name}: labels must be integers, got {labels.dtype}")
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("seed", seed, 0),
+            ("num_threads", num_threads, 0),
+            ("prefetch", prefetch, 1),
+        ):
+            if value < least:
+                raise ValueError(f"{self._name}: {name} must be >= {least}, got {value}")
+        self.labels = labels.astype(np.int64)
+        self.batch_size = batch_size
+        self.field = field_shape(field, self._name)
+        self.shuffle = shuffle
+        self.seed = seed
+        self.num_threads = num_threads
+        self.prefetch = prefetch
+        self.ground_state = ground_state
+        self.drop_last = drop_last
+        self._next_epoch = 0
+
+    _sample = "sample"  # what one is, for messages
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    @abstractmethod
+    def _sites(self, rows: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Indices and features of the samples ``rows``, all randomness from ``rng``."""
+
+    def __len__(self) -> int:
+        """The number of batches in an epoch."""
+        whole, rest = divmod(len(self.labels), self.batch_size)
+        return whole + (rest > 0 and not self.drop_last)
+
+    def __iter__(self) -> Iterator[tuple[SparseConvTensor, np.ndarray]]:
+        """The next epoch: the first iteration is epoch 0, the second is epoch 1, and so on."""
+        self._next_epoch += 1
+        return self.epoch(self._next_epoch - 1)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[SparseConvTensor, np.ndarray]]:
+        """The batches of one epoch, from batch ``start`` on.
+
+        Closing the iterator early (or dropping it, as ``break`` does) ends its threads. What goes
+        wrong in a thread is raised here, when the turn of its batch has come.
+        """
+        if epoch < 0:
+            raise ValueError(f"{self._name}: epoch must be >= 0, got {epoch}")
+        if not 0 <= start <= len(self):
+            raise ValueError(f"{self._name}: start must be in 0..{len(self)}, got {start}")
+        return self._tensors(epoch, start)
+
+    def _tensors(self, epoch: int, start: int) -> Iterator[tuple[SparseConvTensor, np.ndarray]]:
+        batches = self._arrays(epoch, start)
+        try:
+            for indices, features, labels in batches:
+                ground = np.zeros(features.shape[1], features.dtype) if self.ground_state else None
+                yield (
+                    SparseConvTensor(
+                        features, indices, self.field, len(labels), ground, check=False
+                    ),
+                    labels,
+                )
+        finally:
+            batches.close()
+
+    def _arrays(self, epoch: int, start: int) -> Generator[Arrays, None, None]:
+        """The same batches as arrays: indices, features, labels."""
+        order = np.arange(len(self.labels))
+        if self.shuffle:
+            order = self._generator(ORDER, epoch).permutation(order)
+        remaining = iter(range(start, len(self)))
+        if self.num_threads == 0:
+            for batch in remaining:
+                yield self._prepare(order, epoch, batch)
+            return
+        pending: deque[Future[Arrays]] = deque()
+        pool = ThreadPoolExecutor(self.num_threads, thread_name_prefix="spconv-loader")
+
+        def submit(count: int) -> None:
+            for batch in islice(remaining, count):
+                pending.append(pool.submit(self._prepare, order, epoch, batch))
+
+        try:
+            submit(self.prefetch)
+            while pending:
+                arrays = pending.popleft().result()
+                submit(1)
+                yield arrays
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _prepare(self, order: np.ndarray, epoch: int, batch: int) -> Arrays:
+        rows = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        indices, features = self._sites(rows, self._generator(AUGMENT, epoch, batch))
+        return indices, features, self.labels[rows]
+
+    def _one_for_each(self, augmented, rows: np.ndarray) -> None:
+        if len(augmented) != len(rows):
+            raise ValueError(
+                f"{self._name}: augment must return one {self._sample} for each of {len(rows)}, "
+                f"got {len(augmented)}"
+            )
+
+    def _generator(self, *stream: int) -> np.random.Generator:
+        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=stream))

@@ -1,0 +1,69 @@
+import assamese_features
+import assamese_vgg
+import numpy as np
+import pendigits_deepcnet
+import pytest
+from comparison import Entry, compare
+from datasets import few_strokes
+from harness import Budget, select
+from plans_strokes import ENCODERS
+from recipes import ASSAMESE, vgg_plus_spec
+from voting import single_view, vote
+
+import spconv
+from spconv.models import assamese_vgg as shipped_network
+
+MODULES = (assamese_vgg, assamese_features, pendigits_deepcnet)
+
+
+def test_every_network_is_trained_and_every_variant_measured_once(tmp_path):
+    first, second, *_ = pendigits_deepcnet.entries("tiny")
+    again = Entry(first.variant, second.plan)
+    budget = Budget(0.001, 1)
+    records = compare([first, again], few_strokes(), tmp_path, budget, [].append)
+    assert [record.experiment for record in records] == [
+        "training",
+        "layers",
+        "memory",
+        "step",
+        "training",
+    ]
+    (memory,) = select(records, experiment="memory")
+    # An interpreter with NumPy takes more than 20 MB, these networks less than 10 times that.
+    assert 20 < memory.case["megabytes"] < 500
+    (layers,) = select(records, experiment="layers")
+    assert layers.case["batch_size"] == 20
+    assert layers.case["steps"] == 2
+    assert sum(layer["multiply_adds"] for layer in layers.case["layers"]) > 0
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__)
+@pytest.mark.parametrize("size", ["tiny", "full"])
+def test_plans_make_networks_that_take_their_batches(module, size):
+    data = few_strokes()
+    entries = module.entries(size)
+    names = [entry.plan.name for entry in entries]
+    assert len(set(names)) == len(names)
+    for entry in {entry.variant: entry for entry in entries}.values():
+        plan = entry.plan
+        x, labels = next(iter(plan.loader(data.train, training=True)))
+        with spconv.no_grad():
+            logits = plan.model()(plan.prepare(x))
+        assert logits.shape == (len(labels), plan.classes)
+
+
+def test_the_recipe_is_the_network_that_is_shipped():
+    own, other = ASSAMESE.plan.model().state_dict(), shipped_network(seed=1).state_dict()
+    assert all(np.array_equal(own[name], other[name]) for name in other)
+    assert len(vgg_plus_spec(16)) == 12
+
+
+def test_strokes_are_voted_on_too():
+    plan = pendigits_deepcnet.entries("tiny")[0].plan
+    data, model = few_strokes(), plan.model()
+    assert single_view(plan, model, data.test).samples == 40
+    assert vote(plan, model, data.test, 2).samples == 40
+
+
+def test_occupancy_knows_no_direction():
+    assert [encoder.channels for encoder in ENCODERS.values()] == [1, 3, 8, 3, 7, 15]

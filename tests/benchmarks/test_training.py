@@ -1,0 +1,87 @@
+import json
+from dataclasses import asdict, replace
+
+import datasets
+import mnist
+import pytest
+from datasets import few_images
+from plans import DeepCNetRun, Training
+from pretrain import pretrain
+from recipes import RECIPES, Recipe
+from session import Options
+from training import fit
+
+import spconv
+
+TINY = Training(2, 20, 0.02, 0.9, 1e-4, warmup_steps=2, num_train=60, num_test=40)
+
+
+def test_without_mnist_synthetic_strokes_are_used(monkeypatch):
+    def nowhere(*_):
+        raise FileNotFoundError("find_file: not in any of these places")
+
+    monkeypatch.setattr(datasets, "load_mnist", nowhere)
+    lines = []
+    data = datasets.load_images(None, lines.append)
+    assert data.name == datasets.SYNTHETIC
+    assert data.train[0].shape == (10_000, 28, 28)
+    assert "not in any of these places" in lines[0]
+
+
+def test_training_resumes_and_starts_anew_with_other_settings(tmp_path, monkeypatch):
+    def run():
+        lines = []
+        records = mnist.run(Options("tiny", tmp_path, None, lines.append))
+        return lines, [record.case for record in records]
+
+    first_lines, first = run()
+    assert sum("epoch" in line for line in first_lines) == 4
+    assert (tmp_path / "runs" / "deepcnet-tiny" / "log.jsonl").exists()
+    again_lines, again = run()
+    assert [line.split("]")[1][:14] for line in again_lines] == [" going on from"] * 2
+    for one, other in zip(first, again, strict=True):
+        assert one["epochs"] == other["epochs"]
+        assert one["test_errors"] == other["test_errors"]
+        json.dumps(one, allow_nan=False)
+
+    deepcnet, simple = mnist.PLANS["tiny"]
+    monkeypatch.setitem(mnist.PLANS, "tiny", (replace(deepcnet, k=3), simple))
+    changed_lines, _ = run()
+    assert "starting anew" in changed_lines[0]
+    assert sum("epoch" in line for line in changed_lines) == 2
+
+
+def test_equal_plans_give_equal_bits(tmp_path):
+    plan = DeepCNetRun(3, 2, 0.5, TINY, batchwise=True)
+    one, other = (fit(plan, few_images(), tmp_path / str(n), [].append) for n in range(2))
+    for name, array in one.model.state_dict().items():
+        assert (array == other.model.state_dict()[name]).all(), name
+    assert one.test == other.test
+
+
+def test_pretraining_writes_the_weights_and_how_they_came_about(tmp_path):
+    plan = DeepCNetRun(4, 2, 0.5, TINY, name="net")
+    data = few_images()
+    path = pretrain(
+        "net", Recipe("mnist", plan, plan.model), data, tmp_path, "a command", [].append
+    )
+    checkpoint = spconv.load(path)
+    model = plan.model()
+    checkpoint.restore(model)
+    result = spconv.train.evaluate(model, plan.loader(data.test, training=False))
+    recipe = checkpoint.extra["recipe"]
+    assert recipe["test_errors"] == result.num_errors
+    assert recipe["test_error"] == result.num_errors / 40
+    assert recipe["command"] == "a command"
+    assert recipe["version"] == spconv.__version__
+    assert recipe["plan"]["training"]["epochs"] == 2
+    assert recipe["train_seconds"] > 0
+    assert (tmp_path / "net" / "log.jsonl").exists()
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_recipes_are_of_plain_values_and_make_their_networks(name):
+    plan = RECIPES[name].plan
+    assert plan.name == name
+    assert plan.model().num_parameters() > 1000
+    json.dumps(asdict(plan))
