@@ -16,6 +16,8 @@ from spconv.ops.cuda_tiles import (
 )
 from spconv.ops.tile_map import TileMap, build_tile_map
 
+NULL = np.intp(0)
+
 
 def accumulator(kind: str) -> type:
     return np.float64 if kind == "float64" else np.float32
@@ -50,8 +52,8 @@ def run_convolution(
         kernel_array(x),
         kernel_array(packed),
         kernel_array(y),
-        None if init is None else init.astype(real),
-        None if residual is None else kernel_array(residual),
+        NULL if init is None else init.astype(real),
+        NULL if residual is None else kernel_array(residual),
         tiles.starts,
         tiles.offsets,
         tiles.in_rows,
