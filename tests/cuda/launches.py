@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from convolutions import Pairs, from_storage, kernel_array, pack, to_storage
 from emulation import emulate
 from numpy.typing import NDArray
-from workloads import Pairs, from_storage, kernel_array, pack, to_storage
 
 from spconv.ops.cuda_tiles import (
     STORAGE,
