@@ -56,6 +56,7 @@ from spconv.layers import (
     Tanh,
     ToDense,
 )
+from spconv.memory import get_memory_cache, set_memory_cache
 from spconv.ops import use_engine
 from spconv.rulebook import Rulebook, build_rulebook
 from spconv.tensor import SparseConvTensor, from_dense, from_scipy
@@ -118,6 +119,7 @@ __all__ = [
     "from_dense",
     "from_scipy",
     "functional",
+    "get_memory_cache",
     "get_num_threads",
     "inference",
     "initializers",
@@ -126,6 +128,7 @@ __all__ = [
     "optim",
     "save",
     "schedules",
+    "set_memory_cache",
     "set_num_threads",
     "use_engine",
 ]

@@ -19,6 +19,7 @@ FLOORS = {
     "spconv.compat": 0,
     "spconv.geometry": 0,
     "spconv.threads": 0,
+    "spconv.memory": 1,
     "spconv.sites": 1,
     "spconv.rulebook": 2,
     "spconv.autograd": 2,
