@@ -1,12 +1,13 @@
 """Data sets, and the way from images and pen strokes to batches of sparse tensors."""
 
 from spconv.data.assamese import load_assamese
-from spconv.data.augment import Affine, Translate
+from spconv.data.augment import Affine, Elastic, Translate
 from spconv.data.download import find_file
 from spconv.data.encode import encode_images
 from spconv.data.loader import SparseLoader
 from spconv.data.mnist import load_mnist
 from spconv.data.packed import PackedStrokes, pack_strokes
+from spconv.data.pendigits import load_pendigits
 from spconv.data.rasterize import rasterize_strokes, strokes_to_sites
 from spconv.data.stroke_augment import StrokeAffine
 from spconv.data.stroke_encode import Direction, Occupancy, Octogram, Signature, encode_strokes
@@ -16,6 +17,7 @@ from spconv.data.strokes import load_strokes, make_strokes
 __all__ = [
     "Affine",
     "Direction",
+    "Elastic",
     "Occupancy",
     "Octogram",
     "PackedStrokes",
@@ -29,6 +31,7 @@ __all__ = [
     "find_file",
     "load_assamese",
     "load_mnist",
+    "load_pendigits",
     "load_strokes",
     "make_strokes",
     "pack_strokes",

@@ -1,4 +1,4 @@
-"""Random translations and affine maps of whole batches of images, in plain NumPy.
+"""Random translations, affine maps and smooth distortions of whole batches of images.
 
 An augmentation is a callable ``(images, rng) -> images`` that keeps the dtype and takes all its
 randomness from ``rng``, a `numpy.random.Generator`.
@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# So many output pixels at a time keep the intermediate arrays in the processor's cache.
-PIXELS_PER_PASS = 1 << 16
+from spconv.kernels import resample as kernels
+
+SPLINE_DEVIATION = 151 / 315  # of a bicubic B-spline with standard normal knots, over all places
+MOST_DEVIATIONS = 2.0  # knots are cut off there
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,66 @@ class Translate:
 
 
 @dataclass(frozen=True)
+class Elastic:
+    r"""Displace each pixel by a smooth random field (Simard, Steinkraus & Platt, ICDAR 2003).
+
+    The displacements along x and y are uniform cubic B-splines through independent normally
+    distributed knots on a coarse grid, which has the effect of Simard's white noise smoothed by a
+    Gaussian of standard deviation spacing / sqrt(3). Knots beyond two standard deviations are cut
+    off, so that the images need a finite padding: no pixel moves further than `reach`.
+
+    Alone or, in the same resampling pass, as ``Affine(elastic=Elastic())``.
+
+    Parameters
+    ----------
+    strength : float
+        The standard deviation of the displacement along each axis, in pixels (a little less with
+        the knots cut off).
+    spacing : float
+        Between the knots, in pixels.
+
+    Examples
+    --------
+    >>> images = np.zeros((2, 5, 5), np.uint8)
+    >>> Elastic(strength=0.5)(images, np.random.default_rng(0)).shape
+    (2, 11, 11)
+    """
+
+    strength: float = 0.8
+    spacing: float = 6.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength < math.inf:
+            raise ValueError(f"Elastic: strength must be >= 0, got {self.strength}")
+        if not 1 <= self.spacing < math.inf:
+            raise ValueError(f"Elastic: spacing must be >= 1 pixel, got {self.spacing}")
+
+    @property
+    def reach(self) -> float:
+        """The greatest displacement along an axis, in pixels."""
+        return self.strength / SPLINE_DEVIATION * MOST_DEVIATIONS
+
+    def num_knots(self, size: int) -> int:
+        """How many knots cover ``size`` pixels."""
+        return int((size - 1) / self.spacing) + 4
+
+    def draw(self, batch: int, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+        """Knots (batch, Ky, Kx, 2) for outputs of height x width."""
+        knots = rng.standard_normal((batch, self.num_knots(height), self.num_knots(width), 2))
+        np.clip(knots, -MOST_DEVIATIONS, MOST_DEVIATIONS, out=knots)
+        knots *= self.strength / SPLINE_DEVIATION
+        return knots
+
+    def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        images = _checked("Elastic", images)
+        batch, height, width = images.shape
+        padding = math.ceil(self.reach)
+        knots = self.draw(batch, height + 2 * padding, width + 2 * padding, rng)
+        still = np.broadcast_to(np.eye(2), (batch, 2, 2))
+        return resample(images, still, np.zeros((batch, 2)), padding, knots, self.spacing)
+
+
+@dataclass(frozen=True)
 class Affine:
     """Map each image by a random affine map about its middle, resampled bilinearly.
 
@@ -81,6 +143,8 @@ class Affine:
     pad : int, optional
         Padding of the output on each side, instead of `padding`'s safe number: a smaller one is
         faster where the images have a wide empty margin.
+    elastic : Elastic, optional
+        A smooth distortion after the affine map, in the same pass.
 
     Examples
     --------
@@ -98,6 +162,7 @@ class Affine:
     scale: tuple[float, float] = (0.85, 1.15)
     max_shear: float = 0.2
     pad: int | None = None
+    elastic: Elastic | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_translation", "max_rotation", "max_shear"):
@@ -123,7 +188,8 @@ class Affine:
             for p, q in ((half_x, half_y), (half_y, half_x))
         )
         beyond = max(reach_x - (width - 1) / 2, reach_y - (height - 1) / 2)
-        return max(0, math.ceil(beyond + self.max_translation - 1e-9) - 1)
+        beyond += self.max_translation + (self.elastic.reach if self.elastic else 0.0)
+        return max(0, math.ceil(beyond - 1e-9) - 1)
 
     def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         images = _checked("Affine", images)
@@ -136,16 +202,27 @@ class Affine:
         inverse = np.empty((len(images), 2, 2))
         inverse[:, 0] = np.stack([cos + shear * sin, sin - shear * cos], axis=1) / scale_x[:, None]
         inverse[:, 1] = np.stack([-sin, cos], axis=1) / scale_y[:, None]
-        return resample(images, inverse, shift.T, self.padding(*images.shape[1:]))
+        batch, height, width = images.shape
+        padding = self.padding(height, width)
+        if self.elastic is None:
+            return resample(images, inverse, shift.T, padding)
+        knots = self.elastic.draw(batch, height + 2 * padding, width + 2 * padding, rng)
+        return resample(images, inverse, shift.T, padding, knots, self.elastic.spacing)
 
 
 def resample(
-    images: np.ndarray, inverse: np.ndarray, shift: np.ndarray, padding: int
+    images: np.ndarray,
+    inverse: np.ndarray,
+    shift: np.ndarray,
+    padding: int,
+    knots: np.ndarray | None = None,
+    spacing: float = 1.0,
 ) -> np.ndarray:
-    """Read each image at affinely mapped positions, bilinearly; outside of it there are zeros.
+    """Read each image at mapped positions, bilinearly; outside of it there are zeros.
 
-    The value at p of the output is that of the input at ``inverse @ (p - shift)``, where p and
-    the result are positions (x, y) relative to the middles of the output and the input.
+    The value at p of the output is that of the input at ``inverse @ (p - shift - u(p))``, where p
+    and the result are positions (x, y) relative to the middles of the output and the input, and u
+    is the uniform cubic B-spline through the knots (0 without any).
 
     Parameters
     ----------
@@ -154,69 +231,38 @@ def resample(
     shift : float array (B, 2)
     padding : int
         The output is larger by so many pixels on each side.
+    knots : float array (B, Ky, Kx, 2), optional
+        Displacements (x, y); knot (1, 1) is at the output's corner. `Elastic.num_knots` tells how
+        many cover a side.
+    spacing : float
+        Between knots, in pixels.
 
     Returns
     -------
     array (B, H + 2 * padding, W + 2 * padding) of the same dtype
         uint8 values are rounded.
     """
+    dtype = images.dtype
+    if dtype not in (np.uint8, np.float32, np.float64):
+        images = images.astype(np.float32)
     batch, height, width = images.shape
-    out_height, out_width = height + 2 * padding, width + 2 * padding
-    resampled = np.empty((batch, out_height, out_width), images.dtype)
-    step = max(1, PIXELS_PER_PASS // max(1, out_height * out_width))
-    for first in range(0, batch, step):
-        part = slice(first, first + step)
-        resampled[part] = _resample(images[part], inverse[part], shift[part], padding)
-    return resampled
-
-
-def _resample(
-    images: np.ndarray, inverse: np.ndarray, shift: np.ndarray, padding: int
-) -> np.ndarray:
-    batch, height, width = images.shape
-    value_type = np.float64 if images.dtype == np.float64 else np.float32
-    # Zeros all around: one row and column before, two after, for the far neighbours of the last.
-    source = np.zeros((batch, height + 3, width + 3), value_type)
-    source[:, 1:-2, 1:-2] = images
-    stride = width + 3
-
-    xs = np.arange(width + 2 * padding) - (width + 2 * padding - 1) / 2 - shift[:, :1]
-    ys = np.arange(height + 2 * padding) - (height + 2 * padding - 1) / 2 - shift[:, 1:]
-
-    def positions(row: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Whole part (int32) and fraction of source positions along one axis, (B, H', W')."""
-        along_x = (row[:, :1] * xs + ((size - 1) / 2 + 1)).astype(value_type)
-        along_y = (row[:, 1:] * ys).astype(value_type)
-        place = along_x[:, None, :] + along_y[:, :, None]
-        np.clip(place, 0, size + 1, out=place)
-        whole = place.astype(np.int32)  # truncation is the floor: no position is negative
-        place -= whole
-        return whole, place
-
-    at, fraction_x = positions(inverse[:, 0], width)
-    rows, fraction_y = positions(inverse[:, 1], height)
-    rows += (np.arange(batch, dtype=np.int32) * (height + 3))[:, None, None]
-    rows *= stride
-    at += rows
-
-    flat = source.reshape(-1)
-    near = _between(flat, flat[1:], at, fraction_x)
-    far = _between(flat[stride:], flat[stride + 1 :], at, fraction_x)
-    far -= near
-    far *= fraction_y
-    near += far
-    return np.rint(near, out=near) if images.dtype == np.uint8 else near
-
-
-def _between(
-    left: np.ndarray, right: np.ndarray, at: np.ndarray, fraction: np.ndarray
-) -> np.ndarray:
-    value = left.take(at)
-    change = right.take(at)
-    change -= value
-    change *= fraction
-    value += change
-    return value
+    out = np.empty((batch, height + 2 * padding, width + 2 * padding), images.dtype)
+    if not images.size:
+        out[:] = 0
+        return out.astype(dtype, copy=False)
+    if knots is None:
+        knots = np.empty((batch, 0, 0, 2))
+    size = (height + 3) * (width + 3) + 7 * out.shape[2] + 2 * knots.shape[2]
+    kernels.resample(
+        np.ascontiguousarray(images),
+        np.ascontiguousarray(inverse, np.float64),
+        np.ascontiguousarray(shift, np.float64),
+        np.ascontiguousarray(knots, np.float64),
+        spacing,
+        np.empty(size, np.float64 if images.dtype == np.float64 else np.float32),
+        out,
+    )
+    return out.astype(dtype, copy=False)
 
 
 def _checked(who: str, images: np.ndarray) -> np.ndarray:

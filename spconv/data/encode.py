@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from spconv.kernels import resample as kernels
+
 
 def encode_images(
     images: np.ndarray,
@@ -60,19 +62,16 @@ def encode_images(
     else:
         raise TypeError(f"encode_images: images must be uint8 or floats, got {images.dtype}")
     grid = field_shape(field)
-    height, width = images.shape[1:]
 
-    flat = np.flatnonzero(images > least)
-    value_type = np.dtype("f8" if images.dtype == np.float64 else "f4")
-    features = images.reshape(-1)[flat, None].astype(value_type) * scale
-    indices = np.empty((len(flat), 3), np.int32)
-    rows, indices[:, 2] = np.divmod(flat, max(width, 1))
-    indices[:, 0], indices[:, 1] = np.divmod(rows, max(height, 1))
+    if images.dtype not in (np.uint8, np.float32, np.float64):
+        images = images.astype(np.float32)
+    images = np.ascontiguousarray(images)
+    count = kernels.count_inked(images.reshape(-1), least)
+    features = np.empty((count, 1), "f8" if images.dtype == np.float64 else "f4")
+    indices = np.empty((count, 3), np.int32)
     corners = _corners(position, grid, images.shape)
-    indices[:, 1:] += corners[indices[:, 0]] if corners.ndim == 2 else corners
-
-    outside = ((indices[:, 1:] < 0) | (indices[:, 1:] >= grid)).any(axis=1)
-    if outside.any():
+    if count and kernels.inked_pixels(images, least, scale, corners, *grid, features, indices):
+        outside = ((indices[:, 1:] < 0) | (indices[:, 1:] >= grid)).any(axis=1)
         sample, y, x = indices[outside.argmax()].tolist()
         raise ValueError(
             f"encode_images: all active pixels must lie in the field {grid}, got one of "
@@ -95,14 +94,13 @@ def _corners(
     grid: tuple[int, int],
     images_shape: tuple[int, ...],
 ) -> np.ndarray:
-    """Where the images' corners go: int32 (2,) or (B, 2)."""
+    """Where the images' corners go: int64 (B, 2)."""
     if isinstance(position, str):
         if position != "center":
             raise ValueError(
                 f"encode_images: position must be 'center' or integers (y, x), got {position!r}"
             )
-        sizes = images_shape[1:]
-        return np.array([(f - s) // 2 for f, s in zip(grid, sizes, strict=True)], np.int32)
+        position = ((grid[0] - images_shape[1]) // 2, (grid[1] - images_shape[2]) // 2)
     corners = np.asarray(position)
     if not np.issubdtype(corners.dtype, np.integer):
         raise TypeError(f"encode_images: position must hold integers, got {corners.dtype}")
@@ -111,4 +109,4 @@ def _corners(
             f"encode_images: position must have shape (2,) or ({images_shape[0]}, 2), "
             f"got {corners.shape}"
         )
-    return corners.astype(np.int32)
+    return np.ascontiguousarray(np.broadcast_to(corners, (images_shape[0], 2)), np.int64)
