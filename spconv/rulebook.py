@@ -257,7 +257,7 @@ def build(sites: SiteSet, geometry: Geometry, owner: str) -> Rulebook:
         _index_sites(matcher, sites)
     else:
         out_sites = _reached_sites(matcher, out_shape, sites)
-    _check_rows(len(sites), len(out_sites), owner)
+    check_rows(len(sites), len(out_sites), owner)
     num_threads = threads_for(3.0 * len(sites) * geometry.volume)
     in_rows, out_rows, starts = matcher.pairs(num_threads)
     if sites.order is not None:
@@ -308,7 +308,7 @@ def _reached_sites(matcher: kernels.Matcher, shape: tuple[int, ...], sites: Site
     return out
 
 
-def _check_rows(num_in: int, num_out: int, owner: str) -> None:
+def check_rows(num_in: int, num_out: int, owner: str) -> None:
     if max(num_in, num_out) > MAX_ROWS:
         raise ValueError(
             f"{owner}: {num_in} input and {num_out} output sites; rows are int32, so at most "

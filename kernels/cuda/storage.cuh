@@ -1,0 +1,52 @@
+// What every elementwise kernel shares: the storage type and the type it computes in.
+//
+// STORAGE is float, double, float16 or bfloat16 (-DSTORAGE=...), the type of arrays in memory;
+// `math` is double for double and float for the others. Values are widened when they are read and
+// rounded once when they are written. Indices are 64-bit: sites x channels passes 2^31.
+#pragma once
+#include "ptx.cuh"
+
+typedef long long i64;
+
+struct float16 {
+    unsigned short bits;
+};
+struct bfloat16 {
+    unsigned short bits;
+};
+
+template <class T> struct math_of {
+    typedef float type;
+};
+template <> struct math_of<double> {
+    typedef double type;
+};
+
+__device__ __forceinline__ float widen(float x) { return x; }
+__device__ __forceinline__ double widen(double x) { return x; }
+__device__ __forceinline__ float widen(float16 x) { return half_to_float(x.bits); }
+__device__ __forceinline__ float widen(bfloat16 x) {
+    return __uint_as_float((unsigned)x.bits << 16);
+}
+
+// To nearest, ties to even; NaN stays NaN.
+__device__ __forceinline__ void narrow(float x, float& y) { y = x; }
+__device__ __forceinline__ void narrow(double x, float& y) { y = (float)x; }
+__device__ __forceinline__ void narrow(double x, double& y) { y = x; }
+__device__ __forceinline__ void narrow(float x, float16& y) { y.bits = float_to_half(x); }
+__device__ __forceinline__ void narrow(double x, float16& y) { y.bits = float_to_half((float)x); }
+__device__ __forceinline__ void narrow(float x, bfloat16& y) {
+    const unsigned bits = __float_as_uint(x);
+    y.bits = (unsigned short)(x == x ? (bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16 : 0x7FFFu);
+}
+__device__ __forceinline__ void narrow(double x, bfloat16& y) { narrow((float)x, y); }
+
+#ifdef STORAGE
+typedef STORAGE storage;
+typedef math_of<STORAGE>::type math;
+#endif
+
+// Index of this thread in a one-dimensional launch.
+__device__ __forceinline__ i64 thread_index() {
+    return (i64)blockIdx.x * blockDim.x + threadIdx.x;
+}
