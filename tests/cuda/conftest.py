@@ -1,0 +1,16 @@
+"""The emulation is a package in this folder, not of the library: put the folder on the path."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+HERE = Path(__file__).resolve().parent
+if str(HERE) not in sys.path:
+    sys.path.append(str(HERE))
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
