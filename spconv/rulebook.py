@@ -7,7 +7,7 @@ backward and the inverse convolution all run off the same object.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -128,6 +128,9 @@ class Rulebook:
         )
 
 
+Builder = Callable[[SiteSet, Geometry, str], Rulebook]
+
+
 class RulebookCache:
     """Rulebooks and unions of site sets; it travels from an input to all that comes of it.
 
@@ -156,12 +159,21 @@ class RulebookCache:
         return self._unions[sets]
 
     def get(
-        self, sites: SiteSet, geometry: Geometry, owner: str = "spconv", name: str | None = None
+        self,
+        sites: SiteSet,
+        geometry: Geometry,
+        owner: str = "spconv",
+        name: str | None = None,
+        builder: Builder | None = None,
     ) -> Rulebook:
-        """Return the rulebook of ``geometry`` over ``sites``, building it the first time."""
+        """Return the rulebook of ``geometry`` over ``sites``, building it the first time.
+
+        ``builder`` is :func:`build`, or that of an engine with arrays elsewhere.
+        """
         rulebook = self._built.get((sites, geometry))
         if rulebook is None:
-            rulebook = self._built.setdefault((sites, geometry), build(sites, geometry, owner))
+            made = (builder or build)(sites, geometry, owner)
+            rulebook = self._built.setdefault((sites, geometry), made)
         if name is not None:
             known = self._named.setdefault(name, rulebook)
             if known is not rulebook:

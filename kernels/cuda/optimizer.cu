@@ -3,10 +3,10 @@
 // NumPy to the bit, up to denormal numbers, which CuPy's options flush to zero.
 //
 // STORAGE is the type of the parameter and its gradient; the state is of type `math`. With
-// -DMASTER the parameter is kept a second time in `math` precision and rounded from there.
+// -DMASTER=1 the parameter is kept a second time in `math` precision and rounded from there.
 #include "storage.cuh"
 
-#ifdef MASTER
+#if MASTER
 #define VALUE master[i]
 #else
 #define VALUE data[i]
@@ -28,7 +28,7 @@ extern "C" __global__ void sgd(storage* data, math* master, const storage* grad,
     }
     const math result = value - direction * lr;
     VALUE = result;
-#ifdef MASTER
+#if MASTER
     narrow(result, data[i]);
 #endif
 }
@@ -50,7 +50,7 @@ extern "C" __global__ void adam(storage* data, math* master, const storage* grad
     square[i] = second;
     value -= first / (sqrt(second) / correction + eps) * rate;
     VALUE = value;
-#ifdef MASTER
+#if MASTER
     narrow(value, data[i]);
 #endif
 }

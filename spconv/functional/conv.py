@@ -22,6 +22,7 @@ from spconv.functional._common import (
     check_sparse,
     check_weight,
     common_dtype,
+    rulebook_of,
     select,
 )
 from spconv.geometry import Geometry
@@ -56,7 +57,7 @@ def sparse_conv(
     check_sparse(owner, x, geometry.ndim)
     if keep is not None and groups > 1:
         raise ValueError(f"{owner}: keep needs groups=1, got {groups}; drop channels afterwards")
-    rulebook = x.rulebooks.get(x.sites, geometry, owner, indice_key)
+    rulebook = rulebook_of(x, geometry, owner, indice_key)
     exact = geometry.unit_stride or not geometry.transposed
     return _apply(x, weight, bias, rulebook, groups, exact, keep, owner)
 

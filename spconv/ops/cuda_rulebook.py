@@ -1,208 +1,18 @@
-"""Rulebooks on the GPU: the same arrays as the CPU's, with one small copy to the host.
-
-A kernel offset k joins each output to at most one input, so all pairs fit in a table (K, N_out) of
-input rows. The table comes from a search among sorted keys; read in order without its empty
-entries it is the list of pairs, grouped by offset and sorted by output row.
-"""
+"""The steps of building a rulebook through kernels/cuda/rulebook.cu."""
 
 from __future__ import annotations
-
-import weakref
-from functools import cached_property
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spconv.compat import Array
-from spconv.geometry import Geometry, check_cells
-from spconv.kernels import rulebook as kernels
-from spconv.rulebook import Rulebook, check_rows
-from spconv.sites import SiteSet, read_only
-
-NO_KEY = 2**62
-"""Larger than every key: sorts behind all sites."""
+from spconv.geometry import Geometry
+from spconv.ops.launch import elementwise
+from spconv.ops.rulebook_steps import NO_KEY, RulebookSteps
 
 
-class DeviceSites(SiteSet):
-    """Sites whose keys (N,) ascend and live on the device.
-
-    ``indices`` and ``keys`` are copied to the host when somebody asks for them.
-    """
-
-    def __init__(
-        self, device_keys: Array, spatial_shape: tuple[int, ...], batch_size: int
-    ) -> None:
-        self.device_keys = device_keys
-        self.spatial_shape = spatial_shape
-        self.batch_size = batch_size
-
-    def __len__(self) -> int:
-        return len(self.device_keys)
-
-    @cached_property
-    def keys(self) -> NDArray[np.int64]:
-        return _to_host(self.device_keys)
-
-    @cached_property
-    def indices(self) -> NDArray[np.int32]:  # type: ignore[override]
-        return read_only(kernels.sites_of_keys(self.keys, self.extents))
-
-    @cached_property
-    def order(self) -> None:
-        return None
-
-
-class DeviceRulebook(Rulebook):
-    """A rulebook whose arrays live on the device; the host's are copies made on demand.
-
-    Parameters
-    ----------
-    table : int32 array (K, N_out) on the device
-        Input row of every output and offset, -1 where there is none.
-    offset_starts : int64 ndarray (K + 1,) on the host
-    in_sites, out_sites, geometry
-        As of :class:`~spconv.Rulebook`.
-    builder : RulebookOps
-    """
-
-    def __init__(
-        self,
-        table: Array,
-        offset_starts: NDArray[np.int64],
-        in_sites: SiteSet,
-        out_sites: SiteSet,
-        geometry: Geometry,
-        builder: RulebookOps,
-        origin: weakref.ref[Rulebook] | None = None,
-    ) -> None:
-        fields = {
-            "device_table": table,
-            "offset_starts": read_only(offset_starts),
-            "in_sites": in_sites,
-            "out_sites": out_sites,
-            "geometry": geometry,
-            "builder": builder,
-            "_origin": origin,
-        }
-        for name, value in fields.items():
-            object.__setattr__(self, name, value)
-
-    device_table: Array
-    builder: RulebookOps
-
-    @cached_property
-    def device_pairs(self) -> tuple[Array, Array]:
-        """Input rows and output rows (P,) of all pairs."""
-        return self.builder.compact(self.device_table, self.num_pairs)
-
-    @property
-    def num_pairs(self) -> int:
-        return int(self.offset_starts[-1])
-
-    @cached_property
-    def in_rows(self) -> NDArray[np.int32]:  # type: ignore[override]
-        return read_only(_to_host(self.device_pairs[0]))
-
-    @cached_property
-    def out_rows(self) -> NDArray[np.int32]:  # type: ignore[override]
-        return read_only(_to_host(self.device_pairs[1]))
-
-    @property
-    def table(self) -> NDArray[np.int32]:
-        return np.ascontiguousarray(_to_host(self.device_table).T)
-
-    @cached_property
-    def pairs_per_output(self) -> Array:
-        """Number of active taps (N_out,) of every output site, on the device."""
-        return (self.device_table >= 0).sum(axis=0)
-
-    @cached_property
-    def _swapped(self) -> Rulebook:
-        return DeviceRulebook(
-            self.builder.invert(self.device_table, len(self.in_sites)),
-            self.offset_starts,
-            self.out_sites,
-            self.in_sites,
-            self.geometry,
-            self.builder,
-            weakref.ref(self),
-        )
-
-
-class RulebookOps:
-    """The steps of building a rulebook, in plain array code: the specification of rulebook.cu.
-
-    Parameters
-    ----------
-    xp : module
-        ``numpy`` or ``cupy``.
-    """
-
-    def __init__(self, xp: ModuleType) -> None:
-        self.xp = xp
-        # Weak: copies on the device are dropped with the sites and rulebooks they belong to.
-        self._sites: weakref.WeakKeyDictionary[SiteSet, Any] = weakref.WeakKeyDictionary()
-        self._books: weakref.WeakKeyDictionary[Rulebook, Any] = weakref.WeakKeyDictionary()
-
-    def build(self, sites: SiteSet, geometry: Geometry, owner: str) -> DeviceRulebook:
-        """Build the rulebook of a checked site set.
-
-        One copy to the host: the ends of the offsets, and the number of output sites unless they
-        are the input's.
-        """
-        out_shape = geometry.output_shape(sites.spatial_shape, owner)
-        check_cells(out_shape, sites.batch_size, owner)
-        in_keys, in_order, keys = self.site_keys(sites)
-        shapes = sites.spatial_shape, out_shape
-        out_sites: SiteSet = sites
-        if geometry.submanifold:
-            table = self.lookup(keys, in_keys, in_order, geometry, *shapes)
-            starts = self._starts(table >= 0)
-        else:
-            candidates = self.candidate_keys(in_keys, geometry, *shapes)
-            out_keys, starts = self._distinct(candidates)
-            table = self.lookup(out_keys, in_keys, in_order, geometry, *shapes)
-            out_sites = DeviceSites(out_keys, out_shape, sites.batch_size)
-        check_rows(len(sites), len(out_sites), owner)
-        return DeviceRulebook(table, starts, sites, out_sites, geometry, self)
-
-    def site_keys(self, sites: SiteSet) -> tuple[Array, Array | None, Array]:
-        """Ascending keys of the sites, their rows (None: the same), and the keys in row order."""
-        if isinstance(sites, DeviceSites):
-            return sites.device_keys, None, sites.device_keys
-        if sites not in self._sites:
-            keys = self.xp.asarray(sites.keys)
-            if sites.order is None:
-                self._sites[sites] = keys, None, keys
-            else:
-                order = self.xp.asarray(sites.order)
-                self._sites[sites] = keys[order], order, keys
-        return self._sites[sites]
-
-    def table(self, rulebook: Rulebook) -> Array:
-        """Input row (K, N_out) of every output and offset, on the device."""
-        if isinstance(rulebook, DeviceRulebook):
-            return rulebook.device_table
-        return self._uploaded(rulebook)["table"]
-
-    def pairs(self, rulebook: Rulebook) -> tuple[Array, Array]:
-        """Input rows and output rows (P,) of all pairs, on the device."""
-        if isinstance(rulebook, DeviceRulebook):
-            return rulebook.device_pairs
-        return self._uploaded(rulebook)["pairs"]
-
-    def _uploaded(self, rulebook: Rulebook) -> dict[str, Any]:
-        if rulebook not in self._books:
-            in_rows, out_rows = (
-                self.xp.asarray(rows) for rows in (rulebook.in_rows, rulebook.out_rows)
-            )
-            table = self.table_of_pairs(
-                in_rows, out_rows, rulebook.offset_starts, len(rulebook.out_sites)
-            )
-            self._books[rulebook] = {"pairs": (in_rows, out_rows), "table": table}
-        return self._books[rulebook]
+class CudaRulebookSteps(RulebookSteps):
+    """The same arrays as those of the plain steps; ``xp`` is ``cupy``."""
 
     def candidate_keys(
         self,
@@ -211,24 +21,11 @@ class RulebookOps:
         in_shape: tuple[int, ...],
         out_shape: tuple[int, ...],
     ) -> Array:
-        """Key (K, N) of the output that every input feeds, ``NO_KEY`` where there is none."""
-        xp = self.xp
-        rest, total, cell = keys, xp.zeros((geometry.volume, len(keys)), np.int64), 1
-        valid = xp.ones(total.shape, bool)
-        for axis in reversed(range(geometry.ndim)):
-            x, rest = rest % in_shape[axis], rest // in_shape[axis]
-            stride, pad = geometry.stride[axis], geometry.padding[axis]
-            tap = self._taps(geometry, axis) * geometry.dilation[axis]
-            if geometry.transposed:
-                y = x * stride - pad + tap
-            else:
-                shifted = x + pad - tap
-                valid &= shifted % stride == 0
-                y = shifted // stride
-            valid &= (y >= 0) & (y < out_shape[axis])
-            total += y * cell
-            cell *= out_shape[axis]
-        return xp.where(valid, total + rest * cell, NO_KEY)
+        candidates = self.xp.empty((geometry.volume, len(keys)), np.int64)
+        numbers = self._numbers(geometry, in_shape, out_shape)
+        sizes = np.int64(len(keys)), np.int32(geometry.transposed), np.int64(NO_KEY)
+        self._run("candidate_keys", len(keys), (keys, numbers, candidates, *sizes), geometry)
+        return candidates
 
     def lookup(
         self,
@@ -239,84 +36,55 @@ class RulebookOps:
         in_shape: tuple[int, ...],
         out_shape: tuple[int, ...],
     ) -> Array:
-        """Row (K, N_out) of the input that feeds every output, -1 where there is none; int32."""
-        xp = self.xp
-        shape = (geometry.volume, len(out_keys))
-        if not len(in_keys):
-            return xp.full(shape, -1, np.int32)
-        rest, total, cell = out_keys, xp.zeros(shape, np.int64), 1
-        valid = xp.ones(shape, bool)
-        for axis in reversed(range(geometry.ndim)):
-            y, rest = rest % out_shape[axis], rest // out_shape[axis]
-            stride, pad = geometry.stride[axis], geometry.padding[axis]
-            tap = self._taps(geometry, axis) * geometry.dilation[axis]
-            if geometry.transposed:
-                shifted = y + pad - tap
-                valid &= shifted % stride == 0
-                x = shifted // stride
-            else:
-                x = y * stride - pad + tap
-            valid &= (x >= 0) & (x < in_shape[axis])
-            total += x * cell
-            cell *= in_shape[axis]
-        total += rest * cell
-        position = xp.minimum(xp.searchsorted(in_keys, total), len(in_keys) - 1)
-        valid &= in_keys[position] == total
-        row = position if in_order is None else in_order[position]
-        return xp.where(valid, row, -1).astype(np.int32)
+        table = self.xp.empty((geometry.volume, len(out_keys)), np.int32)
+        numbers = self._numbers(geometry, in_shape, out_shape)
+        sizes = np.int64(len(out_keys)), np.int64(len(in_keys)), np.int32(geometry.transposed)
+        arguments = out_keys, in_keys, in_order, numbers, table, *sizes
+        self._run("lookup", len(out_keys), arguments, geometry)
+        return table
 
     def compact(self, table: Array, num_pairs: int) -> tuple[Array, Array]:
-        """Pairs (P,) of a table, in order."""
-        xp = self.xp
-        entries = xp.flatnonzero(table >= 0)
-        out_rows = entries % max(table.shape[1], 1)
-        return table.reshape(-1)[entries], out_rows.astype(np.int32)
+        in_rows, out_rows = (self.xp.empty(num_pairs, np.int32) for _ in range(2))
+        ends = self.xp.cumsum((table >= 0).reshape(-1), dtype=np.int64)
+        count = table.shape[1]
+        arguments = table, ends, in_rows, out_rows, np.int64(count)
+        self._over_table("compact_pairs", table, arguments)
+        return in_rows, out_rows
 
     def invert(self, table: Array, in_count: int) -> Array:
-        """Output row (K, N_in) of every input and offset, -1 where there is none."""
-        xp = self.xp
-        inverse = xp.full((table.shape[0], in_count), -1, np.int32)
-        offset, out_row = xp.nonzero(table >= 0)
-        inverse[offset, table[offset, out_row]] = out_row
+        inverse = self.xp.full((table.shape[0], in_count), -1, np.int32)
+        arguments = table, inverse, np.int64(table.shape[1]), np.int64(in_count)
+        self._over_table("invert_table", table, arguments)
         return inverse
 
     def table_of_pairs(
         self, in_rows: Array, out_rows: Array, starts: NDArray[np.int64], out_count: int
     ) -> Array:
-        """Table (K, N_out) of the pairs that end at ``starts[1:]``."""
-        xp = self.xp
-        table = xp.full((len(starts) - 1, out_count), -1, np.int32)
-        offset = xp.asarray(np.repeat(np.arange(len(starts) - 1), np.diff(starts)))
-        table[offset, out_rows] = in_rows
+        table = self.xp.full((len(starts) - 1, out_count), -1, np.int32)
+        sizes = np.int64(len(in_rows)), np.int64(out_count), np.int32(len(starts) - 1)
+        arguments = in_rows, out_rows, self.xp.asarray(starts), table, *sizes
+        elementwise("rulebook.cu", "table_of_pairs", len(in_rows), arguments, NDIM=1)
         return table
 
-    def _taps(self, geometry: Geometry, axis: int) -> Array:
-        """Kernel index (K, 1) of every offset along one axis."""
-        return self.xp.asarray(np.array(geometry.offsets(), np.int64)[:, axis, None])
+    def _numbers(
+        self, geometry: Geometry, in_shape: tuple[int, ...], out_shape: tuple[int, ...]
+    ) -> Array:
+        """What the kernels call ``geometry``, (6, ndim)."""
+        rows = (
+            geometry.kernel_size,
+            geometry.stride,
+            geometry.padding,
+            geometry.dilation,
+            in_shape,
+            out_shape,
+        )
+        return self.xp.asarray(np.array(rows, np.int64))
 
-    def _starts(self, active: Array) -> NDArray[np.int64]:
-        """Where the pairs of every offset start (K + 1,), on the host."""
-        return _starts_of(_to_host(active.sum(axis=1)))
+    def _run(self, entry: str, count: int, arguments: tuple, geometry: Geometry) -> None:
+        macros = {"NDIM": geometry.ndim}
+        elementwise("rulebook.cu", entry, count, arguments, rows=geometry.volume, **macros)
 
-    def _distinct(self, candidates: Array) -> tuple[Array, NDArray[np.int64]]:
-        """Distinct keys, ascending, and the starts of the offsets; copies to the host once."""
-        xp = self.xp
-        keys = xp.sort(candidates.reshape(-1))
-        first = keys < NO_KEY
-        first[1:] &= keys[1:] != keys[:-1]
-        ends = xp.cumsum(first.astype(np.int64))
-        active = (candidates < NO_KEY).sum(axis=1)
-        counts = _to_host(xp.concatenate([active, first.sum().reshape(1)]))
-        num_keys = int(counts[-1])
-        # Everything that is not the first of its kind goes to a spare entry: no second count.
-        distinct = xp.empty(num_keys + 1, np.int64)
-        distinct[xp.where(first, ends - 1, num_keys)] = keys
-        return distinct[:num_keys], _starts_of(counts[:-1])
-
-
-def _starts_of(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-
-
-def _to_host(array: Array) -> NDArray:
-    return array.get() if hasattr(array, "get") else array
+    def _over_table(self, entry: str, table: Array, arguments: tuple) -> None:
+        """One thread for each entry; these kernels know nothing of dimensions."""
+        volume, count = table.shape
+        elementwise("rulebook.cu", entry, count, arguments, rows=volume, NDIM=1)

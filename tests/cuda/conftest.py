@@ -14,3 +14,12 @@ if str(HERE) not in sys.path:
 @pytest.fixture
 def rng():
     return np.random.default_rng(7)
+
+
+@pytest.fixture
+def cupy(monkeypatch):
+    """A stand-in for CuPy whose kernels run in the emulation."""
+    from fake_cupy import installed
+
+    with installed(monkeypatch) as module:
+        yield module
