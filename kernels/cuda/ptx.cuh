@@ -47,6 +47,9 @@ PTX void load_matrices_transposed(u32 (&r)[4], u32 row) {
                  : "r"(row)
                  : "memory");
 }
+PTX void store_shared(u32 address, u32 bits) {
+    asm volatile("st.shared.b32 [%0], %1;\n" ::"r"(address), "r"(bits) : "memory");
+}
 PTX float load_shared_float(u32 address) {
     float x;
     asm volatile("ld.shared.f32 %0, [%1];\n" : "=f"(x) : "r"(address) : "memory");

@@ -61,6 +61,10 @@ inline void load_matrices(u32 (&r)[4], u32 row) {
 inline void load_matrices_transposed(u32 (&r)[4], u32 row) {
     emulation::load_matrices(r, row, emulation::run_ldmatrix<true>);
 }
+inline void store_shared(u32 address, u32 bits) {
+    if (address % 4) emulation::fail("st.shared: the address is not aligned to 4 bytes");
+    *(u32*)emulation::shared_pointer(address, 4) = bits;
+}
 inline float load_shared_float(u32 address) {
     if (address % 4) emulation::fail("ld.shared: the address is not aligned to 4 bytes");
     return *(const float*)emulation::shared_pointer(address, 4);

@@ -1,0 +1,53 @@
+// Products of fragments on tensor cores, d += a b with float32 accumulation. One fragment of a is
+// 16 rows by 32 bytes, one of b 8 columns by 32 bytes, for every format. -D MULTIPLY=
+//   multiply_float16, multiply_bfloat16   STORAGE float16, bfloat16: 16 channels per step
+//   multiply_tf32      STORAGE float, operands rounded to 11 bits: 8 channels per step
+//   multiply_tf32x3    STORAGE float, operands split in two tf32 numbers: float32 accuracy.
+//                      An infinite operand gives NaN, and so does one that rounds to infinity.
+#pragma once
+#include "ptx.cuh"
+
+__device__ __forceinline__ void multiply_float16(float (&d)[4], const u32 (&a)[4],
+                                                 const u32 (&b)[2]) {
+    mma_float16(d, a, b);
+}
+
+__device__ __forceinline__ void multiply_bfloat16(float (&d)[4], const u32 (&a)[4],
+                                                  const u32 (&b)[2]) {
+    mma_bfloat16(d, a, b);
+}
+
+template <int N> __device__ __forceinline__ void round_fragment(u32 (&high)[N], const u32 (&x)[N]) {
+#pragma unroll
+    for (int i = 0; i < N; i++) high[i] = float_to_tf32(__uint_as_float(x[i]));
+}
+
+// What rounding left over, exactly representable before it is rounded itself.
+template <int N>
+__device__ __forceinline__ void rest_of_fragment(u32 (&low)[N], const u32 (&x)[N],
+                                                 const u32 (&high)[N]) {
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        low[i] = float_to_tf32(__uint_as_float(x[i]) - __uint_as_float(high[i]));
+}
+
+__device__ __forceinline__ void multiply_tf32(float (&d)[4], const u32 (&a)[4],
+                                              const u32 (&b)[2]) {
+    u32 high_a[4], high_b[2];
+    round_fragment(high_a, a);
+    round_fragment(high_b, b);
+    mma_tf32(d, high_a, high_b);
+}
+
+// Small products first. The compiler computes the parts of each fragment once.
+__device__ __forceinline__ void multiply_tf32x3(float (&d)[4], const u32 (&a)[4],
+                                                const u32 (&b)[2]) {
+    u32 high_a[4], high_b[2], low_a[4], low_b[2];
+    round_fragment(high_a, a);
+    round_fragment(high_b, b);
+    rest_of_fragment(low_a, a, high_a);
+    rest_of_fragment(low_b, b, high_b);
+    mma_tf32(d, low_a, high_b);
+    mma_tf32(d, high_a, low_b);
+    mma_tf32(d, high_a, high_b);
+}

@@ -1,0 +1,34 @@
+// Weights as the convolution kernels read them: for every group and kernel offset a matrix with
+// one row for each output channel, rows padded with zeros to 16 bytes.
+//
+//   forward         packed[g][k][o][c] = w[k][c][g * cout + o]
+//   input gradient  packed[g][k][c][o] = w[k][c][g * cout + o]     (transposed = 1)
+// mirrored = 1 takes w[volume - 1 - k]: the input gradient of a symmetric submanifold kernel then
+// runs over the tile map of its forward.
+//
+// Arguments
+//   w       WEIGHT (volume, cin, groups * cout)
+//   packed  STORAGE (groups, volume, rows, row_length): rows = cout, row_length = cin rounded up
+//           to 16 bytes; transposed: rows = cin, row_length = cout rounded up
+//   groups, volume, cin, cout  int   channels of one group
+//   transposed, mirrored       int   0 or 1
+// Grid ceil(size of packed / 256), block 256. Macros: STORAGE, WEIGHT (storage.cuh).
+#include "storage.cuh"
+
+extern "C" __global__ void __launch_bounds__(256)
+pack_weights(const WEIGHT* __restrict__ w, STORAGE* __restrict__ packed, int groups, int volume,
+             int cin, int cout, int transposed, int mirrored) {
+    constexpr int PER_CHUNK = 16 / (int)sizeof(STORAGE);
+    const int rows = transposed ? cin : cout, columns = transposed ? cout : cin;
+    const int row_length = (columns + PER_CHUNK - 1) / PER_CHUNK * PER_CHUNK;
+    const i64 at = thread_index();
+    if (at >= (i64)groups * volume * rows * row_length) return;
+    const int column = at % row_length, row = at / row_length % rows;
+    const i64 matrix = at / row_length / rows;
+    const int group = matrix / volume, offset = matrix % volume;
+    const int c = transposed ? row : column, o = transposed ? column : row;
+    const i64 source = mirrored ? volume - 1 - offset : offset;
+    const math value =
+        column < columns ? widen(w[(source * cin + c) * groups * cout + (i64)group * cout + o]) : 0;
+    narrow(value, packed[at]);
+}
