@@ -19,7 +19,6 @@ from spconv.ops.launch import column_sums, elementwise, math_type, storage_of
 from spconv.rulebook import Rulebook
 from spconv.sites import SiteSet
 
-
 NO_FMA = "--fmad=false"
 """For results that are NumPy's to the bit."""
 

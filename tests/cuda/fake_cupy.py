@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import types
+from typing import ClassVar
 
 import numpy as np
 from emulation import emulate
@@ -17,7 +18,7 @@ from emulation import emulate
 COPIES = {"to_host": 0}
 
 
-class ndarray(np.ndarray):  # noqa: N801
+class ndarray(np.ndarray):
     """A NumPy array that says it is CuPy's."""
 
     def get(self) -> np.ndarray:
@@ -120,7 +121,7 @@ class RawModule:
 
 
 class RawKernel:
-    launches: list[str] = []
+    launches: ClassVar[list[str]] = []
     order = "forward"
 
     def __init__(self, module, entry):
