@@ -32,11 +32,11 @@ extern "C" __global__ void cross_entropy(const storage* logits, const i64* label
     }
     largest = warp_max(largest);
     math total = 0;
-    for (i64 c = lane; c < classes; c += 32) total += exp(widen(row[c]) - largest);
+    for (i64 c = lane; c < classes; c += 32) total += exponential(widen(row[c]) - largest);
     total = warp_sum(total);
     for (i64 c = lane; c < classes; c += 32)
-        narrow(exp(widen(row[c]) - largest) / total, probability[n * classes + c]);
-    if (lane == 0) narrow(log(total) - (widen(row[labels[n]]) - largest), losses[n]);
+        narrow(exponential(widen(row[c]) - largest) / total, probability[n * classes + c]);
+    if (lane == 0) narrow(logarithm(total) - (widen(row[labels[n]]) - largest), losses[n]);
 }
 
 // dx = (probability - one at the label) * scale[0]

@@ -48,7 +48,7 @@ extern "C" __global__ void adam(storage* data, math* master, const storage* grad
     const math second = square[i] * beta2 + gradient * gradient * rest2;
     mean[i] = first;
     square[i] = second;
-    value -= first / (sqrt(second) / correction + eps) * rate;
+    value -= first / (square_root(second) / correction + eps) * rate;
     VALUE = value;
 #if MASTER
     narrow(value, data[i]);

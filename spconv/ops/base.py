@@ -188,7 +188,8 @@ class Ops:
         direction = grad.astype(value.dtype, copy=False)
         scratch = self.xp.empty_like(value)
         if weight_decay:
-            direction = self.xp.multiply(value, weight_decay, out=scratch) + direction
+            direction = self.xp.multiply(value, weight_decay, out=scratch)
+            direction += grad
         if velocity is not None:
             velocity *= momentum
             velocity += direction
