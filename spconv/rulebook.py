@@ -262,7 +262,7 @@ def build(sites: SiteSet, geometry: Geometry, owner: str) -> Rulebook:
             )
         ),
         geometry.transposed,
-        geometry.submanifold and _is_symmetric(geometry),
+        geometry.submanifold and is_symmetric(geometry),
     )
     out_sites = sites
     if geometry.submanifold:
@@ -282,7 +282,7 @@ def build(sites: SiteSet, geometry: Geometry, owner: str) -> Rulebook:
     return Rulebook(in_rows, out_rows, starts, sites, out_sites, geometry)
 
 
-def _is_symmetric(geometry: Geometry) -> bool:
+def is_symmetric(geometry: Geometry) -> bool:
     """Whether offset K - 1 - k of a submanifold kernel points opposite to offset k."""
     spans = (d * (k - 1) for k, d in zip(geometry.kernel_size, geometry.dilation, strict=True))
     return all(span % 2 == 0 for span in spans)

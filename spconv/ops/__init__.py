@@ -16,7 +16,7 @@ import numpy as np
 from spconv.compat import Array, is_cupy
 from spconv.ops.base import Ops
 from spconv.ops.cpu import INSTRUCTION_SETS, CpuOps
-from spconv.ops.cuda import CudaOps
+from spconv.ops.cuda import CudaOps, get_cuda_precision, set_cuda_precision
 
 ENGINES = ("numpy", "cpu", *INSTRUCTION_SETS)
 _cpu_engine = ContextVar("cpu_engine", default="cpu")
@@ -65,4 +65,13 @@ def _cuda_ops() -> CudaOps:
     return CudaOps()
 
 
-__all__ = ["ENGINES", "CpuOps", "CudaOps", "Ops", "get_ops", "use_engine"]
+__all__ = [
+    "ENGINES",
+    "CpuOps",
+    "CudaOps",
+    "Ops",
+    "get_cuda_precision",
+    "get_ops",
+    "set_cuda_precision",
+    "use_engine",
+]

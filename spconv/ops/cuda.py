@@ -7,6 +7,7 @@ has run on a device yet.
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from spconv.compat import Array, import_cupy
 from spconv.geometry import Geometry
 from spconv.ops.base import Ops
+from spconv.ops.cuda_gemm import CudaGemm
 from spconv.ops.cuda_rulebook import CudaRulebookSteps
 from spconv.ops.launch import column_sums, elementwise, math_type, storage_of
 from spconv.rulebook import Rulebook
@@ -21,6 +23,51 @@ from spconv.sites import SiteSet
 
 NO_FMA = "--fmad=false"
 """For results that are NumPy's to the bit."""
+
+
+CUDA_PRECISIONS = ("float32", "tf32")
+_precision = ContextVar("cuda_precision", default="float32")
+
+
+def set_cuda_precision(precision: str) -> None:
+    """Choose how matrix products of float32 arrays are computed on a GPU.
+
+    Parameters
+    ----------
+    precision : {"float32", "tf32"}
+        "float32", the default, takes three products of the tensor cores for one: each operand is
+        split into two numbers of 11 bits, and the error is that of float32 arithmetic. "tf32"
+        takes one: operands are rounded to 11 bits, sums stay float32. Other dtypes have no choice.
+        Nothing has been timed on a device yet.
+
+    Raises
+    ------
+    ValueError
+        For other names.
+
+    Examples
+    --------
+    >>> set_cuda_precision("tf32")
+    >>> get_cuda_precision()
+    'tf32'
+    >>> set_cuda_precision("float32")
+    """
+    if precision not in CUDA_PRECISIONS:
+        raise ValueError(
+            f"set_cuda_precision: expected one of {CUDA_PRECISIONS}, got {precision!r}"
+        )
+    _precision.set(precision)
+
+
+def get_cuda_precision() -> str:
+    """How matrix products of float32 arrays are computed on a GPU: "float32" or "tf32"."""
+    return _precision.get()
+
+
+def arithmetic(dtype: np.dtype) -> str:
+    """Name of the arithmetic of products of a dtype, for :func:`~spconv.ops.cuda_tiles`."""
+    storage_of(dtype)
+    return _precision.get() if dtype == np.float32 else np.dtype(dtype).name
 
 
 class CudaOps(Ops):
@@ -38,9 +85,33 @@ class CudaOps(Ops):
     def __init__(self) -> None:
         super().__init__(import_cupy())
         self._rulebooks = CudaRulebookSteps(self.xp)
+        self._gemm = CudaGemm(self.xp, self._rulebooks)
 
     def build_rulebook(self, sites: SiteSet, geometry: Geometry, owner: str) -> Rulebook:
         return self._rulebooks.build(sites, geometry, owner)
+
+    def convolve(
+        self,
+        x_nc: Array,
+        w_kco: Array,
+        rulebook: Rulebook,
+        groups: int = 1,
+        init_o: Array | None = None,
+        transposed: bool = False,
+    ) -> Array:
+        kind = arithmetic(x_nc.dtype)
+        return self._gemm.convolve(x_nc, w_kco, rulebook, groups, init_o, transposed, kind)
+
+    def weight_gradient(
+        self, x_nc: Array, dy_no: Array, rulebook: Rulebook, groups: int = 1
+    ) -> Array:
+        return self._gemm.weight_gradient(x_nc, dy_no, rulebook, groups, arithmetic(x_nc.dtype))
+
+    def matmul(self, x_nc: Array, w_co: Array, init_o: Array | None = None) -> Array:
+        return self._gemm.matmul(x_nc, w_co, init_o, arithmetic(x_nc.dtype))
+
+    def matmul_gradient(self, x_nc: Array, dy_no: Array) -> Array:
+        return self._gemm.matmul_gradient(x_nc, dy_no, arithmetic(x_nc.dtype))
 
     def sum_pairs(self, x_nc: Array, rulebook: Rulebook) -> Array:
         y = self._new(x_nc, len(rulebook.out_sites), x_nc.shape[1])

@@ -33,7 +33,7 @@ def cases():
             yield pytest.param(name, defines, architecture, id=label, marks=marks)
 
 
-@pytest.mark.parametrize(("name", "defines", "architecture"), cases())
+@pytest.mark.parametrize(("name", "defines", "architecture"), list(cases()))
 def test_kernels_compile(name, defines, architecture):
     """Without a warning, without spilling; threads of 256 may have 255 registers, few need 64."""
     usages = compile_kernels(name, architecture, defines)
