@@ -45,7 +45,7 @@ static_assert(TILE_M <= 512 && STAGES >= 2, "tile_groups has 32 bits");
 struct Tile {
     const STORAGE *x, *w;  // of this group; w of the block's first column
     const int *offsets, *rows;
-    int last, cin, cout, volume, columns;  // columns: of the block
+    int last, cin, cout, columns;  // columns: from the block's first one on
     i64 x_stride;
 };
 
@@ -128,7 +128,8 @@ __device__ __forceinline__ void multiply_stage(Accumulators& sum, u32 stage, int
     }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+// One block per multiprocessor is enough: left to itself the assembler spills for one more.
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
 implicit_gemm(const STORAGE* __restrict__ x, const STORAGE* __restrict__ w, STORAGE* __restrict__ y,
               const float* __restrict__ init, const STORAGE* __restrict__ residual,
               const int* __restrict__ tile_starts, const int* __restrict__ tile_offsets,
@@ -152,7 +153,6 @@ implicit_gemm(const STORAGE* __restrict__ x, const STORAGE* __restrict__ w, STOR
     tile.last = last;
     tile.cin = cin;
     tile.cout = cout;
-    tile.volume = volume;
     tile.columns = cout - first_column;
     tile.x_stride = (i64)gridDim.z * cin;
 
@@ -176,7 +176,6 @@ implicit_gemm(const STORAGE* __restrict__ x, const STORAGE* __restrict__ w, STOR
             reading = reading + 1 == STAGES ? 0 : reading + 1;
         }
     }
-    copy_async_wait<0>();
 
     const Output output = {y, init, residual, slope, (int)gridDim.z * cout};
 #pragma unroll

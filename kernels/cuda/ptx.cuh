@@ -50,10 +50,10 @@ PTX void load_matrices_transposed(u32 (&r)[4], u32 row) {
 PTX void store_shared(u32 address, u32 bits) {
     asm volatile("st.shared.b32 [%0], %1;\n" ::"r"(address), "r"(bits) : "memory");
 }
-PTX float load_shared_float(u32 address) {
-    float x;
-    asm volatile("ld.shared.f32 %0, [%1];\n" : "=f"(x) : "r"(address) : "memory");
-    return x;
+PTX u32 load_shared(u32 address) {
+    u32 bits;
+    asm volatile("ld.shared.b32 %0, [%1];\n" : "=r"(bits) : "r"(address) : "memory");
+    return bits;
 }
 
 // d += a b on tensor cores, float32 accumulation: 16x16 by 16x8 (16-bit), 16x8 by 8x8 (tf32).

@@ -157,8 +157,8 @@ def test_reading_too_early_is_poison(rng):
     """The last group is still under way; it is waited for after the reads."""
     x, y = rng.standard_normal(224).astype(np.float32), np.zeros(224, np.float32)
     late = {
-        "y[from] = load_shared_float(shared_address(buffer + from));\n    }": (
-            "y[from] = load_shared_float(shared_address(buffer + from));\n    }\n"
+        "y[from] = __uint_as_float(load_shared(shared_address(buffer + from)));\n    }": (
+            "y[from] = __uint_as_float(load_shared(shared_address(buffer + from)));\n    }\n"
             "    __syncthreads();\n    copy_async_wait<0>();"
         )
     }

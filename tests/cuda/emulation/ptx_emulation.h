@@ -65,9 +65,9 @@ inline void store_shared(u32 address, u32 bits) {
     if (address % 4) emulation::fail("st.shared: the address is not aligned to 4 bytes");
     *(u32*)emulation::shared_pointer(address, 4) = bits;
 }
-inline float load_shared_float(u32 address) {
+inline u32 load_shared(u32 address) {
     if (address % 4) emulation::fail("ld.shared: the address is not aligned to 4 bytes");
-    return *(const float*)emulation::shared_pointer(address, 4);
+    return *(const u32*)emulation::shared_pointer(address, 4);
 }
 inline void mma_float16(float (&d)[4], const u32 (&a)[4], const u32 (&b)[2]) {
     emulation::mma(d, a, b, emulation::run_mma_16bit<emulation::half_to_float>);

@@ -42,7 +42,7 @@ extern "C" __global__ void copy(const float* x, float* y) {
     BARRIER;
     for (int i = 0; i < 7; i++) {
         int from = i * 32 + (lane + 1) % 32;
-        y[from] = load_shared_float(shared_address(buffer + from));
+        y[from] = __uint_as_float(load_shared(shared_address(buffer + from)));
     }
 }
 

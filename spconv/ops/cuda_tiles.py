@@ -1,0 +1,196 @@
+"""Static choice of tile sizes for the convolution kernels of ``kernels/cuda``.
+
+The sizes come from register and shared-memory counts of the compiled kernels; none of them has been
+timed on a device yet. Every choice depends on shapes and types only, so results do not either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+TILE_ROWS = 64
+"""Output rows of a tile: one tile map serves all layers on a rulebook."""
+
+STORAGE = {
+    "float16": ("float16", 2, "multiply_float16"),
+    "bfloat16": ("bfloat16", 2, "multiply_bfloat16"),
+    "tf32": ("float", 4, "multiply_tf32"),
+    "float32": ("float", 4, "multiply_tf32x3"),
+    "float64": ("double", 8, None),
+}
+"""Arithmetic -> storage type, its bytes, product of fragments (None: no tensor cores)."""
+
+MIN_PAIRS = 512
+TARGET_TASKS = 512
+MAX_PARTIALS = 1 << 24
+
+
+@dataclass(frozen=True)
+class Tile:
+    """How to compile and launch a kernel.
+
+    Parameters
+    ----------
+    kernel : str
+        Name of the source and of the kernel.
+    rows, columns : int
+        Output elements of one block: ``TILE_M`` and ``TILE_N``.
+    block : int
+        Threads.
+    shared_bytes : int
+        Dynamic shared memory; above 48 KB the limit of the kernel has to be raised.
+    macros : dict of str to str or int
+    """
+
+    kernel: str
+    rows: int
+    columns: int
+    block: int
+    shared_bytes: int
+    macros: dict[str, str | int] = field(hash=False)
+
+    def grid(self, outer: int, size: int, groups: int = 1) -> tuple[int, int, int]:
+        """Grid of the convolution: tiles of the map, ``cout`` of a group, groups.
+
+        >>> choose_tile("float16", 32, 200).grid(1000, 200)
+        (1000, 2, 1)
+        """
+        return outer, -(-size // self.columns), groups
+
+
+def choose_tile(kind: str, cin: int, cout: int, architecture: int = 80) -> Tile:
+    """Tile of :file:`implicit_gemm.cu` or, without tensor cores, :file:`implicit_gemm_simt.cu`.
+
+    Parameters
+    ----------
+    kind : {"float16", "bfloat16", "tf32", "float32", "float64"}
+        "tf32" and "float32" store float32; "tf32" rounds operands to 11 bits, "float32" splits
+        them into two such numbers.
+    cin, cout : int
+        Channels of one group, of the product at hand: exchanged for the input gradient.
+    architecture : int
+        Ten times the compute capability; below 80 nothing uses tensor cores.
+
+    Examples
+    --------
+    >>> tile = choose_tile("bfloat16", 64, 96)
+    >>> tile.kernel, tile.columns, tile.shared_bytes, tile.macros["X_WIDTH"]
+    ('implicit_gemm', 96, 40960, 16)
+    >>> choose_tile("float64", 64, 96).kernel
+    'implicit_gemm_simt'
+    """
+    storage, size, multiply = _storage(kind, "choose_tile")
+    if multiply is None or architecture < 80:
+        return _simt_tile("implicit_gemm_simt", storage, TILE_ROWS, 32 if cout <= 32 else 64)
+    columns = next((n for n in (16, 32, 64, 96) if cout <= n), 128)
+    warps = (4, 1) if columns == 16 else (2, 2)
+    depth = 32 if cin * size <= 32 else 64
+    macros: dict[str, str | int] = {
+        "STORAGE": storage,
+        "MULTIPLY": multiply,
+        "TILE_M": TILE_ROWS,
+        "TILE_N": columns,
+        "TILE_K": depth,
+        "WARPS_M": warps[0],
+        "WARPS_N": warps[1],
+        "STAGES": 4,
+        "X_WIDTH": copy_width(cin * size),
+    }
+    shared = 4 * (TILE_ROWS + columns) * depth
+    return Tile("implicit_gemm", TILE_ROWS, columns, 128, shared, macros)
+
+
+def choose_gradient_tile(kind: str, cin: int, cout: int, architecture: int = 80) -> Tile:
+    """Tile of :file:`weight_gradient.cu` or :file:`weight_gradient_simt.cu`.
+
+    Parameters as for :func:`choose_tile`; its grid is ``(num_tasks, ceil(cin / rows) * ceil(cout
+    / columns), groups)``.
+
+    Examples
+    --------
+    >>> tile = choose_gradient_tile("float16", 64, 128)
+    >>> tile.rows, tile.columns, tile.block
+    (64, 128, 128)
+    """
+    storage, size, multiply = _storage(kind, "choose_gradient_tile")
+    if multiply is None or architecture < 80:
+        return _simt_tile(
+            "weight_gradient_simt", storage, 32 if cin <= 32 else 64, 32 if cout <= 32 else 64
+        )
+    widest = 128 if size == 2 else 64
+    rows = next((m for m in (16, 32, 64) if cin <= m), widest)
+    columns = next((n for n in (16, 32, 64) if cout <= n), 128)
+    warps = (1 if rows == 16 else 2, 1 if columns == 16 else 2)
+    padding = 16 if size == 2 else 32
+    stages = 4 if size == 2 else 3
+    macros: dict[str, str | int] = {
+        "STORAGE": storage,
+        "MULTIPLY": multiply,
+        "TILE_M": rows,
+        "TILE_N": columns,
+        "TILE_PAIRS": 32,
+        "WARPS_M": warps[0],
+        "WARPS_N": warps[1],
+        "STAGES": stages,
+        "X_WIDTH": copy_width(cin * size),
+        "DY_WIDTH": copy_width(cout * size),
+    }
+    shared = stages * 32 * ((rows + columns) * size + 2 * padding)
+    return Tile("weight_gradient", rows, columns, 32 * warps[0] * warps[1], shared, macros)
+
+
+def split_pairs(
+    offset_starts: NDArray[np.int64], size: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Cut the pairs of every offset into tasks of the weight gradient.
+
+    Parameters
+    ----------
+    offset_starts : int64 ndarray (K + 1,)
+    size : int
+        Elements of one partial sum, ``cin * groups * cout``.
+
+    Returns
+    -------
+    task_starts : int64 ndarray (num_tasks + 1,)
+        Task t holds the pairs ``task_starts[t]:task_starts[t + 1]``, all of one offset, never
+        none. At most K tasks more than fit :data:`MAX_PARTIALS` elements of partial sums.
+    offset_tasks : int32 ndarray (K + 1,)
+        Tasks of offset k: ``offset_tasks[k]:offset_tasks[k + 1]``.
+
+    Examples
+    --------
+    >>> split_pairs(np.array([0, 600, 600, 700]), size=256)
+    (array([  0, 300, 600, 700]), array([0, 2, 2, 3], dtype=int32))
+    """
+    counts = np.diff(offset_starts)
+    wanted = max(1, min(TARGET_TASKS, MAX_PARTIALS // max(size, 1)))
+    longest = max(MIN_PAIRS, -(-int(offset_starts[-1]) // wanted))
+    tasks = -(-counts // longest)
+    offset_tasks = np.concatenate([[0], np.cumsum(tasks)])
+    offset = np.repeat(np.arange(len(counts)), tasks)
+    number = np.arange(len(offset)) - offset_tasks[offset]
+    starts = offset_starts[offset] + counts[offset] * number // np.maximum(tasks[offset], 1)
+    return (
+        np.append(starts, offset_starts[-1]).astype(np.int64),
+        offset_tasks.astype(np.int32),
+    )
+
+
+def copy_width(row_bytes: int) -> int:
+    """Bytes that one copy may move: rows of ``row_bytes`` bytes start at multiples of it."""
+    return next(width for width in (16, 8, 4, 2) if row_bytes % width == 0)
+
+
+def _storage(kind: str, owner: str) -> tuple[str, int, str | None]:
+    if kind not in STORAGE:
+        raise ValueError(f"{owner}: expected one of {sorted(STORAGE)}, got {kind!r}")
+    return STORAGE[kind]
+
+
+def _simt_tile(kernel: str, storage: str, rows: int, columns: int) -> Tile:
+    macros: dict[str, str | int] = {"STORAGE": storage, "TILE_M": rows, "TILE_N": columns}
+    return Tile(kernel, rows, columns, 256, 0, macros)
