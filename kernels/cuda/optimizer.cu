@@ -2,7 +2,8 @@
 // operations of spconv/optim: compiled without contraction (--fmad=false) the results are those of
 // NumPy to the bit, up to denormal numbers, which CuPy's options flush to zero.
 //
-// STORAGE is the type of the parameter and its gradient; the state is of type `math`. With
+// STORAGE is the type of the parameter, GRADIENT that of its gradient (float where a loss scaler
+// has been at work on 16-bit ones); the state is of type `math`. With
 // -DMASTER=1 the parameter is kept a second time in `math` precision and rounded from there.
 #include "storage.cuh"
 
@@ -14,7 +15,7 @@
 
 // v = momentum v + (d + decay p); p -= lr v, or lr (d + momentum v) with nesterov. A null
 // velocity means no momentum.
-extern "C" __global__ void sgd(storage* data, math* master, const storage* grad, math* velocity,
+extern "C" __global__ void sgd(storage* data, math* master, const GRADIENT* grad, math* velocity,
                                math lr, math momentum, math decay, int nesterov, i64 count) {
     const i64 i = thread_index();
     if (i >= count) return;
@@ -35,7 +36,7 @@ extern "C" __global__ void sgd(storage* data, math* master, const storage* grad,
 
 // Adam and AdamW. `rest1` is 1 - beta1, `correction` sqrt(1 - beta2^t), `rate` lr / (1 - beta1^t);
 // `shrink` multiplies the parameter first (AdamW), `decay` times it joins the gradient (Adam).
-extern "C" __global__ void adam(storage* data, math* master, const storage* grad, math* mean,
+extern "C" __global__ void adam(storage* data, math* master, const GRADIENT* grad, math* mean,
                                 math* square, math beta1, math rest1, math beta2, math rest2,
                                 math correction, math eps, math rate, math decay, math shrink,
                                 i64 count) {

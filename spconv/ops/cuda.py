@@ -218,11 +218,16 @@ class CudaOps(Ops):
     ) -> None:
         if not all(array is None or array.flags.c_contiguous for array in (data, master)):
             raise ValueError("CudaOps: parameters must be contiguous to be updated in place")
-        file = "optimizer.cu"
-        storage, arguments = storage_of(data.dtype), (*state, np.int64(data.size))
-        arguments = data, master, self._dense(grad), *arguments
-        has_master = int(master is not None)
-        elementwise(file, entry, data.size, arguments, NO_FMA, STORAGE=storage, MASTER=has_master)
+        elementwise(
+            "optimizer.cu",
+            entry,
+            data.size,
+            (data, master, self._dense(grad), *state, np.int64(data.size)),
+            NO_FMA,
+            STORAGE=storage_of(data.dtype),
+            GRADIENT=storage_of(grad.dtype),
+            MASTER=int(master is not None),
+        )
 
     def _pairs(self, rulebook: Rulebook, k: int) -> tuple[Array, Array]:
         part = slice(int(rulebook.offset_starts[k]), int(rulebook.offset_starts[k + 1]))

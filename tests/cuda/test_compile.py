@@ -19,7 +19,10 @@ BY_STORAGE = (
     "rows",
 )
 KERNELS = [(name, {"STORAGE": storage}) for name in BY_STORAGE for storage in STORAGE]
-KERNELS += [("optimizer", {"STORAGE": s, "MASTER": int("16" in s)}) for s in STORAGE]
+KERNELS += [
+    ("optimizer", {"STORAGE": s, "GRADIENT": g, "MASTER": int("16" in s)})
+    for s, g in [*zip(STORAGE, STORAGE, strict=True), ("float16", "float")]
+]
 KERNELS += [("rulebook", {"NDIM": ndim}) for ndim in (1, 2, 3, 4, 8)]
 
 

@@ -47,6 +47,15 @@ def test_steps(cupy, kind, dtype):
         np.testing.assert_array_equal(device_state[key], value, key)
 
 
+def test_gradients_that_a_loss_scaler_widened(cupy):
+    weight = Parameter(cupy.asarray(np.ones(5, np.float16)))
+    weight.grad = cupy.asarray(np.full(5, 2.0**-12, np.float32))
+    sgd = SGD([("w", weight)], lr=1.0)
+    sgd.step()
+    assert weight.numpy().tolist() == [1.0] * 5
+    assert sgd.state_dict()["w/master"].tolist() == [1 - 2.0**-12] * 5
+
+
 def test_transposed_gradients_and_parameters(cupy):
     """Gradients may have any strides; a parameter is updated in place and must be contiguous."""
     weight = Parameter(cupy.asarray(np.zeros((2, 3), np.float32)))

@@ -74,22 +74,26 @@ def check_convolution(ops, kind, book, cin, cout, groups=1):
     compare(ops, kind, len(x), "weight_gradient", x, dy, book, groups)
 
 
+# Every other pair of widths compiles kernels anew: test_implicit_gemm.py has many of them.
+
+
 @pytest.mark.parametrize("name", GEOMETRIES)
 def test_convolution(ops, kind, name):
-    book = ops.build_rulebook(sites(), GEOMETRIES[name], "test")
-    check_convolution(ops, kind, book, 5, 13)
+    book = ops.build_rulebook(sites(1), GEOMETRIES[name], "test")
+    check_convolution(ops, kind, book, 8, 16)
 
 
-@pytest.mark.parametrize(("cin", "cout"), [(1, 1), (32, 16), (33, 65), (183, 8), (8, 183)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("cin", "cout"), [(1, 1), (33, 65), (183, 8), (8, 183)])
 def test_widths(ops, kind, cin, cout):
     book = ops.build_rulebook(sites(1), GEOMETRIES["submanifold"], "test")
     check_convolution(ops, kind, book, cin, cout)
 
 
-@pytest.mark.parametrize(("cin", "cout", "groups"), [(4, 6, 2), (9, 51, 3), (7, 21, 7)])
-def test_groups(ops, kind, cin, cout, groups):
+@pytest.mark.parametrize(("cin", "cout", "groups"), [(16, 32, 2), (8, 16, 1)])
+def test_groups(ops, cin, cout, groups):
     book = ops.build_rulebook(sites(1), GEOMETRIES["regular"], "test")
-    check_convolution(ops, kind, book, cin, cout, groups)
+    check_convolution(ops, "float32", book, cin, cout, groups)
 
 
 @pytest.mark.parametrize("built_on", ["host", "device"])
@@ -99,21 +103,21 @@ def test_rulebooks_without_pairs_or_sites(ops, built_on):
     for input_sites in (sites(density=0), apart):
         book = builder(input_sites, Geometry.make(2, 1, 3), "test")
         assert book.num_pairs == 0
-        check_convolution(ops, "float32", book, 5, 3)
+        check_convolution(ops, "float32", book, 8, 16)
         book = builder(input_sites, GEOMETRIES["submanifold"], "test")
-        check_convolution(ops, "float32", book, 5, 3)
+        check_convolution(ops, "float32", book, 8, 16)
 
 
-def test_rulebooks_of_the_host(ops, kind):
+def test_rulebooks_of_the_host(ops):
     for geometry in GEOMETRIES.values():
         book = SPECIFICATION.build_rulebook(sites(1), geometry, "test")
-        check_convolution(ops, kind, book, 4, 6)
+        check_convolution(ops, "float32", book, 8, 16)
 
 
 @pytest.mark.parametrize("count", [0, 1, 63, 64, 130])
 def test_matrices(ops, kind, count):
     dtype = dtype_of(kind)
-    for cin, cout in [(1, 1), (17, 33)]:
+    for cin, cout in [(8, 16)]:
         x, w = random(dtype, count, cin), random(dtype, cin, cout, seed=1)
         dy, init = random(dtype, count, cout, seed=2), random(dtype, cout, seed=3)
         compare(ops, kind, cin, "matmul", x, w)
@@ -124,26 +128,29 @@ def test_matrices(ops, kind, count):
 
 def test_any_strides(ops):
     book = ops.build_rulebook(sites(), GEOMETRIES["down"], "test")
-    x = random(np.float32, 2 * len(book.in_sites), 10)[::2, ::2]
-    w = random(np.float32, 7, 5, book.volume).transpose(2, 1, 0)
-    init = random(np.float32, 14)[::2]
-    compare(ops, "float32", 20, "convolve", x, w, book, 1, init)
+    x = random(np.float32, 2 * len(book.in_sites), 16)[::2, ::2]
+    w = random(np.float32, 16, 8, book.volume).transpose(2, 1, 0)
+    init = random(np.float32, 32)[::2]
+    compare(ops, "float32", 32, "convolve", x, w, book, 1, init)
 
 
 def test_one_tile_map_for_both_directions_of_a_submanifold_layer(ops):
     book = ops.build_rulebook(sites(), GEOMETRIES["submanifold"], "test")
-    check_convolution(ops, "float32", book, 8, 8)
+    check_convolution(ops, "float32", book, 8, 16)
     assert list(ops._gemm._maps) == [book]
-    book = ops.build_rulebook(sites(), GEOMETRIES["down"], "test")
-    check_convolution(ops, "float32", book, 8, 8)
-    assert len(ops._gemm._maps) == 3
+    down = ops.build_rulebook(sites(), GEOMETRIES["down"], "test")
+    check_convolution(ops, "float32", down, 8, 16)
+    assert set(ops._gemm._maps) == {book, down, down.inverse}
 
 
 def test_nothing_is_made_twice(ops):
     """The second step on a rulebook launches products only and reads nothing back."""
     book = ops.build_rulebook(sites(), GEOMETRIES["regular"], "test")
-    x, dy = (ops.xp.asarray(random("float32", len(s), 8)) for s in (book.in_sites, book.out_sites))
-    w = ops.xp.asarray(random("float32", book.volume, 8, 8))
+    x, dy = (
+        ops.xp.asarray(random("float32", len(sites), channels))
+        for sites, channels in ((book.in_sites, 8), (book.out_sites, 16))
+    )
+    w = ops.xp.asarray(random("float32", book.volume, 8, 16))
 
     def step():
         RawKernel.launches.clear()
@@ -174,7 +181,7 @@ def test_precision():
 
 def test_tf32_is_coarser_than_float32(ops):
     """And float32 is about as good as arithmetic in float32 can be."""
-    x, w = random("float32", 64, 64), random("float32", 64, 64, seed=1)
+    x, w = random("float32", 64, 8), random("float32", 8, 16, seed=1)
     exact = x.astype(np.float64) @ w
     errors = {}
     for precision in ("float32", "tf32"):
