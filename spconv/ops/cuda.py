@@ -18,6 +18,7 @@ from spconv.ops.base import Ops
 from spconv.ops.cuda_gemm import CudaGemm
 from spconv.ops.cuda_rulebook import CudaRulebookSteps
 from spconv.ops.launch import column_sums, elementwise, math_type, storage_of
+from spconv.ops.raw_kernels import NULL
 from spconv.rulebook import Rulebook
 from spconv.sites import SiteSet
 
@@ -123,7 +124,7 @@ class CudaOps(Ops):
     ) -> tuple[Array, Array]:
         y = self._new(x_nc, len(rulebook.out_sites), x_nc.shape[1])
         winner = self.xp.empty(y.shape, np.int32)
-        ground = None if ground_c is None else self._dense(ground_c)
+        ground = NULL if ground_c is None else self._dense(ground_c)
         table = self._table(rulebook)
         self._pool("max_table", y, rulebook, self._dense(x_nc), table, ground, y, winner)
         return y, winner
@@ -197,7 +198,7 @@ class CudaOps(Ops):
         weight_decay: float,
     ) -> None:
         numbers = [math_type(data.dtype)(number) for number in (lr, momentum, weight_decay)]
-        state = (velocity, *numbers, np.int32(nesterov))
+        state = (NULL if velocity is None else velocity, *numbers, np.int32(nesterov))
         self._step("sgd", data, master, grad, state)
 
     def adam_step(
@@ -222,7 +223,13 @@ class CudaOps(Ops):
             "optimizer.cu",
             entry,
             data.size,
-            (data, master, self._dense(grad), *state, np.int64(data.size)),
+            (
+                data,
+                NULL if master is None else master,
+                self._dense(grad),
+                *state,
+                np.int64(data.size),
+            ),
             NO_FMA,
             STORAGE=storage_of(data.dtype),
             GRADIENT=storage_of(grad.dtype),
@@ -248,7 +255,7 @@ class CudaOps(Ops):
     ) -> None:
         elementwise(file, entry, count, arguments, STORAGE=storage_of(dtype))
 
-    def _pool(self, entry: str, y: Array, rulebook: Rulebook, *arrays: Array | None) -> None:
+    def _pool(self, entry: str, y: Array, rulebook: Rulebook, *arrays: Any) -> None:
         sizes = np.int64(y.shape[0]), np.int64(y.shape[1]), np.int32(rulebook.volume)
         self._run("pooling.cu", entry, y.size, y.dtype, (*arrays, *sizes))
 

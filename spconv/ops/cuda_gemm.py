@@ -22,7 +22,7 @@ from spconv.ops.cuda_tiles import (
     split_pairs,
 )
 from spconv.ops.launch import THREADS, math_type, storage_of
-from spconv.ops.raw_kernels import Launch, kernel
+from spconv.ops.raw_kernels import NULL, Launch, kernel
 from spconv.ops.rulebook_steps import RulebookSteps
 from spconv.ops.tile_map import TileMap, build_tile_map
 from spconv.rulebook import Rulebook, is_symmetric
@@ -137,7 +137,7 @@ class CudaGemm:
         if not y.size:
             return y
         number = math_type(x_nc.dtype)
-        init = None if init_o is None else self._aligned(init_o.astype(number, copy=False))
+        init = NULL if init_o is None else self._aligned(init_o.astype(number, copy=False))
         tile = choose_tile(kind, cin, cout, self.architecture)
         self._kernel(tile)(
             tile.grid(tiles.num_tiles, cout, groups),
@@ -147,7 +147,7 @@ class CudaGemm:
                 packed,
                 y,
                 init,
-                None,
+                NULL,
                 tiles.starts,
                 tiles.offsets,
                 tiles.in_rows,

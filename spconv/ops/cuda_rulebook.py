@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from spconv.compat import Array
 from spconv.geometry import Geometry
 from spconv.ops.launch import elementwise
+from spconv.ops.raw_kernels import NULL
 from spconv.ops.rulebook_steps import NO_KEY, RulebookSteps
 
 
@@ -39,7 +40,8 @@ class CudaRulebookSteps(RulebookSteps):
         table = self.xp.empty((geometry.volume, len(out_keys)), np.int32)
         numbers = self._numbers(geometry, in_shape, out_shape)
         sizes = np.int64(len(out_keys)), np.int64(len(in_keys)), np.int32(geometry.transposed)
-        arguments = out_keys, in_keys, in_order, numbers, table, *sizes
+        order = NULL if in_order is None else in_order
+        arguments = out_keys, in_keys, order, numbers, table, *sizes
         self._run("lookup", len(out_keys), arguments, geometry)
         return table
 

@@ -15,10 +15,15 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
+
 from spconv.compat import check_device, import_cupy
 
 INCLUDE = re.compile(r'^#include "([\w.]+)"$')
 OPTIONS = ("-std=c++17",)
+
+NULL = np.uint64(0)
+"""A null pointer as an argument of a kernel: CuPy hands ``None`` on as no argument at all."""
 
 Macros = tuple[tuple[str, str | int], ...]
 """Pairs (name, value) of what is defined before the source; sorted, so that equal sets are one."""

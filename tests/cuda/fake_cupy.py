@@ -90,6 +90,11 @@ def plain(value):
     return value
 
 
+def is_null(argument):
+    """No kernel takes unsigned numbers of eight bytes: it is a null pointer."""
+    return type(argument) is np.uint64 and argument == 0
+
+
 def plain_all(value):
     if isinstance(value, tuple | list):
         return type(value)(plain_all(entry) for entry in value)
@@ -140,12 +145,14 @@ class RawKernel:
         for argument in arguments:
             if isinstance(argument, np.ndarray) and not isinstance(argument, ndarray):
                 raise TypeError(f"Unsupported type {type(argument)}: a NumPy array in a launch")
+            if argument is None:
+                raise TypeError("None becomes no argument at all: pass a null pointer as a number")
         RawKernel.launches.append(self.entry)
         emulate(
             self.module.name,
             grid,
             block,
-            [plain(argument) for argument in arguments],
+            [None if is_null(argument) else plain(argument) for argument in arguments],
             defines=self.module.defines,
             shared=shared_mem,
             kernel=self.entry,
@@ -179,6 +186,7 @@ def make_module() -> types.ModuleType:
             )
 
     cupy = Module("cupy")
+    cupy.emulated = True
     cupy.ndarray, cupy.RawModule, cupy.asarray = ndarray, RawModule, asarray
     cupy.array = lambda array, dtype=None: asarray(array, dtype).copy()
     cupy.ascontiguousarray = ascontiguousarray

@@ -3,20 +3,17 @@
 import numpy as np
 import pytest
 from emulation import emulate
-from emulation.build import has_compiler
 from workloads import from_storage, to_storage
 
 import spconv
 from spconv.ops import CudaOps, Ops, launch
 from spconv.testing import assert_close, tolerance
 
-pytestmark = pytest.mark.skipif(not has_compiler(), reason="needs g++")
-
 SPECIFICATION = Ops(np)
 
 
 @pytest.fixture
-def ops(cupy, monkeypatch):
+def ops(emulated, monkeypatch):
     monkeypatch.setitem(launch.STORAGE, "uint16", "bfloat16")
     return CudaOps()
 
@@ -63,7 +60,7 @@ def test_pooling(ops):
 
 
 @pytest.mark.parametrize("storage", ["float", "double", "float16", "bfloat16"])
-def test_rows_and_epilogue(storage, rng):
+def test_rows_and_epilogue(emulated, storage, rng):
     """Not behind an operation of the engine: called by themselves."""
     x = to_storage(rng.standard_normal((9, 33)), storage)
     residual = to_storage(rng.standard_normal((9, 33)), storage)

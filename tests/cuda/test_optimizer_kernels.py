@@ -1,14 +1,11 @@
-"""Emulated optimizer steps: those of the specification to the bit."""
+"""Optimizer steps of the GPU engine: those of the specification to the bit."""
 
 import numpy as np
 import pytest
-from emulation.build import has_compiler
 from fake_cupy import RawKernel
 
 from spconv import Parameter
 from spconv.optim import SGD, Adam, AdamW
-
-pytestmark = pytest.mark.skipif(not has_compiler(), reason="needs g++")
 
 KINDS = {
     "sgd": (SGD, {"lr": 0.1}),
@@ -37,7 +34,8 @@ def test_steps(cupy, kind, dtype):
             weight.grad = to(gradient)
             optimizer.step()
         assert isinstance(weight.data, cupy.ndarray) == (to is not np.array)
-        assert len(RawKernel.launches) == (0 if to is np.array else len(steps))
+        if hasattr(cupy, "emulated"):
+            assert len(RawKernel.launches) == (0 if to is np.array else len(steps))
         results.append((weight.numpy(), optimizer.state_dict()))
     (data, state), (device_data, device_state) = results
     np.testing.assert_array_equal(device_data, data)
