@@ -10,8 +10,9 @@
 //   x            STORAGE (num_in, groups * cin)      features, or deviations from the ground state
 //   w            STORAGE (groups, volume, cout, cin_padded)   from pack_weights.cu; cin_padded =
 //                cin rounded up to 16 bytes
-//   y            STORAGE (num_out, groups * cout)
-//   init         float (groups * cout) or null       bias, or the output's ground state
+//   y            STORAGE (num_out, groups * cout)    aligned to two elements
+//   init         float (groups * cout) or null       bias, or the output's ground state; null is
+//                np.intp(0), never None
 //   residual     STORAGE (num_out, groups * cout) or null
 //   tile_starts  int (num_tiles + 1)   entries of each tile: see spconv/ops/tile_map.py
 //   tile_offsets int (entries)         kernel offset
@@ -186,12 +187,15 @@ implicit_gemm(const STORAGE* __restrict__ x, const STORAGE* __restrict__ w, STOR
             if (position >= num_out) continue;
             const int row = out_rows[position];
 #pragma unroll
-            for (int j = 0; j < WARP_N / 8; j++)
-#pragma unroll
-                for (int e = 0; e < 2; e++) {
-                    const int column = first_column + warp_column + j * 8 + lane % 4 * 2 + e;
-                    if (column < cout)
-                        output.write(row, group * cout + column, sum[i][j][half * 2 + e]);
+            for (int j = 0; j < WARP_N / 8; j++) {
+                const int column = first_column + warp_column + j * 8 + lane % 4 * 2;
+                const float first_sum = sum[i][j][half * 2], second_sum = sum[i][j][half * 2 + 1];
+                if (cout % 2 == 0 && column < cout) {
+                    output.write_two(row, group * cout + column, first_sum, second_sum);
+                } else {
+                    if (column < cout) output.write(row, group * cout + column, first_sum);
+                    if (column + 1 < cout) output.write(row, group * cout + column + 1, second_sum);
                 }
+            }
         }
 }

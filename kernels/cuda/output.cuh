@@ -2,18 +2,35 @@
 #pragma once
 #include "storage.cuh"
 
+struct __align__(2 * sizeof(storage)) Two {
+    storage first, second;
+};
+
 struct Output {
-    storage* y;               // (num_out, stride)
+    storage* y;               // (num_out, stride), aligned to two elements
     const math* init;         // (stride,) or null
     const storage* residual;  // (num_out, stride) or null
     math slope;               // of values below zero; 1 for no activation
     int stride;
 
-    __device__ __forceinline__ void write(int row, int column, math sum) const {
-        const i64 at = (i64)row * stride + column;
+    __device__ __forceinline__ math finish(i64 at, int column, math sum) const {
         if (init) sum += init[column];
         if (residual) sum += widen(residual[at]);
         if (sum < 0) sum = slope == 0 ? 0 : slope * sum;  // 0 * -inf would be NaN
-        narrow(sum, y[at]);
+        return sum;
+    }
+
+    __device__ __forceinline__ void write(int row, int column, math sum) const {
+        const i64 at = (i64)row * stride + column;
+        narrow(finish(at, column, sum), y[at]);
+    }
+
+    // Columns `column` and `column` + 1; both even numbers: `column` and `stride`.
+    __device__ __forceinline__ void write_two(int row, int column, math first, math second) const {
+        const i64 at = (i64)row * stride + column;
+        Two two;
+        narrow(finish(at, column, first), two.first);
+        narrow(finish(at + 1, column + 1, second), two.second);
+        *(Two*)(y + at) = two;
     }
 };

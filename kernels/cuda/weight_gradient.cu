@@ -60,33 +60,34 @@ __device__ __forceinline__ void copy_row(u32 to, const STORAGE* row, int channel
 // Fragments of x^T and dy. There is no transposed matrix load of 32-bit elements.
 __device__ __forceinline__ void load_x(u32 (&a)[4], u32 stage, int pair, int channel) {
     const int lane = threadIdx.x % 32;
-    if (SIZE == 2) {
+    if constexpr (SIZE == 2) {
         load_matrices_transposed(a, stage + (pair + lane / 16 * 8 + lane % 8) * X_ROW +
                                         (channel + lane / 8 % 2 * 8) * 2);
-        return;
-    }
+    } else {
 #pragma unroll
-    for (int i = 0; i < 4; i++)
-        a[i] = load_shared(stage + (pair + lane % 4 + i / 2 * 4) * X_ROW +
-                           (channel + lane / 4 + i % 2 * 8) * 4);
+        for (int i = 0; i < 4; i++)
+            a[i] = load_shared(stage + (pair + lane % 4 + i / 2 * 4) * X_ROW +
+                               (channel + lane / 4 + i % 2 * 8) * 4);
+    }
 }
 
 __device__ __forceinline__ void load_dy(u32 (&b0)[2], u32 (&b1)[2], u32 stage, int pair,
                                         int channel) {
     const int lane = threadIdx.x % 32;
-    if (SIZE == 2) {
+    const u32 corner = stage + DY_BEGIN;
+    if constexpr (SIZE == 2) {
         u32 r[4];
         load_matrices_transposed(
-            r, stage + DY_BEGIN + (pair + lane % 16) * DY_ROW + (channel + lane / 16 * 8) * 2);
+            r, corner + (pair + lane % 16) * DY_ROW + (channel + lane / 16 * 8) * 2);
         b0[0] = r[0], b0[1] = r[1], b1[0] = r[2], b1[1] = r[3];
-        return;
-    }
+    } else {
 #pragma unroll
-    for (int i = 0; i < 2; i++) {
-        const u32 at = stage + DY_BEGIN + (pair + lane % 4 + i * 4) * DY_ROW +
-                       (channel + lane / 4) * 4;
-        b0[i] = load_shared(at);
-        b1[i] = load_shared(at + 32);
+        for (int i = 0; i < 2; i++) {
+            const u32 at =
+                corner + (pair + lane % 4 + i * 4) * DY_ROW + (channel + lane / 4) * 4;
+            b0[i] = load_shared(at);
+            b1[i] = load_shared(at + 32);
+        }
     }
 }
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from convolutions import Pairs, from_storage, kernel_array, pack, to_storage
 from emulation import emulate
 from numpy.typing import NDArray
-from workloads import Pairs, from_storage, kernel_array, pack, to_storage
 
 from spconv.ops.cuda_tiles import (
     STORAGE,
@@ -15,6 +15,8 @@ from spconv.ops.cuda_tiles import (
     split_pairs,
 )
 from spconv.ops.tile_map import TileMap, build_tile_map
+
+NULL = np.intp(0)
 
 
 def accumulator(kind: str) -> type:
@@ -50,8 +52,8 @@ def run_convolution(
         kernel_array(x),
         kernel_array(packed),
         kernel_array(y),
-        None if init is None else init.astype(real),
-        None if residual is None else kernel_array(residual),
+        NULL if init is None else init.astype(real),
+        NULL if residual is None else kernel_array(residual),
         tiles.starts,
         tiles.offsets,
         tiles.in_rows,

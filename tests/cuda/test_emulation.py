@@ -15,7 +15,14 @@ def plain(kernel, grid, block, args, mask="~0u", **options):
 
 
 def tensor(kernel, grid, block, args, replace=None, order="forward", shared=0, **defines):
-    macros = {"MMA": "mma_float16", "SHIFT": 0, "BYTES": 4, "WAIT": 0, "BARRIER": "__syncthreads()"}
+    macros = {
+        "MMA": "mma_float16",
+        "SHIFT": 0,
+        "BYTES": 4,
+        "WAIT": 0,
+        "BARRIER": "__syncthreads()",
+        "LOAD_TRANSPOSED": 0,
+    }
     emulate(
         "tensor",
         grid,
@@ -105,6 +112,8 @@ def test_arguments_must_have_the_kernels_types():
         plain("write_at", 1, 1, (x.astype(float), np.int32(0)))
     with pytest.raises(TypeError, match="expected 2 arguments"):
         plain("write_at", 1, 1, (x,))
+    with pytest.raises(TypeError, match=r"argument 0 is None; the null pointer is np.intp\(0\)"):
+        plain("write_at", 1, 1, (None, np.int32(0)))
     x.flags.writeable = False
     with pytest.raises(TypeError, match="read-only"):
         plain("write_at", 1, 1, (x, np.int32(0)))
@@ -127,6 +136,18 @@ def test_tensor_cores(order, rng):
     right = np.ascontiguousarray(coarse_b[:8], np.float32)
     tensor("multiply_tf32", 1, 32, (left, right, c), order=order)
     np.testing.assert_array_equal(c, left @ right)
+
+
+def test_matrix_loads_give_lanes_what_ptx_says():
+    values, registers = np.arange(256, dtype=np.uint16), np.zeros((32, 4), np.uint32)
+    matrices = values.reshape(4, 8, 8)
+    for transposed in (0, 1):
+        tensor("dump_matrices", 1, 32, (values, registers), LOAD_TRANSPOSED=transposed)
+        for lane in range(32):
+            for i in range(4):
+                matrix = matrices[i].T if transposed else matrices[i]
+                low, high = matrix[lane // 4, lane % 4 * 2 : lane % 4 * 2 + 2].tolist()
+                assert registers[lane, i] == low | high << 16
 
 
 def test_copies_in_the_background(rng):

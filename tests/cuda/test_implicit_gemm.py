@@ -4,10 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from emulation import ORDERS, EmulationError, emulate
-from emulation.build import has_compiler
-from launches import convolution_case, run_convolution, tile_map
-from workloads import (
+from convolutions import (
     Pairs,
     convolve,
     from_storage,
@@ -17,6 +14,9 @@ from workloads import (
     relative_error,
     to_storage,
 )
+from emulation import ORDERS, EmulationError, emulate
+from emulation.build import has_compiler
+from launches import convolution_case, run_convolution, tile_map
 
 from spconv.ops.cuda_tiles import STORAGE, choose_tile
 from spconv.rulebook import build_rulebook

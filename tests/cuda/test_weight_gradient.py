@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from convolutions import from_storage, random_pairs, relative_error, to_storage, weight_gradient
 from emulation import ORDERS, EmulationError
 from emulation.build import has_compiler
 from launches import run_weight_gradient
-from workloads import from_storage, random_pairs, relative_error, to_storage, weight_gradient
 
 from spconv.ops.cuda_tiles import STORAGE, split_pairs
 from spconv.testing.tolerances import tolerance

@@ -9,9 +9,9 @@ A test compiles a ``.cu`` file with macros and calls a kernel with NumPy arrays:
             defines={"STORAGE": "float"}, shared=0, order="reverse")
 
 Arrays are changed in place, as on a device; scalars must have the kernel's exact types (CuPy passes
-``np.int32(n)`` as four bytes and ``n`` as eight). ``None`` is a null pointer. ``kernel=`` names a
-kernel other than the file's. ``order`` is the order in which blocks, warps and lanes take turns
-("forward", "reverse", "random" with ``seed``): a race shows in one of them. The libraries are
+``np.int32(n)`` as four bytes and ``n`` as eight). ``np.intp(0)`` is a null pointer. ``kernel=``
+names a kernel other than the file's. ``order`` is the order in which blocks, warps and lanes take
+turns ("forward", "reverse", "random" with ``seed``): a race shows in one of them. The libraries are
 cached in ``build/emulation`` by the hash of everything that went into them.
 
 What is caught: writes outside an array (guard bytes around each), reads of shared memory before it

@@ -111,8 +111,10 @@ def _three(size: int | Sequence[int]) -> tuple[int, ...]:
 def _argument(kernel: str, i: int, kind: str, argument: object, guarded: list[Guarded]):
     """The bytes of one argument, as a ctypes object."""
     if "*" in kind:
-        if argument is None:
+        if isinstance(argument, np.intp) and argument == 0:
             return ctypes.c_void_p(0)
+        if argument is None:  # CuPy would hand the driver no argument at all
+            raise TypeError(f"{kernel}: argument {i} is None; the null pointer is np.intp(0)")
         if not isinstance(argument, np.ndarray) or not argument.flags.c_contiguous:
             raise TypeError(f"{kernel}: argument {i} must be a contiguous array ({kind})")
         code, size = kind.split("*")[1][0], int(kind.split("*")[1][1:])

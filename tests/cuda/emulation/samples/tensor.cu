@@ -53,3 +53,25 @@ extern "C" __global__ void convert(const float* x, u16* half, u16* bfloat, u32* 
     tf32[i] = float_to_tf32(x[i]);
     back[i] = half_to_float(half[i]) + bfloat_to_float(bfloat[i]);
 }
+
+// Registers of every lane, for the comparison with a device.
+extern "C" __global__ void dump_matrices(const u16* x, u32* registers) {
+    __shared__ __align__(16) u16 rows[32][8];
+    int lane = threadIdx.x;
+    for (int i = 0; i < 8; i++) rows[lane][i] = x[lane * 8 + i];
+    __syncwarp();
+    u32 r[4];
+    if (LOAD_TRANSPOSED) load_matrices_transposed(r, shared_address(rows[lane]));
+    else load_matrices(r, shared_address(rows[lane]));
+    for (int i = 0; i < 4; i++) registers[lane * 4 + i] = r[i];
+}
+
+extern "C" __global__ void dump_product(const u32* a, const u32* b, float* c) {
+    int lane = threadIdx.x;
+    u32 fa[4], fb[2];
+    for (int i = 0; i < 4; i++) fa[i] = a[lane * 4 + i];
+    for (int i = 0; i < 2; i++) fb[i] = b[lane * 2 + i];
+    float sum[4] = {1, 2, 3, 4};
+    MMA(sum, fa, fb);
+    for (int i = 0; i < 4; i++) c[lane * 4 + i] = sum[i];
+}

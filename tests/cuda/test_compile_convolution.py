@@ -1,0 +1,70 @@
+"""The convolution kernels go through NVRTC in every tile of the tables; it needs no GPU."""
+
+import pytest
+from nvrtc import ARCHITECTURES, compile_kernels, library
+
+from spconv.ops.cuda_tiles import STORAGE, choose_gradient_tile, choose_tile
+
+pytestmark = pytest.mark.skipif(
+    library() is None, reason="the wheel nvidia-cuda-nvrtc-cu12 is not installed"
+)
+
+CHANNELS = (1, 2, 4, 8, 16, 32, 64, 96, 128, 183, 256)
+REGISTERS = 65536
+SHARED = {"sm_80": 164, "sm_90": 228, "sm_100": 228}
+"""Of one multiprocessor, kilobytes; one goes to the system for each block."""
+
+
+def cases():
+    """Every tile on every architecture; in the short run three shapes and mostly one of them."""
+    seen = set()
+    shapes = [
+        (64, 64),
+        (32, 183),
+        (13, 128),
+        *zip(CHANNELS, CHANNELS[4:] + CHANNELS[:4], strict=True),
+    ]
+    for choose in (choose_tile, choose_gradient_tile):
+        for number, (cin, cout) in enumerate(shapes):
+            for kind in sorted(STORAGE):
+                tile = choose(kind, cin, cout)
+                for architecture in ARCHITECTURES:
+                    key = (tile.kernel, *sorted(tile.macros.items()), architecture)
+                    if key in seen:
+                        continue
+                    seen.add(key)
+                    wide = number == 0 and kind in ("float16", "float32")
+                    quick = wide or (number < 3 and architecture == "sm_90")
+                    label = f"{tile.kernel}-{kind}-{cin}-{cout}-{architecture}"
+                    marks = () if quick else pytest.mark.slow
+                    yield pytest.param(tile, architecture, id=label, marks=marks)
+
+
+@pytest.mark.parametrize(("tile", "architecture"), list(cases()))
+def test_tiles_compile(tile, architecture):
+    """Without a warning or spilling, and two blocks fit a multiprocessor."""
+    usages = compile_kernels(tile.kernel, architecture, tile.macros)
+    assert set(usages) == {tile.kernel}
+    usage = usages[tile.kernel]
+    assert usage.spills == usage.stack == 0
+    assert usage.registers <= 255
+    assert 2 * tile.block * -(-usage.registers // 8) * 8 <= REGISTERS
+    shared = tile.shared_bytes + usage.static_shared
+    assert usage.static_shared <= 48 * 1024
+    assert 2 * (shared / 1024 + 1) <= SHARED[architecture]
+
+
+@pytest.mark.parametrize("kind", ["float16", "bfloat16", "float32"])
+def test_devices_without_these_tensor_cores(kind):
+    for choose in (choose_tile, choose_gradient_tile):
+        tile = choose(kind, 32, 32, architecture=75)
+        assert compile_kernels(tile.kernel, "sm_75", tile.macros)[tile.kernel].spills == 0
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_helpers_compile(architecture):
+    for storage in ("float", "double", "float16", "bfloat16"):
+        defines = {"STORAGE": storage, "WEIGHT": storage}
+        assert compile_kernels("pack_weights", architecture, defines)["pack_weights"].spills == 0
+        usage = compile_kernels("reduce_partials", architecture, {"STORAGE": storage})
+        assert usage["reduce_partials"].spills == 0
