@@ -7,7 +7,6 @@ has run on a device yet.
 
 from __future__ import annotations
 
-from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from spconv.ops.base import Ops
 from spconv.ops.cuda_gemm import CudaGemm
 from spconv.ops.cuda_rulebook import CudaRulebookSteps
 from spconv.ops.launch import column_sums, elementwise, math_type, storage_of
+from spconv.ops.precision import get_cuda_precision
 from spconv.ops.raw_kernels import NULL
 from spconv.rulebook import Rulebook
 from spconv.sites import SiteSet
@@ -26,49 +26,10 @@ NO_FMA = "--fmad=false"
 """For results that are NumPy's to the bit."""
 
 
-CUDA_PRECISIONS = ("float32", "tf32")
-_precision = ContextVar("cuda_precision", default="float32")
-
-
-def set_cuda_precision(precision: str) -> None:
-    """Choose how matrix products of float32 arrays are computed on a GPU.
-
-    Parameters
-    ----------
-    precision : {"float32", "tf32"}
-        "float32", the default, takes three products of the tensor cores for one: each operand is
-        split into two numbers of 11 bits, and the error is that of float32 arithmetic. "tf32"
-        takes one: operands are rounded to 11 bits, sums stay float32. Other dtypes have no choice.
-        Nothing has been timed on a device yet.
-
-    Raises
-    ------
-    ValueError
-        For other names.
-
-    Examples
-    --------
-    >>> set_cuda_precision("tf32")
-    >>> get_cuda_precision()
-    'tf32'
-    >>> set_cuda_precision("float32")
-    """
-    if precision not in CUDA_PRECISIONS:
-        raise ValueError(
-            f"set_cuda_precision: expected one of {CUDA_PRECISIONS}, got {precision!r}"
-        )
-    _precision.set(precision)
-
-
-def get_cuda_precision() -> str:
-    """How matrix products of float32 arrays are computed on a GPU: "float32" or "tf32"."""
-    return _precision.get()
-
-
 def arithmetic(dtype: np.dtype) -> str:
     """Name of the arithmetic of products of a dtype, for :func:`~spconv.ops.cuda_tiles`."""
     storage_of(dtype)
-    return _precision.get() if dtype == np.float32 else np.dtype(dtype).name
+    return get_cuda_precision() if dtype == np.float32 else np.dtype(dtype).name
 
 
 class CudaOps(Ops):

@@ -22,7 +22,7 @@ from spconv.compat import check_device, import_cupy
 INCLUDE = re.compile(r'^#include "([\w.]+)"$')
 OPTIONS = ("-std=c++17",)
 
-NULL = np.uint64(0)
+NULL = np.intp(0)
 """A null pointer as an argument of a kernel: CuPy hands ``None`` on as no argument at all."""
 
 Macros = tuple[tuple[str, str | int], ...]

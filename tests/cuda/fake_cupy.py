@@ -90,11 +90,6 @@ def plain(value):
     return value
 
 
-def is_null(argument):
-    """No kernel takes unsigned numbers of eight bytes: it is a null pointer."""
-    return type(argument) is np.uint64 and argument == 0
-
-
 def plain_all(value):
     if isinstance(value, tuple | list):
         return type(value)(plain_all(entry) for entry in value)
@@ -152,7 +147,7 @@ class RawKernel:
             self.module.name,
             grid,
             block,
-            [None if is_null(argument) else plain(argument) for argument in arguments],
+            [plain(argument) for argument in arguments],
             defines=self.module.defines,
             shared=shared_mem,
             kernel=self.entry,

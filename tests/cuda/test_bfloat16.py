@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from convolutions import from_storage, to_storage
 from emulation import emulate
-from workloads import from_storage, to_storage
 
 import spconv
-from spconv.ops import CudaOps, Ops, launch
+from spconv.ops import Ops, launch
+from spconv.ops.cuda import CudaOps
+from spconv.ops.raw_kernels import NULL
 from spconv.testing import assert_close, tolerance
 
 SPECIFICATION = Ops(np)
@@ -81,6 +83,6 @@ def test_rows_and_epilogue(emulated, storage, rng):
         expected = from_storage(x) * from_storage(scale) + from_storage(shift)
         expected = SPECIFICATION.leaky_relu(expected + from_storage(residual), slope)
         assert_close(from_storage(y), expected, tolerance(name, 4), "epilogue")
-        emulate("epilogue", 2, 256, (x, None, None, None, math(slope), y, *sizes), defines=macros)
+        emulate("epilogue", 2, 256, (x, NULL, NULL, NULL, math(slope), y, *sizes), defines=macros)
         expected = SPECIFICATION.leaky_relu(from_storage(x), slope)
         assert_close(from_storage(y), expected, tolerance(name, 1), "rectifier alone")

@@ -6,7 +6,8 @@ import pytest
 import spconv
 from spconv.compat import has_gpu, import_cupy
 from spconv.geometry import Geometry
-from spconv.ops import CpuOps, CudaOps
+from spconv.ops import CpuOps
+from spconv.ops.cuda import CudaOps
 from spconv.rulebook import build
 from spconv.sites import SiteSet
 from spconv.testing import assert_close, tolerance

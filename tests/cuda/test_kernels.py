@@ -6,7 +6,8 @@ from emulation import ORDERS
 from fake_cupy import RawKernel
 
 import spconv
-from spconv.ops import CudaOps, Ops
+from spconv.ops import Ops
+from spconv.ops.cuda import CudaOps
 from spconv.testing import assert_close, tolerance
 
 DTYPES = ["float32", "float64", "float16"]

@@ -6,7 +6,8 @@ from fake_cupy import COPIES, RawKernel
 
 import spconv
 from spconv.geometry import Geometry
-from spconv.ops import CudaOps, Ops
+from spconv.ops import Ops
+from spconv.ops.cuda import CudaOps
 from spconv.sites import SiteSet
 from spconv.testing import assert_close, tolerance
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import spconv
 from spconv.geometry import Geometry
-from spconv.ops import CudaOps
+from spconv.ops.cuda import CudaOps
 from spconv.ops.cuda_rulebook import CudaRulebookSteps
 from spconv.ops.rulebook_steps import RulebookSteps
 from spconv.rulebook import build

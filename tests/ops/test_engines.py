@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import spconv
-from spconv.ops import ENGINES, CpuOps, CudaOps, Ops, get_ops, use_engine
+from spconv.ops import ENGINES, CpuOps, Ops, get_ops, use_engine
 from spconv.ops.cpu import INSTRUCTION_SETS, convolution
+from spconv.ops.cuda import CudaOps
 from spconv.testing import assert_close, tolerance
 
 CHANNELS = [1, 3, 7, 13, 16, 17, 32, 33, 60, 183]
