@@ -57,7 +57,7 @@ from spconv.layers import (
     ToDense,
 )
 from spconv.memory import get_memory_cache, set_memory_cache
-from spconv.ops import use_engine
+from spconv.ops import get_cuda_precision, set_cuda_precision, use_engine
 from spconv.rulebook import Rulebook, build_rulebook
 from spconv.tensor import SparseConvTensor, from_dense, from_scipy
 from spconv.threads import get_num_threads, set_num_threads
@@ -119,6 +119,7 @@ __all__ = [
     "from_dense",
     "from_scipy",
     "functional",
+    "get_cuda_precision",
     "get_memory_cache",
     "get_num_threads",
     "inference",
@@ -128,6 +129,7 @@ __all__ = [
     "optim",
     "save",
     "schedules",
+    "set_cuda_precision",
     "set_memory_cache",
     "set_num_threads",
     "use_engine",

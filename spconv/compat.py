@@ -50,6 +50,32 @@ def has_gpu() -> bool:
     return has_cupy() and bool(import_cupy().cuda.is_available())
 
 
+def check_device() -> None:
+    """Raise unless a CUDA device answers and its driver can run what CuPy compiles.
+
+    Raises
+    ------
+    ImportError
+        If CuPy is not installed.
+    RuntimeError
+        If no device answers, or the driver is older than the CUDA version of the CuPy package.
+    """
+    cuda = import_cupy().cuda
+    if not has_gpu():
+        raise RuntimeError(
+            "spconv: CuPy is installed but no CUDA device answers; check the driver with "
+            "`nvidia-smi`, or stay on device='cpu'"
+        )
+    driver = cuda.runtime.driverGetVersion() // 1000
+    built = cuda.runtime.runtimeGetVersion() // 1000
+    if driver < built:
+        raise RuntimeError(
+            f"spconv: this CuPy is built for CUDA {built}, but the driver goes up to CUDA "
+            f"{driver}; update the driver, or uninstall cupy-cuda{built}x and "
+            f"pip install 'spconv-standalone[cuda{driver}]'"
+        )
+
+
 def is_cupy(array: object) -> bool:
     """Whether ``array`` is a CuPy array; never imports CuPy."""
     cupy = sys.modules.get("cupy")
@@ -80,10 +106,6 @@ def to_device(array: Array, device: str) -> Array:
         return array.get() if is_cupy(array) else array
     if device != "cuda":
         raise ValueError(f"device must be 'cpu' or 'cuda', got {device!r}")
-    cupy = import_cupy()
-    if not has_gpu():
-        raise RuntimeError(
-            "spconv: CuPy is installed but no CUDA device answers; check the driver with "
-            "`nvidia-smi`, or stay on device='cpu'"
-        )
-    return cupy.asarray(array)
+    if not is_cupy(array):
+        check_device()
+    return import_cupy().asarray(array)

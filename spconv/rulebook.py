@@ -7,7 +7,7 @@ backward and the inverse convolution all run off the same object.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -128,6 +128,9 @@ class Rulebook:
         )
 
 
+Builder = Callable[[SiteSet, Geometry, str], Rulebook]
+
+
 class RulebookCache:
     """Rulebooks and unions of site sets; it travels from an input to all that comes of it.
 
@@ -156,12 +159,21 @@ class RulebookCache:
         return self._unions[sets]
 
     def get(
-        self, sites: SiteSet, geometry: Geometry, owner: str = "spconv", name: str | None = None
+        self,
+        sites: SiteSet,
+        geometry: Geometry,
+        owner: str = "spconv",
+        name: str | None = None,
+        builder: Builder | None = None,
     ) -> Rulebook:
-        """Return the rulebook of ``geometry`` over ``sites``, building it the first time."""
+        """Return the rulebook of ``geometry`` over ``sites``, building it the first time.
+
+        ``builder`` is :func:`build`, or that of an engine with arrays elsewhere.
+        """
         rulebook = self._built.get((sites, geometry))
         if rulebook is None:
-            rulebook = self._built.setdefault((sites, geometry), build(sites, geometry, owner))
+            made = (builder or build)(sites, geometry, owner)
+            rulebook = self._built.setdefault((sites, geometry), made)
         if name is not None:
             known = self._named.setdefault(name, rulebook)
             if known is not rulebook:
@@ -250,14 +262,14 @@ def build(sites: SiteSet, geometry: Geometry, owner: str) -> Rulebook:
             )
         ),
         geometry.transposed,
-        geometry.submanifold and _is_symmetric(geometry),
+        geometry.submanifold and is_symmetric(geometry),
     )
     out_sites = sites
     if geometry.submanifold:
         _index_sites(matcher, sites)
     else:
         out_sites = _reached_sites(matcher, out_shape, sites)
-    _check_rows(len(sites), len(out_sites), owner)
+    check_rows(len(sites), len(out_sites), owner)
     num_threads = threads_for(3.0 * len(sites) * geometry.volume)
     in_rows, out_rows, starts = matcher.pairs(num_threads)
     if sites.order is not None:
@@ -270,7 +282,7 @@ def build(sites: SiteSet, geometry: Geometry, owner: str) -> Rulebook:
     return Rulebook(in_rows, out_rows, starts, sites, out_sites, geometry)
 
 
-def _is_symmetric(geometry: Geometry) -> bool:
+def is_symmetric(geometry: Geometry) -> bool:
     """Whether offset K - 1 - k of a submanifold kernel points opposite to offset k."""
     spans = (d * (k - 1) for k, d in zip(geometry.kernel_size, geometry.dilation, strict=True))
     return all(span % 2 == 0 for span in spans)
@@ -308,7 +320,7 @@ def _reached_sites(matcher: kernels.Matcher, shape: tuple[int, ...], sites: Site
     return out
 
 
-def _check_rows(num_in: int, num_out: int, owner: str) -> None:
+def check_rows(num_in: int, num_out: int, owner: str) -> None:
     if max(num_in, num_out) > MAX_ROWS:
         raise ValueError(
             f"{owner}: {num_in} input and {num_out} output sites; rows are int32, so at most "

@@ -8,6 +8,7 @@ import pytest
 
 import spconv
 from spconv import compat
+from spconv.ops.cuda import CudaOps
 from spconv.testing import assert_sparse_equal
 
 
@@ -66,7 +67,7 @@ def test_without_cupy():
         layer.to("cuda")
     assert layer(sparse().to("cpu")).num_channels == 2  # still works
     with pytest.raises(ImportError, match=message):
-        spconv.ops.CudaOps()
+        CudaOps()
 
 
 @pytest.mark.usefixtures("no_device")

@@ -41,6 +41,14 @@ __device__ __forceinline__ void narrow(float x, bfloat16& y) {
 }
 __device__ __forceinline__ void narrow(double x, bfloat16& y) { narrow((float)x, y); }
 
+// By names of their own: sqrt(float) of C is a double.
+__device__ __forceinline__ float square_root(float x) { return sqrtf(x); }
+__device__ __forceinline__ double square_root(double x) { return sqrt(x); }
+__device__ __forceinline__ float exponential(float x) { return expf(x); }
+__device__ __forceinline__ double exponential(double x) { return exp(x); }
+__device__ __forceinline__ float logarithm(float x) { return logf(x); }
+__device__ __forceinline__ double logarithm(double x) { return log(x); }
+
 #ifdef STORAGE
 typedef STORAGE storage;
 typedef math_of<STORAGE>::type math;

@@ -8,6 +8,9 @@ import numpy as np
 
 from spconv.autograd import Tensor, record
 from spconv.compat import Array, array_module, is_cupy
+from spconv.geometry import Geometry
+from spconv.ops import get_ops
+from spconv.rulebook import Rulebook
 from spconv.tensor import SparseConvTensor
 
 Features = TypeVar("Features", Tensor, SparseConvTensor)
@@ -92,6 +95,14 @@ def check_sparse(owner: str, x: Any, ndim: int | None = None) -> None:
             f"{owner}: indices must have 1 + ndim = {ndim + 1} columns, got shape "
             f"{x.indices.shape} for spatial_shape {x.spatial_shape}"
         )
+
+
+def rulebook_of(
+    x: SparseConvTensor, geometry: Geometry, owner: str, indice_key: str | None
+) -> Rulebook:
+    """The rulebook of ``geometry`` over the sites of ``x``, built where its features are."""
+    builder = get_ops(x.features.data).build_rulebook
+    return x.rulebooks.get(x.sites, geometry, owner, indice_key, builder)
 
 
 def total_channels(x: SparseConvTensor) -> int:

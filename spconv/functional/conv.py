@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from spconv.autograd import Tensor, needs_gradient, record
-from spconv.compat import Array
+from spconv.compat import Array, is_cupy
 from spconv.functional._common import (
     all_channels,
     cast,
@@ -22,6 +22,7 @@ from spconv.functional._common import (
     check_sparse,
     check_weight,
     common_dtype,
+    rulebook_of,
     select,
 )
 from spconv.geometry import Geometry
@@ -56,7 +57,7 @@ def sparse_conv(
     check_sparse(owner, x, geometry.ndim)
     if keep is not None and groups > 1:
         raise ValueError(f"{owner}: keep needs groups=1, got {groups}; drop channels afterwards")
-    rulebook = x.rulebooks.get(x.sites, geometry, owner, indice_key)
+    rulebook = rulebook_of(x, geometry, owner, indice_key)
     exact = geometry.unit_stride or not geometry.transposed
     return _apply(x, weight, bias, rulebook, groups, exact, keep, owner)
 
@@ -128,7 +129,8 @@ def _deviation_conv(
     ops = get_ops(x.data)
     w = cast(weight, dtype)
     deviation = cast(x, dtype)
-    if ground is not None and ground.data.any():
+    # On a GPU looking costs a round trip, more than subtracting.
+    if ground is not None and (is_cupy(ground.data) or ground.data.any()):
         deviation = deviation - cast(ground, dtype)
     init = None if constant is None else cast(constant, dtype)
     data = ops.convolve(deviation, w, rulebook, groups, init)

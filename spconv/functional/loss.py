@@ -8,6 +8,7 @@ import numpy as np
 
 from spconv.autograd import Tensor, record
 from spconv.compat import Array, array_module
+from spconv.ops import get_ops
 
 
 def cross_entropy(logits: Tensor, labels: Any) -> Tensor:
@@ -43,17 +44,12 @@ def cross_entropy(logits: Tensor, labels: Any) -> Tensor:
             f"cross_entropy: labels must be in 0..{logits.shape[1] - 1}, "
             f"got {labels.min()}..{labels.max()}"
         )
-    xp = array_module(logits.data)
-    rows, classes = xp.arange(len(labels)), xp.asarray(labels)
-    shifted = logits.data - logits.data.max(axis=1, keepdims=True, initial=-np.inf)
-    exponentials = xp.exp(shifted)
-    total = exponentials.sum(axis=1, keepdims=True)
-    losses = xp.log(total[:, 0]) - shifted[rows, classes]
+    ops = get_ops(logits.data)
+    classes = array_module(logits.data).asarray(labels)
+    losses, probability = ops.cross_entropy(logits.data, classes)
     count = logits.dtype.type(max(len(labels), 1))
 
     def backward(gradient: Array) -> tuple[Array]:
-        probability = exponentials / total
-        probability[rows, classes] -= 1
-        return (probability * (gradient / count),)
+        return (ops.cross_entropy_gradient(probability, classes, gradient / count),)
 
     return record(losses.sum() / count, (logits,), backward)

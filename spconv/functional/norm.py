@@ -31,15 +31,14 @@ def moments(x: Tensor, ground: Tensor | None = None, copies: int = 0) -> Tensor:
     g = None if ground is None or copies == 0 else cast(ground, dtype)
     total = ops.sum_rows(features)
     mean = (total if g is None else total + copies * g) / count
-    centred = features - mean
-    squares = ops.sum_squares(centred)
+    squares = ops.sum_centred_squares(features, mean)
     if g is not None:
         squares = squares + copies * (g - mean) ** 2
     data = ops.xp.stack([mean, squares / count])
 
     def backward(gradient: Array) -> tuple[Array | None, ...]:
         d_mean, d_variance = gradient / count
-        dx = d_mean + 2 * d_variance * centred
+        dx = ops.moments_gradient(features, mean, d_mean, 2 * d_variance)
         if not has_ground:
             return (dx,)
         return (dx, None if g is None else copies * (d_mean + 2 * d_variance * (g - mean)))
@@ -53,15 +52,19 @@ def normalize(x: Tensor, statistics: Tensor, weight: Tensor, bias: Tensor, eps: 
     ops, row = get_ops(x.data), x.ndim == 1
     mean, variance = cast(statistics, dtype)
     inverse = 1 / np.sqrt(variance + dtype.type(eps))
-    gamma = cast(weight, dtype)
+    gamma, features = cast(weight, dtype), cast(x, dtype)
     scale = gamma * inverse
-    centred = cast(x, dtype) - mean
-    data = centred * scale + cast(bias, dtype)
+    if row:
+        data = (features - mean) * scale + cast(bias, dtype)
+    else:
+        data = ops.normalize(features, mean, scale, cast(bias, dtype))
 
     def backward(gradient: Array) -> tuple[Array, ...]:
-        product = gradient * centred
-        d_bias = gradient if row else ops.sum_rows(gradient)
-        d_scale = product if row else ops.sum_rows(product)
+        if row:
+            d_bias, d_scale = gradient, gradient * (features - mean)
+        else:
+            d_bias = ops.sum_rows(gradient)
+            d_scale = ops.sum_centred_products(gradient, features, mean)
         d_variance = -0.5 * d_scale * gamma * inverse**3
         d_statistics = ops.xp.stack([-scale * d_bias, d_variance])
         return gradient * scale, d_statistics, d_scale * inverse, d_bias

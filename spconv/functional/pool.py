@@ -13,7 +13,13 @@ import numpy as np
 
 from spconv.autograd import Tensor, record
 from spconv.compat import Array, array_module
-from spconv.functional._common import all_channels, cast, check_sparse, common_dtype
+from spconv.functional._common import (
+    all_channels,
+    cast,
+    check_sparse,
+    common_dtype,
+    rulebook_of,
+)
 from spconv.geometry import Geometry
 from spconv.ops import get_ops
 from spconv.rulebook import Rulebook
@@ -30,7 +36,7 @@ def sparse_max_pool(
 ) -> SparseConvTensor:
     """Largest value of every window that holds an active site; of equal values the first wins."""
     check_sparse(owner, x, geometry.ndim)
-    rulebook = x.rulebooks.get(x.sites, geometry, owner, indice_key)
+    rulebook = rulebook_of(x, geometry, owner, indice_key)
     features = _max_pool(x.features, x.ground_state, rulebook)
     return x.derive(features, x.ground_state, rulebook.out_sites, x.channels)
 
@@ -57,7 +63,7 @@ def sparse_avg_pool(
 ) -> SparseConvTensor:
     """Mean of every window: of all its sites with a ground state, of the active ones without."""
     check_sparse(owner, x, geometry.ndim)
-    rulebook = x.rulebooks.get(x.sites, geometry, owner, indice_key)
+    rulebook = rulebook_of(x, geometry, owner, indice_key)
     features = _avg_pool(x.features, x.ground_state, rulebook)
     return x.derive(features, x.ground_state, rulebook.out_sites, x.channels)
 

@@ -16,7 +16,7 @@ import numpy as np
 from spconv.compat import Array, is_cupy
 from spconv.ops.base import Ops
 from spconv.ops.cpu import INSTRUCTION_SETS, CpuOps
-from spconv.ops.cuda import CudaOps
+from spconv.ops.precision import get_cuda_precision, set_cuda_precision
 
 ENGINES = ("numpy", "cpu", *INSTRUCTION_SETS)
 _cpu_engine = ContextVar("cpu_engine", default="cpu")
@@ -61,8 +61,19 @@ def _host_ops(name: str) -> Ops:
 
 
 @cache
-def _cuda_ops() -> CudaOps:
+def _cuda_ops() -> Ops:
+    # Here: who has no GPU need not wait for a third of the package.
+    from spconv.ops.cuda import CudaOps
+
     return CudaOps()
 
 
-__all__ = ["ENGINES", "CpuOps", "CudaOps", "Ops", "get_ops", "use_engine"]
+__all__ = [
+    "ENGINES",
+    "CpuOps",
+    "Ops",
+    "get_cuda_precision",
+    "get_ops",
+    "set_cuda_precision",
+    "use_engine",
+]

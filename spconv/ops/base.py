@@ -10,7 +10,9 @@ from __future__ import annotations
 from types import ModuleType
 
 from spconv.compat import Array
-from spconv.rulebook import Rulebook
+from spconv.geometry import Geometry
+from spconv.rulebook import Rulebook, build
+from spconv.sites import SiteSet
 
 
 class Ops:
@@ -21,6 +23,10 @@ class Ops:
 
     def __init__(self, xp: ModuleType) -> None:
         self.xp = xp
+
+    def build_rulebook(self, sites: SiteSet, geometry: Geometry, owner: str) -> Rulebook:
+        """Build the rulebook of a checked site set where this engine's arrays live."""
+        return build(sites, geometry, owner)
 
     def convolve(
         self,
@@ -130,6 +136,106 @@ class Ops:
     def sum_squares(self, x_nc: Array) -> Array:
         """Sum of squares over the sites, (C,), accumulated in float64."""
         return self.xp.einsum("nc,nc->c", x_nc, x_nc, dtype=self.xp.float64).astype(x_nc.dtype)
+
+    def sum_centred_squares(self, x_nc: Array, mean_c: Array) -> Array:
+        """Sum over the sites of the squared deviations from ``mean``, (C,)."""
+        return self.sum_squares(x_nc - mean_c)
+
+    def sum_centred_products(self, dy_nc: Array, x_nc: Array, mean_c: Array) -> Array:
+        """Sum over the sites of ``dy (x - mean)``, (C,)."""
+        return self.sum_rows(dy_nc * (x_nc - mean_c))
+
+    def normalize(self, x_nc: Array, mean_c: Array, scale_c: Array, bias_c: Array) -> Array:
+        """``(x - mean) scale + bias``."""
+        return (x_nc - mean_c) * scale_c + bias_c
+
+    def moments_gradient(
+        self, x_nc: Array, mean_c: Array, shift_c: Array, factor_c: Array
+    ) -> Array:
+        """``shift + factor (x - mean)``."""
+        return shift_c + factor_c * (x_nc - mean_c)
+
+    def cross_entropy(self, logits_nc: Array, labels_n: Array) -> tuple[Array, Array]:
+        """Softmax cross-entropy (N,) of every row, and the softmax (N, C)."""
+        rows = self.xp.arange(len(labels_n))
+        shifted = logits_nc - logits_nc.max(axis=1, keepdims=True, initial=-self.xp.inf)
+        exponentials = self.xp.exp(shifted)
+        total = exponentials.sum(axis=1, keepdims=True)
+        return self.xp.log(total[:, 0]) - shifted[rows, labels_n], exponentials / total
+
+    def cross_entropy_gradient(self, probability_nc: Array, labels_n: Array, scale: Array) -> Array:
+        """``(probability - one at the label) scale``, (N, C); ``scale`` has one element."""
+        difference = probability_nc.copy()
+        difference[self.xp.arange(len(labels_n)), labels_n] -= 1
+        return difference * scale
+
+    def sgd_step(
+        self,
+        data: Array,
+        master: Array | None,
+        grad: Array,
+        velocity: Array | None,
+        lr: float,
+        momentum: float,
+        nesterov: bool,
+        weight_decay: float,
+    ) -> None:
+        """Update ``data`` and ``velocity`` in place, see :class:`spconv.optim.SGD`.
+
+        With a ``master`` copy in float32 that one is updated, and rounded to ``data``.
+        """
+        value = data if master is None else master
+        direction = grad.astype(value.dtype, copy=False)
+        scratch = self.xp.empty_like(value)
+        if weight_decay:
+            direction = self.xp.multiply(value, weight_decay, out=scratch)
+            direction += grad
+        if velocity is not None:
+            velocity *= momentum
+            velocity += direction
+            direction = direction + momentum * velocity if nesterov else velocity
+        self.xp.multiply(direction, lr, out=scratch)
+        self.xp.subtract(value, scratch, out=value)
+        if master is not None:
+            data[...] = master
+
+    def adam_step(
+        self,
+        data: Array,
+        master: Array | None,
+        grad: Array,
+        mean: Array,
+        square: Array,
+        factors: dict[str, float],
+    ) -> None:
+        """Update ``data``, ``mean`` and ``square`` in place, see :class:`spconv.optim.Adam`.
+
+        ``factors``: beta1, rest1 = 1 - beta1, beta2, rest2 = 1 - beta2, correction =
+        sqrt(1 - beta2^t), eps, rate = lr / (1 - beta1^t), decay (added to the gradient), shrink
+        (multiplies the parameter first).
+        """
+        xp = self.xp
+        value = data if master is None else master
+        gradient = grad.astype(value.dtype, copy=False)
+        scratch = xp.empty_like(value)
+        if factors["shrink"] != 1:
+            value *= factors["shrink"]
+        if factors["decay"]:
+            gradient = gradient + factors["decay"] * value
+        mean *= factors["beta1"]
+        mean += xp.multiply(gradient, factors["rest1"], out=scratch)
+        square *= factors["beta2"]
+        xp.multiply(gradient, gradient, out=scratch)
+        scratch *= factors["rest2"]
+        square += scratch
+        xp.sqrt(square, out=scratch)
+        scratch /= factors["correction"]
+        scratch += factors["eps"]
+        xp.divide(mean, scratch, out=scratch)
+        scratch *= factors["rate"]
+        xp.subtract(value, scratch, out=value)
+        if master is not None:
+            data[...] = master
 
     def _pairs(self, rulebook: Rulebook, k: int) -> tuple[Array, Array]:
         in_rows, out_rows = rulebook.pairs(k)

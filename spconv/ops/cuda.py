@@ -1,13 +1,239 @@
-"""The GPU engine: CuPy arrays through the specification's plain array code."""
+"""The GPU engine: CuPy arrays, CUDA kernels compiled when they are first used.
+
+Compiled and emulated, not yet measured: every kernel goes through NVRTC for sm_80, sm_90 and
+sm_100, and is run on the CPU by an emulation and compared with the specification; none of them
+has run on a device yet.
+"""
 
 from __future__ import annotations
 
-from spconv.compat import import_cupy
+from typing import Any
+
+import numpy as np
+
+from spconv.compat import Array, import_cupy
+from spconv.geometry import Geometry
 from spconv.ops.base import Ops
+from spconv.ops.cuda_gemm import CudaGemm
+from spconv.ops.cuda_rulebook import CudaRulebookSteps
+from spconv.ops.launch import column_sums, elementwise, math_type, storage_of
+from spconv.ops.precision import get_cuda_precision
+from spconv.ops.raw_kernels import NULL
+from spconv.rulebook import Rulebook
+from spconv.sites import SiteSet
+
+NO_FMA = "--fmad=false"
+"""For results that are NumPy's to the bit."""
+
+
+def arithmetic(dtype: np.dtype) -> str:
+    """Name of the arithmetic of products of a dtype, for :func:`~spconv.ops.cuda_tiles`."""
+    storage_of(dtype)
+    return get_cuda_precision() if dtype == np.float32 else np.dtype(dtype).name
 
 
 class CudaOps(Ops):
-    """CuPy arrays; every operation runs as the specification writes it."""
+    """CuPy arrays: float32, float64, float16, or bfloat16 where CuPy has it.
+
+    Sums run in float32 (float64 arrays: in float64, and so do all sums over sites) and in a fixed
+    order: the same bits every time.
+
+    Raises
+    ------
+    ImportError
+        If CuPy is not installed; names the extra to install.
+    """
 
     def __init__(self) -> None:
         super().__init__(import_cupy())
+        self._rulebooks = CudaRulebookSteps(self.xp)
+        self._gemm = CudaGemm(self.xp, self._rulebooks)
+
+    def build_rulebook(self, sites: SiteSet, geometry: Geometry, owner: str) -> Rulebook:
+        return self._rulebooks.build(sites, geometry, owner)
+
+    def convolve(
+        self,
+        x_nc: Array,
+        w_kco: Array,
+        rulebook: Rulebook,
+        groups: int = 1,
+        init_o: Array | None = None,
+        transposed: bool = False,
+    ) -> Array:
+        kind = arithmetic(x_nc.dtype)
+        return self._gemm.convolve(x_nc, w_kco, rulebook, groups, init_o, transposed, kind)
+
+    def weight_gradient(
+        self, x_nc: Array, dy_no: Array, rulebook: Rulebook, groups: int = 1
+    ) -> Array:
+        return self._gemm.weight_gradient(x_nc, dy_no, rulebook, groups, arithmetic(x_nc.dtype))
+
+    def matmul(self, x_nc: Array, w_co: Array, init_o: Array | None = None) -> Array:
+        return self._gemm.matmul(x_nc, w_co, init_o, arithmetic(x_nc.dtype))
+
+    def matmul_gradient(self, x_nc: Array, dy_no: Array) -> Array:
+        return self._gemm.matmul_gradient(x_nc, dy_no, arithmetic(x_nc.dtype))
+
+    def sum_pairs(self, x_nc: Array, rulebook: Rulebook) -> Array:
+        y = self._new(x_nc, len(rulebook.out_sites), x_nc.shape[1])
+        self._pool("sum_table", y, rulebook, self._dense(x_nc), self._table(rulebook), y)
+        return y
+
+    def max_pairs(
+        self, x_nc: Array, rulebook: Rulebook, ground_c: Array | None = None
+    ) -> tuple[Array, Array]:
+        y = self._new(x_nc, len(rulebook.out_sites), x_nc.shape[1])
+        winner = self.xp.empty(y.shape, np.int32)
+        ground = NULL if ground_c is None else self._dense(ground_c)
+        table = self._table(rulebook)
+        self._pool("max_table", y, rulebook, self._dense(x_nc), table, ground, y, winner)
+        return y, winner
+
+    def max_ground_gradient(self, dy_nc: Array, winner_nc: Array) -> Array:
+        return self._sum("ground_parts", dy_nc, self._dense(winner_nc))
+
+    def max_pairs_gradient(self, dy_nc: Array, winner_nc: Array, rulebook: Rulebook) -> Array:
+        dx = self._new(dy_nc, len(rulebook.in_sites), dy_nc.shape[1])
+        dy, winner = self._dense(dy_nc), self._dense(winner_nc)
+        table = self._table(rulebook.inverse)
+        self._pool("max_table_gradient", dx, rulebook, dy, winner, table, dx)
+        return dx
+
+    def leaky_relu(self, x: Array, slope: float) -> Array:
+        y = self._new(x, *x.shape)
+        self._map("leaky_relu", self._dense(x), math_type(x.dtype)(slope), y)
+        return y
+
+    def leaky_relu_gradient(self, y: Array, dy: Array, slope: float) -> Array:
+        dx = self._new(dy, *dy.shape)
+        factor = math_type(dy.dtype)(slope)
+        self._map("leaky_relu_gradient", self._dense(y), self._dense(dy), factor, dx)
+        return dx
+
+    def sum_rows(self, x_nc: Array) -> Array:
+        return self._sum("sum_parts", x_nc)
+
+    def sum_squares(self, x_nc: Array) -> Array:
+        return self._sum("square_parts", x_nc)
+
+    def sum_centred_squares(self, x_nc: Array, mean_c: Array) -> Array:
+        return self._sum("centred_square_parts", x_nc, self._dense(mean_c))
+
+    def sum_centred_products(self, dy_nc: Array, x_nc: Array, mean_c: Array) -> Array:
+        return self._sum("centred_product_parts", dy_nc, self._dense(x_nc), self._dense(mean_c))
+
+    def normalize(self, x_nc: Array, mean_c: Array, scale_c: Array, bias_c: Array) -> Array:
+        return self._by_channel("normalize", x_nc, mean_c, scale_c, bias_c)
+
+    def moments_gradient(
+        self, x_nc: Array, mean_c: Array, shift_c: Array, factor_c: Array
+    ) -> Array:
+        return self._by_channel("moments_gradient", x_nc, mean_c, shift_c, factor_c)
+
+    def cross_entropy(self, logits_nc: Array, labels_n: Array) -> tuple[Array, Array]:
+        logits, (rows, classes) = self._dense(logits_nc), logits_nc.shape
+        probability, losses = self._new(logits, rows, classes), self._new(logits, rows)
+        sizes = np.int64(rows), np.int64(classes)
+        arguments = logits, labels_n.astype(np.int64, copy=False), probability, losses, *sizes
+        self._run("cross_entropy.cu", "cross_entropy", 32 * rows, logits.dtype, arguments)
+        return losses, probability
+
+    def cross_entropy_gradient(self, probability_nc: Array, labels_n: Array, scale: Array) -> Array:
+        dx = self._new(probability_nc, *probability_nc.shape)
+        sizes = (np.int64(size) for size in dx.shape)
+        labels = labels_n.astype(np.int64, copy=False)
+        arguments = self._dense(probability_nc), labels, scale.astype(dx.dtype), dx, *sizes
+        self._run("cross_entropy.cu", "cross_entropy_gradient", dx.size, dx.dtype, arguments)
+        return dx
+
+    def sgd_step(
+        self,
+        data: Array,
+        master: Array | None,
+        grad: Array,
+        velocity: Array | None,
+        lr: float,
+        momentum: float,
+        nesterov: bool,
+        weight_decay: float,
+    ) -> None:
+        numbers = [math_type(data.dtype)(number) for number in (lr, momentum, weight_decay)]
+        state = (NULL if velocity is None else velocity, *numbers, np.int32(nesterov))
+        self._step("sgd", data, master, grad, state)
+
+    def adam_step(
+        self,
+        data: Array,
+        master: Array | None,
+        grad: Array,
+        mean: Array,
+        square: Array,
+        factors: dict[str, float],
+    ) -> None:
+        names = ("beta1", "rest1", "beta2", "rest2", "correction", "eps", "rate", "decay", "shrink")
+        numbers = [math_type(data.dtype)(factors[name]) for name in names]
+        self._step("adam", data, master, grad, (mean, square, *numbers))
+
+    def _step(
+        self, entry: str, data: Array, master: Array | None, grad: Array, state: tuple
+    ) -> None:
+        if not all(array is None or array.flags.c_contiguous for array in (data, master)):
+            raise ValueError("CudaOps: parameters must be contiguous to be updated in place")
+        elementwise(
+            "optimizer.cu",
+            entry,
+            data.size,
+            (
+                data,
+                NULL if master is None else master,
+                self._dense(grad),
+                *state,
+                np.int64(data.size),
+            ),
+            NO_FMA,
+            STORAGE=storage_of(data.dtype),
+            GRADIENT=storage_of(grad.dtype),
+            MASTER=int(master is not None),
+        )
+
+    def _pairs(self, rulebook: Rulebook, k: int) -> tuple[Array, Array]:
+        part = slice(int(rulebook.offset_starts[k]), int(rulebook.offset_starts[k + 1]))
+        in_rows, out_rows = self._rulebooks.pairs(rulebook)
+        return in_rows[part], out_rows[part]
+
+    def _table(self, rulebook: Rulebook) -> Array:
+        return self._rulebooks.table(rulebook)
+
+    def _dense(self, array: Array) -> Array:
+        return self.xp.ascontiguousarray(array)
+
+    def _new(self, like: Array, *shape: int) -> Array:
+        return self.xp.empty(shape, like.dtype)
+
+    def _run(
+        self, file: str, entry: str, count: int, dtype: np.dtype, arguments: tuple[Any, ...]
+    ) -> None:
+        elementwise(file, entry, count, arguments, STORAGE=storage_of(dtype))
+
+    def _pool(self, entry: str, y: Array, rulebook: Rulebook, *arrays: Any) -> None:
+        sizes = np.int64(y.shape[0]), np.int64(y.shape[1]), np.int32(rulebook.volume)
+        self._run("pooling.cu", entry, y.size, y.dtype, (*arrays, *sizes))
+
+    def _map(self, entry: str, *arguments: Any) -> None:
+        target = arguments[-1]
+        arguments = (*arguments, np.int64(target.size))
+        self._run("activation.cu", entry, target.size, target.dtype, arguments)
+
+    def _by_channel(self, entry: str, x_nc: Array, *vectors_c: Array) -> Array:
+        y = self._new(x_nc, *x_nc.shape)
+        vectors = [self._dense(vector.astype(y.dtype, copy=False)) for vector in vectors_c]
+        sizes = (np.int64(size) for size in y.shape)
+        arguments = self._dense(x_nc), *vectors, y, *sizes
+        self._run("normalization.cu", entry, y.size, y.dtype, arguments)
+        return y
+
+    def _sum(self, entry: str, x_nc: Array, *others: Array) -> Array:
+        rows, channels = x_nc.shape
+        arrays = self._dense(x_nc), *others
+        return column_sums(self.xp, entry, arrays, rows, channels, x_nc.dtype)

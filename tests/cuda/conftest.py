@@ -14,3 +14,27 @@ if str(HERE) not in sys.path:
 @pytest.fixture
 def rng():
     return np.random.default_rng(7)
+
+
+@pytest.fixture
+def emulated(monkeypatch):
+    """A stand-in for CuPy whose kernels run in the emulation."""
+    from emulation.build import has_compiler
+    from fake_cupy import installed
+
+    if not has_compiler():
+        pytest.skip("needs g++")
+    with installed(monkeypatch) as module:
+        yield module
+
+
+@pytest.fixture(params=["emulated", pytest.param("device", marks=pytest.mark.gpu)])
+def cupy(request):
+    """The stand-in, and CuPy itself where there is a device: the same tests run on both."""
+    if request.param == "emulated":
+        return request.getfixturevalue("emulated")
+    from spconv.compat import has_gpu, import_cupy
+
+    if not has_gpu():
+        pytest.skip("needs a CUDA device")
+    return import_cupy()

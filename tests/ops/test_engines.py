@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import spconv
-from spconv.ops import ENGINES, CpuOps, CudaOps, Ops, get_ops, use_engine
+from spconv.ops import ENGINES, CpuOps, Ops, get_ops, use_engine
 from spconv.ops.cpu import INSTRUCTION_SETS, convolution
+from spconv.ops.cuda import CudaOps
 from spconv.testing import assert_close, tolerance
 
 CHANNELS = [1, 3, 7, 13, 16, 17, 32, 33, 60, 183]
@@ -162,6 +163,19 @@ def test_nothing_is_written_behind_the_end(ops, dtype, cout):
     assert (buffer[3 * cout :] == -7).all()
 
 
+PLAIN_ON_THE_CPU = {
+    "adam_step",
+    "build_rulebook",
+    "cross_entropy",
+    "cross_entropy_gradient",
+    "moments_gradient",
+    "normalize",
+    "sgd_step",
+    "sum_centred_products",
+    "sum_centred_squares",
+}
+"""What the compiled engine does not override."""
+
 CPU = CpuOps()
 
 
@@ -229,8 +243,11 @@ def test_overrides_have_the_signatures_of_the_specification(engine):
     for name in overridden:
         assert hasattr(Ops, name), f"{engine.__name__}.{name} is not in the specification"
         assert inspect.signature(getattr(engine, name)) == inspect.signature(getattr(Ops, name))
+    public = {name for name in vars(Ops) if not name.startswith("_")}
     if engine is CpuOps:
-        assert set(overridden) == {name for name in vars(Ops) if not name.startswith("_")}
+        assert set(overridden) == public - PLAIN_ON_THE_CPU
+    else:
+        assert set(overridden) == public
 
 
 def test_engines_nest_and_are_put_back():

@@ -1,0 +1,205 @@
+"""How fast are the layers on this GPU, and which share of what it can do is that?
+
+    python benchmarks/gpu.py                  # writes benchmarks/results/<name of the GPU>/
+
+Needs CuPy and a CUDA device; PyTorch, if it is installed, is measured beside it. Times are medians
+between CUDA events, after a warm-up that compiles the kernels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import gpu_networks
+import gpu_plots
+import gpu_torch
+import numpy as np
+from lidar import lidar_scan
+from workloads import Sites
+
+import spconv
+from spconv.compat import check_device, import_cupy
+from spconv.geometry import Geometry
+from spconv.ops import get_ops
+from spconv.sites import SiteSet
+
+Timer = Callable[[Callable[[], object]], float]
+
+SUBMANIFOLD, DOWN = Geometry.make(3, 3, submanifold=True), Geometry.make(3, 2, 2)
+LAYERS = [
+    (0, 4, 32), (0, 32, 32), (0, 64, 64), (0, 96, 96),
+    (1, 96, 96), (2, 128, 128), (3, 256, 256),
+]  # fmt: skip
+"""(level, input channels, output channels): levels halve the resolution."""
+KINDS = {"float32": np.float32, "tf32": np.float32, "float16": np.float16}
+RESULTS = Path(__file__).parent / "results"
+
+
+def event_timer(cupy: Any, repeats: int) -> Timer:
+    """Median milliseconds of a call between two events on the current stream."""
+
+    def time(function: Callable[[], object]) -> float:
+        for _ in range(3):
+            function()
+        spans = []
+        for _ in range(repeats):
+            begin, end = cupy.cuda.Event(), cupy.cuda.Event()
+            begin.record()
+            function()
+            end.record()
+            end.synchronize()
+            spans.append(cupy.cuda.get_elapsed_time(begin, end))
+        return statistics.median(spans)
+
+    return time
+
+
+def device_rates(cupy: Any, timer: Timer, megabytes: int = 1024, size: int = 8192) -> dict:
+    """GB/s of a copy (read and written), and TFLOP/s of cuBLAS by dtype where it is there."""
+    source = cupy.ones(megabytes * 2**20 // 4, np.float32)
+    target = cupy.empty_like(source)
+    rates = {"copy GB/s": 2 * source.nbytes / timer(lambda: cupy.copyto(target, source)) / 1e6}
+    for name, dtype in (("float32", np.float32), ("float16", np.float16)):
+        a = cupy.ones((size, size), dtype)
+        try:
+            rates[f"cuBLAS {name} TFLOP/s"] = 2 * size**3 / timer(lambda a=a: a @ a) / 1e9
+        except (ImportError, RuntimeError) as error:
+            print(f"cuBLAS {name}: {error}")
+    return rates
+
+
+def levels(ops: Any, sites: Sites, count: int) -> list[SiteSet]:
+    """The sites, and what is left of them at half the resolution, again and again."""
+    found = [SiteSet(sites.indices, sites.spatial_shape, sites.batch_size)]
+    for _ in range(count - 1):
+        found.append(ops.build_rulebook(found[-1], DOWN, "benchmark").out_sites)
+    return found
+
+
+def time_layer(
+    ops: Any, timer: Timer, sites: SiteSet, cin: int, cout: int, kind: str
+) -> dict[str, Any]:
+    """Milliseconds of everything that a submanifold layer of size 3 does in a training step."""
+    spconv.set_cuda_precision("tf32" if kind == "tf32" else "float32")
+    book = ops.build_rulebook(sites, SUBMANIFOLD, "benchmark")
+    rng, xp = np.random.default_rng(0), ops.xp
+
+    def random(*shape: int) -> Any:
+        return xp.asarray(rng.standard_normal(shape, np.float32).astype(KINDS[kind]))
+
+    # Inputs take turns, so that a layer does not find its own in the cache.
+    x, dy = ([random(len(sites), n) for _ in range(3)] for n in (cin, cout))
+    w, turn = random(book.volume, cin, cout), [0]
+
+    def take(arrays: list[Any]) -> Any:
+        turn[0] += 1
+        return arrays[turn[0] % len(arrays)]
+
+    def new_map() -> None:
+        fresh = ops.build_rulebook(sites, SUBMANIFOLD, "benchmark")
+        ops.convolve(take(x), w, fresh)
+
+    times = {
+        "forward": timer(lambda: ops.convolve(take(x), w, book)),
+        "input gradient": timer(lambda: ops.convolve(take(dy), w, book.inverse, transposed=True)),
+        "weight gradient": timer(lambda: ops.weight_gradient(take(x), take(dy), book)),
+        "rulebook": timer(lambda: ops.build_rulebook(sites, SUBMANIFOLD, "benchmark")),
+        "rulebook + forward": timer(new_map),
+    }
+    spconv.set_cuda_precision("float32")
+    return {
+        "sites": len(sites),
+        "pairs": book.num_pairs,
+        "pairs per row": round(book.num_pairs / max(len(sites), 1), 2),
+        "cin": cin,
+        "cout": cout,
+        "kind": kind,
+        "gflop": 2e-9 * book.num_pairs * cin * cout,
+        "ms": times,
+        "torch gather-matmul ms": gpu_torch.time_layer(book, cin, cout, kind),
+    }
+
+
+def folder_name(gpu: str) -> str:
+    """A name for the results of one GPU.
+
+    >>> folder_name("NVIDIA H200")
+    'nvidia-h200'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", gpu.lower()).strip("-")
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Milliseconds and useful TFLOP/s of every layer, as Markdown."""
+    lines = [
+        "| sites | pairs/row | layer | arithmetic | rulebook | forward | input gradient | "
+        "weight gradient | forward TFLOP/s | PyTorch gather-matmul forward |",
+        "|---:|---:|---|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        ms, torch = row["ms"], row["torch gather-matmul ms"]
+        names = ("rulebook", "forward", "input gradient", "weight gradient")
+        cells = [f"{row['sites']:,}", f"{row['pairs per row']}", f"{row['cin']} -> {row['cout']}"]
+        cells += [row["kind"], *(f"{ms[name]:.3f} ms" for name in names)]
+        cells.append(f"{row['gflop'] / ms['forward']:.1f}")
+        cells.append("-" if torch is None else f"{torch:.3f} ms")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def write(folder: Path, result: dict[str, Any]) -> None:
+    """The numbers, the table and the plots."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "gpu.json").write_text(json.dumps(result, indent=1) + "\n")
+    about = f"Measured on {result['gpu']}, {result['date']}.\n\n"
+    (folder / "gpu.md").write_text(about + table(result["layers"]))
+    gpu_plots.plot(folder / "plots", result)
+
+
+def require_device() -> Any:
+    """CuPy, or an exit that says what is missing."""
+    try:
+        check_device()
+    except (ImportError, RuntimeError) as error:
+        raise SystemExit(f"benchmarks/gpu.py: nothing to measure on. {error}") from error
+    return import_cupy()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, help="default: benchmarks/results/<name of the GPU>")
+    parser.add_argument("--repeats", type=int, default=50)
+    parser.add_argument("--batch", type=int, default=1, help="scans in a batch")
+    parser.add_argument("--data", type=Path, help="folder with MNIST")
+    options = parser.parse_args()
+    cupy = require_device()
+    timer, ops = event_timer(cupy, options.repeats), get_ops(cupy.zeros(1))
+    number = cupy.cuda.Device().id
+    gpu = cupy.cuda.runtime.getDeviceProperties(number)["name"].decode()
+    date = datetime.now(timezone.utc).strftime("%Y-%m-%d")
+    result: dict[str, Any] = {"gpu": gpu, "date": date, "cupy": cupy.__version__}
+    result["rates"] = device_rates(cupy, timer)
+    print(result)
+    scans = levels(
+        ops, lidar_scan(batch_size=options.batch), 1 + max(level for level, *_ in LAYERS)
+    )
+    result["layers"] = []
+    for level, cin, cout in LAYERS:
+        for kind in KINDS:
+            row = time_layer(ops, timer, scans[level], cin, cout, kind)
+            print(row)
+            result["layers"].append(row)
+    result["networks"] = gpu_networks.time_networks(timer, lidar_scan(seed=1), options.data)
+    print(result["networks"])
+    write(options.out or RESULTS / folder_name(gpu), result)
+
+
+if __name__ == "__main__":
+    main()

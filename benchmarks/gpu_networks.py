@@ -1,0 +1,115 @@
+"""Whole training steps on the GPU: a U-Net on a scan, an epoch of a DeepCNet on characters."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from workloads import Sites
+
+import spconv
+from spconv.data import SparseLoader, load_mnist, load_strokes
+from spconv.models import DeepCNet
+
+Timer = Callable[[Callable[[], object]], float]
+
+
+class Stage(spconv.Module):
+    """Two submanifold layers with a shortcut around them."""
+
+    def __init__(self, channels: int, rng: np.random.Generator) -> None:
+        self.first = spconv.SubMConv3d(channels, channels, 3, bias=False, rng=rng)
+        self.second = spconv.SubMConv3d(channels, channels, 3, bias=False, rng=rng)
+        self.norms = [spconv.BatchNorm(channels), spconv.BatchNorm(channels)]
+
+    def forward(self, x: spconv.SparseConvTensor) -> spconv.SparseConvTensor:
+        y = spconv.functional.relu(self.norms[0](self.first(x)))
+        return spconv.functional.relu(x + self.norms[1](self.second(y)))
+
+
+class UNet(spconv.Module):
+    """Down by halves and up again, as MinkUNet (Choy and others 2019, arXiv 1904.08755)."""
+
+    def __init__(self, widths: tuple[int, ...], num_classes: int, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        self.stem = spconv.SubMConv3d(4, widths[0], 3, rng=rng)
+        steps = list(enumerate(itertools.pairwise(widths)))
+        self.down_stages = [Stage(width, rng) for width in widths]
+        self.down = [
+            spconv.SparseConv3d(a, b, 2, 2, indice_key=f"down{i}", rng=rng) for i, (a, b) in steps
+        ]
+        self.up = [
+            spconv.SparseInverseConv3d(b, a, 2, indice_key=f"down{i}", rng=rng)
+            for i, (a, b) in steps
+        ]
+        self.up_stages = [Stage(width, rng) for width in widths[:-1]]
+        self.head = spconv.Linear(widths[0], num_classes, rng=rng)
+
+    def forward(self, x: spconv.SparseConvTensor) -> spconv.Tensor:
+        x = self.stem(x)
+        kept = []
+        for stage, down in zip(self.down_stages, self.down, strict=False):
+            kept.append(stage(x))
+            x = down(kept[-1])
+        x = self.down_stages[-1](x)
+        for i in reversed(range(len(self.up))):
+            x = self.up_stages[i](self.up[i](x) + kept[i])
+        return self.head(x.features)
+
+
+def unet_step(
+    sites: Sites, device: str, widths: tuple[int, ...] = (32, 64, 128, 256)
+) -> Callable[[], float]:
+    """A training step, rulebooks and optimizer included; returns the loss."""
+    net = UNet(widths, num_classes=19).to(device)
+    sgd = spconv.optim.SGD(net.named_parameters(), lr=0.01, momentum=0.9)
+    features = sites.features(4)
+    labels = np.random.default_rng(0).integers(0, 19, len(sites))
+
+    def step() -> float:
+        x = sites.tensor(features).to(device)
+        loss = spconv.functional.cross_entropy(net(x), labels)
+        sgd.zero_grad()
+        loss.backward()
+        sgd.step()
+        return loss.item()
+
+    return step
+
+
+def deepcnet_epoch(
+    data: Path | None, device: str, limit: int | None = None, download: bool = True
+) -> dict[str, Any]:
+    """Seconds of the second epoch; synthetic strokes where MNIST is not to be had."""
+    try:
+        name, (images, labels) = "MNIST", load_mnist("train", data, download)
+    except (OSError, ValueError):
+        name, (images, labels) = "synthetic strokes", load_strokes("train", limit or 10_000)
+    images, labels = images[:limit], labels[:limit]
+    net = DeepCNet(4, 32, in_channels=1, num_classes=10)
+    loader = SparseLoader(images, labels, batch_size=100, field=net.field, shuffle=True)
+    net.to(device)
+    sgd = spconv.optim.SGD(net.named_parameters(), lr=0.01, momentum=0.9)
+    seconds = 0.0
+    for _ in range(2):
+        began = time.perf_counter()
+        for x, target in loader:
+            loss = spconv.functional.cross_entropy(net(x.to(device)), target)
+            sgd.zero_grad()
+            loss.backward()
+            sgd.step()
+        value = loss.item()  # waits for the device
+        seconds = time.perf_counter() - began
+    return {"data": name, "samples": len(labels), "seconds": seconds, "loss": value}
+
+
+def time_networks(timer: Timer, sites: Sites, data: Path | None) -> dict[str, Any]:
+    return {
+        "U-Net step ms": timer(unet_step(sites, "cuda")),
+        "U-Net sites": len(sites),
+        "DeepCNet epoch": deepcnet_epoch(data, "cuda"),
+    }

@@ -1,0 +1,241 @@
+"""Matrix products on the GPU: sparse convolutions, their gradients, and plain ones among them.
+
+Tile maps and lists of tasks are made once for each rulebook. A plain product is a convolution of
+one kernel offset that joins every row to itself, so that nothing but the driver, NVRTC and CuPy
+itself is needed.
+"""
+
+from __future__ import annotations
+
+import weakref
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from spconv.compat import Array
+from spconv.ops.cuda_tiles import (
+    TILE_ROWS,
+    Tile,
+    choose_gradient_tile,
+    choose_tile,
+    split_pairs,
+)
+from spconv.ops.launch import THREADS, math_type, storage_of
+from spconv.ops.raw_kernels import NULL, Launch, kernel
+from spconv.ops.rulebook_steps import RulebookSteps
+from spconv.ops.tile_map import TileMap, build_tile_map
+from spconv.rulebook import Rulebook, is_symmetric
+
+ALIGNMENT = 16
+STATIC_SHARED = 48 * 1024
+"""Dynamic shared memory that a kernel may have without asking."""
+
+
+class CudaGemm:
+    """Launches of the convolution kernels; ``xp`` is ``cupy``."""
+
+    def __init__(self, xp: Any, rulebooks: RulebookSteps) -> None:
+        self.xp = xp
+        self._rulebooks = rulebooks
+        self._maps: weakref.WeakKeyDictionary[Rulebook, TileMap] = weakref.WeakKeyDictionary()
+        self._tasks: weakref.WeakKeyDictionary[Rulebook, dict[int, tuple[Array, Array]]] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._identity = lru_cache(maxsize=8)(self._identity_map)
+        self._identity_pairs = lru_cache(maxsize=8)(self._make_identity_pairs)
+
+    @property
+    def architecture(self) -> int:
+        """Ten times the compute capability of the current device."""
+        return int(self.xp.cuda.Device().compute_capability)
+
+    def convolve(
+        self,
+        x_nc: Array,
+        w_kco: Array,
+        rulebook: Rulebook,
+        groups: int,
+        init_o: Array | None,
+        transposed: bool,
+        kind: str,
+    ) -> Array:
+        """As :meth:`spconv.ops.Ops.convolve`, with the arithmetic ``kind``."""
+        num_out = len(rulebook.out_sites)
+        if self._is_mirrored(rulebook, transposed):
+            return self._multiply(
+                x_nc, w_kco, self.tile_map(rulebook.inverse), num_out, groups, init_o, (1, 1), kind
+            )
+        mode = int(transposed), 0
+        tiles = self.tile_map(rulebook)
+        return self._multiply(x_nc, w_kco, tiles, num_out, groups, init_o, mode, kind)
+
+    def matmul(self, x_nc: Array, w_co: Array, init_o: Array | None, kind: str) -> Array:
+        """``x w + init``."""
+        rows = len(x_nc)
+        return self._multiply(x_nc, w_co[None], self._identity(rows), rows, 1, init_o, (0, 0), kind)
+
+    def weight_gradient(
+        self, x_nc: Array, dy_no: Array, rulebook: Rulebook, groups: int, kind: str
+    ) -> Array:
+        """As :meth:`spconv.ops.Ops.weight_gradient`."""
+        size = x_nc.shape[1] // groups * dy_no.shape[1]
+        known = self._tasks.setdefault(rulebook, {})
+        if size not in known:
+            known[size] = self._upload_tasks(rulebook.offset_starts, size)
+        pairs = self._rulebooks.pairs(rulebook)
+        return self._gradient(x_nc, dy_no, pairs, known[size], groups, kind)
+
+    def matmul_gradient(self, x_nc: Array, dy_no: Array, kind: str) -> Array:
+        """``x^T dy``."""
+        size, rows = x_nc.shape[1] * dy_no.shape[1], len(x_nc)
+        pairs, tasks = self._identity_pairs(rows, size)
+        return self._gradient(x_nc, dy_no, pairs, tasks, 1, kind)[0]
+
+    def tile_map(self, rulebook: Rulebook) -> TileMap:
+        """The tile map of a rulebook, made once."""
+        if rulebook not in self._maps:
+            self._maps[rulebook] = build_tile_map(
+                self.xp,
+                *self._rulebooks.pairs(rulebook),
+                rulebook.offset_starts,
+                len(rulebook.out_sites),
+                TILE_ROWS,
+            )
+        return self._maps[rulebook]
+
+    def _is_mirrored(self, rulebook: Rulebook, transposed: bool) -> bool:
+        """Whether the tile map of the forward pass serves this input gradient.
+
+        Offset K - 1 - k of a symmetric submanifold kernel leads back from where k led to.
+        """
+        return (
+            transposed
+            and rulebook not in self._maps
+            and rulebook.geometry.submanifold
+            and is_symmetric(rulebook.geometry)
+            and rulebook.inverse in self._maps
+        )
+
+    def _multiply(
+        self,
+        x_nc: Array,
+        w_kco: Array,
+        tiles: TileMap,
+        num_out: int,
+        groups: int,
+        init_o: Array | None,
+        mode: tuple[int, int],
+        kind: str,
+    ) -> Array:
+        volume, cin, width = w_kco.shape
+        cout = width // groups
+        packed = self._pack(w_kco, groups, mode)
+        if mode[0]:
+            cin, cout = cout, cin
+        y = self.xp.empty((num_out, groups * cout), x_nc.dtype)
+        if not y.size:
+            return y
+        number = math_type(x_nc.dtype)
+        init = NULL if init_o is None else self._aligned(init_o.astype(number, copy=False))
+        tile = choose_tile(kind, cin, cout, self.architecture)
+        self._kernel(tile)(
+            tile.grid(tiles.num_tiles, cout, groups),
+            (tile.block,),
+            (
+                self._aligned(x_nc),
+                packed,
+                y,
+                init,
+                NULL,
+                tiles.starts,
+                tiles.offsets,
+                tiles.in_rows,
+                tiles.groups,
+                tiles.out_rows,
+                *(np.int32(number) for number in (num_out, cin, cout, volume)),
+                number(1),
+            ),
+            shared_mem=tile.shared_bytes,
+        )
+        return y
+
+    def _pack(self, w_kco: Array, groups: int, mode: tuple[int, int]) -> Array:
+        """Weights as the kernels read them, (groups, K, rows, row length)."""
+        transposed, mirrored = mode
+        volume, cin, width = w_kco.shape
+        cout = width // groups
+        rows, columns = (cin, cout) if transposed else (cout, cin)
+        padded = columns + -columns % (ALIGNMENT // w_kco.dtype.itemsize)
+        packed = self.xp.empty((groups, volume, rows, padded), w_kco.dtype)
+        storage = storage_of(w_kco.dtype)
+        if packed.size:
+            sizes = (np.int32(n) for n in (groups, volume, cin, cout, transposed, mirrored))
+            function = kernel("pack_weights.cu", "pack_weights", STORAGE=storage, WEIGHT=storage)
+            function(
+                (-(-packed.size // THREADS),), (THREADS,), (self._dense(w_kco), packed, *sizes)
+            )
+        return packed
+
+    def _gradient(
+        self,
+        x_nc: Array,
+        dy_no: Array,
+        pairs: tuple[Array, Array],
+        tasks: tuple[Array, Array],
+        groups: int,
+        kind: str,
+    ) -> Array:
+        task_starts, offset_tasks = tasks
+        cin, cout = x_nc.shape[1] // groups, dy_no.shape[1] // groups
+        volume, num_tasks = len(offset_tasks) - 1, len(task_starts) - 1
+        size = cin * groups * cout
+        dw = self.xp.empty((volume, cin, groups * cout), x_nc.dtype)
+        if not dw.size:
+            return dw
+        partials = self.xp.empty((num_tasks, size), math_type(x_nc.dtype))
+        if num_tasks:
+            tile = choose_gradient_tile(kind, cin, cout, self.architecture)
+            blocks = -(-cin // tile.rows) * -(-cout // tile.columns)
+            sizes = np.int32(cin), np.int32(cout)
+            arrays = self._aligned(x_nc), self._aligned(dy_no), partials, *pairs, task_starts
+            self._kernel(tile)(
+                (num_tasks, blocks, groups),
+                (tile.block,),
+                (*arrays, *sizes),
+                shared_mem=tile.shared_bytes,
+            )
+        add = kernel("reduce_partials.cu", "reduce_partials", STORAGE=storage_of(x_nc.dtype))
+        grid = -(-size // THREADS), volume
+        add(grid, (THREADS,), (partials, dw, offset_tasks, np.int64(size)))
+        return dw
+
+    def _kernel(self, tile: Tile) -> Launch:
+        function: Any = kernel(f"{tile.kernel}.cu", tile.kernel, **tile.macros)
+        if tile.shared_bytes > STATIC_SHARED:
+            function.max_dynamic_shared_size_bytes = tile.shared_bytes
+        return function
+
+    def _upload_tasks(self, offset_starts: Any, size: int) -> tuple[Array, Array]:
+        task_starts, offset_tasks = split_pairs(offset_starts, size)
+        return self.xp.asarray(task_starts), self.xp.asarray(offset_tasks)
+
+    def _identity_map(self, rows: int) -> TileMap:
+        """The tile map that joins every row to itself."""
+        count = self.xp.arange(rows, dtype=np.int32)
+        starts = np.array([0, rows], np.int64)
+        return build_tile_map(self.xp, count, count, starts, rows, TILE_ROWS)
+
+    def _make_identity_pairs(
+        self, rows: int, size: int
+    ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        count = self.xp.arange(rows, dtype=np.int32)
+        return (count, count), self._upload_tasks(np.array([0, rows], np.int64), size)
+
+    def _dense(self, array: Array) -> Array:
+        return self.xp.ascontiguousarray(array)
+
+    def _aligned(self, array: Array) -> Array:
+        """Contiguous, and where the kernels' widest copies may start."""
+        array = self._dense(array)
+        return array.copy() if array.data.ptr % ALIGNMENT else array

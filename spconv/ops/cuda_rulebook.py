@@ -1,0 +1,92 @@
+"""The steps of building a rulebook through kernels/cuda/rulebook.cu."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spconv.compat import Array
+from spconv.geometry import Geometry
+from spconv.ops.launch import elementwise
+from spconv.ops.raw_kernels import NULL
+from spconv.ops.rulebook_steps import NO_KEY, RulebookSteps
+
+
+class CudaRulebookSteps(RulebookSteps):
+    """The same arrays as those of the plain steps; ``xp`` is ``cupy``."""
+
+    def candidate_keys(
+        self,
+        keys: Array,
+        geometry: Geometry,
+        in_shape: tuple[int, ...],
+        out_shape: tuple[int, ...],
+    ) -> Array:
+        candidates = self.xp.empty((geometry.volume, len(keys)), np.int64)
+        numbers = self._numbers(geometry, in_shape, out_shape)
+        sizes = np.int64(len(keys)), np.int32(geometry.transposed), np.int64(NO_KEY)
+        self._run("candidate_keys", len(keys), (keys, numbers, candidates, *sizes), geometry)
+        return candidates
+
+    def lookup(
+        self,
+        out_keys: Array,
+        in_keys: Array,
+        in_order: Array | None,
+        geometry: Geometry,
+        in_shape: tuple[int, ...],
+        out_shape: tuple[int, ...],
+    ) -> Array:
+        table = self.xp.empty((geometry.volume, len(out_keys)), np.int32)
+        numbers = self._numbers(geometry, in_shape, out_shape)
+        sizes = np.int64(len(out_keys)), np.int64(len(in_keys)), np.int32(geometry.transposed)
+        order = NULL if in_order is None else in_order
+        arguments = out_keys, in_keys, order, numbers, table, *sizes
+        self._run("lookup", len(out_keys), arguments, geometry)
+        return table
+
+    def compact(self, table: Array, num_pairs: int) -> tuple[Array, Array]:
+        in_rows, out_rows = (self.xp.empty(num_pairs, np.int32) for _ in range(2))
+        ends = self.xp.cumsum((table >= 0).reshape(-1), dtype=np.int64)
+        count = table.shape[1]
+        arguments = table, ends, in_rows, out_rows, np.int64(count)
+        self._over_table("compact_pairs", table, arguments)
+        return in_rows, out_rows
+
+    def invert(self, table: Array, in_count: int) -> Array:
+        inverse = self.xp.full((table.shape[0], in_count), -1, np.int32)
+        arguments = table, inverse, np.int64(table.shape[1]), np.int64(in_count)
+        self._over_table("invert_table", table, arguments)
+        return inverse
+
+    def table_of_pairs(
+        self, in_rows: Array, out_rows: Array, starts: NDArray[np.int64], out_count: int
+    ) -> Array:
+        table = self.xp.full((len(starts) - 1, out_count), -1, np.int32)
+        sizes = np.int64(len(in_rows)), np.int64(out_count), np.int32(len(starts) - 1)
+        arguments = in_rows, out_rows, self.xp.asarray(starts), table, *sizes
+        elementwise("rulebook.cu", "table_of_pairs", len(in_rows), arguments, NDIM=1)
+        return table
+
+    def _numbers(
+        self, geometry: Geometry, in_shape: tuple[int, ...], out_shape: tuple[int, ...]
+    ) -> Array:
+        """What the kernels call ``geometry``, (6, ndim)."""
+        rows = (
+            geometry.kernel_size,
+            geometry.stride,
+            geometry.padding,
+            geometry.dilation,
+            in_shape,
+            out_shape,
+        )
+        return self.xp.asarray(np.array(rows, np.int64))
+
+    def _run(self, entry: str, count: int, arguments: tuple, geometry: Geometry) -> None:
+        macros = {"NDIM": geometry.ndim}
+        elementwise("rulebook.cu", entry, count, arguments, rows=geometry.volume, **macros)
+
+    def _over_table(self, entry: str, table: Array, arguments: tuple) -> None:
+        """One thread for each entry; these kernels know nothing of dimensions."""
+        volume, count = table.shape
+        elementwise("rulebook.cu", entry, count, arguments, rows=volume, NDIM=1)

@@ -1,0 +1,123 @@
+"""Rulebooks and site sets whose arrays live on the device; the host's are copies on demand."""
+
+from __future__ import annotations
+
+import weakref
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spconv.compat import Array, to_device
+from spconv.geometry import Geometry
+from spconv.kernels import rulebook as kernels
+from spconv.rulebook import Rulebook
+from spconv.sites import SiteSet, read_only
+
+if TYPE_CHECKING:
+    from spconv.ops.rulebook_steps import RulebookSteps
+
+
+class DeviceSites(SiteSet):
+    """Sites whose keys (N,) ascend and live on the device.
+
+    ``indices`` and ``keys`` are copied to the host when somebody asks for them.
+    """
+
+    def __init__(self, device_keys: Array, spatial_shape: tuple[int, ...], batch_size: int) -> None:
+        self.device_keys = device_keys
+        self.spatial_shape = spatial_shape
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        return len(self.device_keys)
+
+    @cached_property
+    def keys(self) -> NDArray[np.int64]:
+        return to_device(self.device_keys, "cpu")
+
+    @cached_property
+    def indices(self) -> NDArray[np.int32]:  # type: ignore[override]
+        return read_only(kernels.sites_of_keys(self.keys, self.extents))
+
+    @cached_property
+    def order(self) -> None:
+        return None
+
+
+class DeviceRulebook(Rulebook):
+    """A rulebook whose arrays live on the device; the host's are copies made on demand.
+
+    Parameters
+    ----------
+    table : int32 array (K, N_out) on the device
+        Input row of every output and offset, -1 where there is none.
+    offset_starts : int64 ndarray (K + 1,) on the host
+    in_sites, out_sites, geometry
+        As of :class:`~spconv.Rulebook`.
+    builder : RulebookSteps
+    """
+
+    def __init__(
+        self,
+        table: Array,
+        offset_starts: NDArray[np.int64],
+        in_sites: SiteSet,
+        out_sites: SiteSet,
+        geometry: Geometry,
+        builder: RulebookSteps,
+        origin: weakref.ref[Rulebook] | None = None,
+    ) -> None:
+        fields = {
+            "device_table": table,
+            "offset_starts": read_only(offset_starts),
+            "in_sites": in_sites,
+            "out_sites": out_sites,
+            "geometry": geometry,
+            "builder": builder,
+            "_origin": origin,
+        }
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+    device_table: Array
+    builder: RulebookSteps
+
+    @cached_property
+    def device_pairs(self) -> tuple[Array, Array]:
+        """Input rows and output rows (P,) of all pairs."""
+        return self.builder.compact(self.device_table, self.num_pairs)
+
+    @property
+    def num_pairs(self) -> int:
+        return int(self.offset_starts[-1])
+
+    @cached_property
+    def in_rows(self) -> NDArray[np.int32]:
+        return read_only(to_device(self.device_pairs[0], "cpu"))
+
+    @cached_property
+    def out_rows(self) -> NDArray[np.int32]:
+        return read_only(to_device(self.device_pairs[1], "cpu"))
+
+    @property
+    def table(self) -> NDArray[np.int32]:
+        return np.ascontiguousarray(to_device(self.device_table, "cpu").T)
+
+    @cached_property
+    def pairs_per_output(self) -> Array:
+        """Number of active taps (N_out,) of every output site, on the device."""
+        return (self.device_table >= 0).sum(axis=0)
+
+    @cached_property
+    def _swapped(self) -> Rulebook:
+        return DeviceRulebook(
+            self.builder.invert(self.device_table, len(self.in_sites)),
+            self.offset_starts,
+            self.out_sites,
+            self.in_sites,
+            self.geometry,
+            self.builder,
+            weakref.ref(self),
+        )

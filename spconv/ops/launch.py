@@ -1,0 +1,78 @@
+"""Launches of the plain kernels: one thread for each element, or sums over rows."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+
+from spconv.compat import Array
+from spconv.ops.raw_kernels import kernel
+
+THREADS = 256
+STORAGE = {
+    "float32": "float",
+    "float64": "double",
+    "float16": "float16",
+    "bfloat16": "bfloat16",
+}
+"""What a dtype is called in the sources."""
+MAX_PARTS = 1024
+MIN_ROWS_PER_PART = 128
+
+
+def storage_of(dtype: np.dtype) -> str:
+    """Name in the sources of a floating point dtype.
+
+    Raises
+    ------
+    TypeError
+        For other dtypes.
+    """
+    name = np.dtype(dtype).name
+    if name not in STORAGE:
+        raise TypeError(f"CudaOps: arrays must be one of {sorted(STORAGE)}, got dtype {name}")
+    return STORAGE[name]
+
+
+def math_type(dtype: np.dtype) -> type[np.floating]:
+    """What the kernels compute in: float64 for float64, float32 for all others."""
+    return np.float64 if np.dtype(dtype).name == "float64" else np.float32
+
+
+def elementwise(
+    file: str,
+    entry: str,
+    count: int,
+    arguments: tuple,
+    *options: str,
+    rows: int = 1,
+    **macros: str | int,
+) -> None:
+    """Run an entry point with one thread for each of ``count`` elements (times ``rows``)."""
+    if count and rows:
+        function = kernel(file, entry, *options, **macros)
+        function((-(-count // THREADS), rows), (THREADS,), arguments)
+
+
+def column_sums(
+    xp: ModuleType, entry: str, arrays: tuple[Array, ...], rows: int, channels: int, dtype: np.dtype
+) -> Array:
+    """Sums (C,) over rows of what ``entry`` of column_sums.cu makes of ``arrays``.
+
+    The number of parts follows from the number of rows alone, so the sums have the same bits on
+    every device.
+    """
+    total = xp.zeros(channels, dtype)
+    if not rows or not channels:
+        return total
+    part = max(MIN_ROWS_PER_PART, -(-rows // MAX_PARTS))
+    parts, blocks = -(-rows // part), -(-channels // 32)
+    partial = xp.empty((parts, channels), np.float64)
+    sizes = np.int64(rows), np.int64(channels), np.int64(part)
+    storage = storage_of(dtype)
+    first = kernel("column_sums.cu", entry, STORAGE=storage)
+    first((parts, blocks), (32, 8), (*arrays, partial, *sizes))
+    second = kernel("column_sums.cu", "add_parts", STORAGE=storage)
+    second((1, blocks), (32, 8), (partial, total, np.int64(parts), np.int64(channels)))
+    return total

@@ -1,0 +1,103 @@
+"""Adam and AdamW, with PyTorch's formulas and defaults."""
+
+from __future__ import annotations
+
+import math
+
+from spconv.compat import Array
+from spconv.ops import get_ops
+from spconv.optim.base import NamedParameters, Optimizer, Slots
+
+
+class Adam(Optimizer):
+    """Adam with bias correction: Kingma and Ba 2015 (arXiv 1412.6980), algorithm 1.
+
+    Parameters
+    ----------
+    named_parameters, lr
+        As for :class:`SGD`, and so are the errors.
+    betas : (float, float)
+        Decay of the running means of the gradient and of its square.
+    eps : float
+        Added to the denominator.
+    weight_decay : float
+        L2 penalty, added to the gradient; :class:`AdamW` decays the parameters themselves.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from spconv import Parameter
+    >>> weight = Parameter(np.array([1.0, -2.0]))
+    >>> optimizer = Adam([("weight", weight)], lr=0.5)
+    >>> (weight * weight).sum().backward()
+    >>> optimizer.step()
+    >>> weight.data.round(6)
+    array([ 0.5, -1.5])
+    """
+
+    hyperparameter_names = ("lr", "beta1", "beta2", "eps", "weight_decay")
+    slot_names = ("mean", "square")
+
+    def __init__(
+        self,
+        named_parameters: NamedParameters,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(named_parameters, lr, weight_decay)
+        self.beta1 = self._check("betas[0]", betas[0], below=1.0)
+        self.beta2 = self._check("betas[1]", betas[1], below=1.0)
+        self.eps = self._check("eps", eps)
+
+    def _factors(self, step: int) -> dict[str, float]:
+        """The numbers of :meth:`spconv.ops.Ops.adam_step`; AdamW differs here only."""
+        return {
+            "beta1": self.beta1,
+            "rest1": 1 - self.beta1,
+            "beta2": self.beta2,
+            "rest2": 1 - self.beta2,
+            "correction": math.sqrt(1 - self.beta2**step),
+            "eps": self.eps,
+            "rate": self.lr / (1 - self.beta1**step),
+            "decay": self.weight_decay,
+            "shrink": 1.0,
+        }
+
+    def _update(
+        self, data: Array, master: Array | None, grad: Array, slots: Slots, step: int
+    ) -> None:
+        mean, square = slots["mean"], slots["square"]
+        get_ops(data).adam_step(data, master, grad, mean, square, self._factors(step))
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay: Loshchilov and Hutter 2019 (arXiv 1711.05101).
+
+    Every step first multiplies the parameter by ``1 - lr * weight_decay``. Parameters as
+    :class:`Adam`, with PyTorch's default ``weight_decay`` of 0.01.
+
+    >>> import numpy as np
+    >>> from spconv import Parameter
+    >>> weight = Parameter(np.array([1.0]))
+    >>> optimizer = AdamW([("weight", weight)], lr=0.5, weight_decay=0.2)
+    >>> weight.sum().backward()
+    >>> optimizer.step()
+    >>> weight.data.round(6)
+    array([0.4])
+    """
+
+    def __init__(
+        self,
+        named_parameters: NamedParameters,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(named_parameters, lr, betas, eps, weight_decay)
+
+    def _factors(self, step: int) -> dict[str, float]:
+        shrink = 1 - self.lr * self.weight_decay
+        return {**super()._factors(step), "decay": 0.0, "shrink": shrink}

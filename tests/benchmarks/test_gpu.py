@@ -1,0 +1,149 @@
+"""What of the GPU benchmark needs no GPU: workload, tables, plots, messages."""
+
+import json
+import subprocess
+import sys
+
+import gpu
+import gpu_networks
+import gpu_torch
+import numpy as np
+import pytest
+from lidar import LIDAR, lidar_scan, scan_points
+
+import spconv
+from spconv.compat import has_gpu
+from spconv.geometry import Geometry
+from spconv.ops import get_ops
+from spconv.rulebook import build
+from spconv.sites import SiteSet
+
+SMALL = {"beams": 16, "columns": 128}
+
+
+@pytest.fixture(scope="module")
+def scan():
+    return lidar_scan(0.4, batch_size=2, seed=1, **SMALL)
+
+
+def test_scan(scan):
+    assert scan.name == LIDAR
+    assert scan.batch_size == 2
+    sites = SiteSet(scan.indices, scan.spatial_shape, 2)
+    sites.check("scan")
+    assert (sites.rows_per_sample > 500).all()
+    again = lidar_scan(0.4, batch_size=2, seed=1, **SMALL)
+    np.testing.assert_array_equal(again.indices, scan.indices)
+    other = lidar_scan(0.4, batch_size=2, seed=2, **SMALL)
+    assert len(other) != len(scan) or (other.indices != scan.indices).any()
+
+
+def test_points_are_seen_from_the_scanner():
+    points = scan_points(0, **SMALL)
+    distance = np.linalg.norm(points - [0, 0, 1.73], axis=1)
+    assert 1.9 < distance.min() < distance.max() < 80.2
+    assert points[:, 2].min() > -0.2  # nothing below the ground but noise
+    assert (points[:, 2] > 2).any(), "houses, poles and crowns stand above the scanner"
+
+
+@pytest.mark.slow
+def test_a_scan_has_the_neighbours_of_a_real_one():
+    """Real scans with 64 beams at 5 cm have 6.3 pairs a row, and about 125,000 voxels."""
+    scan = lidar_scan()
+    sites = SiteSet(scan.indices, scan.spatial_shape, 1)
+    book = build(sites, Geometry.make(3, 3, submanifold=True), "test")
+    assert 60_000 < len(scan) < 130_000
+    assert 5 < book.num_pairs / len(scan) < 7.5
+
+
+def test_levels_halve(scan):
+    ops = get_ops(np.zeros(1))
+    found = gpu.levels(ops, scan, 3)
+    assert [sites.spatial_shape[0] for sites in found] == [
+        scan.spatial_shape[0] // 2**i for i in range(3)
+    ]
+    assert len(found[0]) > len(found[1]) > len(found[2]) > 0
+
+
+def test_rows(scan, monkeypatch):
+    """Everything is called; the arithmetic of the row is right."""
+    calls = []
+
+    def timer(function):
+        calls.append(function())
+        return float(len(calls))
+
+    monkeypatch.setattr(gpu_torch, "time_layer", lambda *arguments: 7.0)
+    sites = SiteSet(scan.indices, scan.spatial_shape, 2)
+    row = gpu.time_layer(get_ops(np.zeros(1)), timer, sites, 4, 8, "tf32")
+    assert spconv.get_cuda_precision() == "float32"
+    names = ["forward", "input gradient", "weight gradient", "rulebook", "rulebook + forward"]
+    assert row["ms"] == dict(zip(names, [1.0, 2.0, 3.0, 4.0, 5.0], strict=True))
+    assert [value.shape[1] for value in calls[:2]] == [8, 4]
+    assert calls[2].shape == (27, 4, 8)
+    assert row["pairs"] == calls[3].num_pairs
+    assert row["gflop"] == pytest.approx(2e-9 * row["pairs"] * 32)
+    assert row["pairs per row"] == round(row["pairs"] / len(scan), 2)
+
+
+def canned():
+    row = {
+        "sites": 94_330, "pairs": 574_432, "pairs per row": 6.09, "cin": 64, "cout": 64,
+        "kind": "float16", "gflop": 4.706, "torch gather-matmul ms": 1.5,
+        "ms": {
+            "forward": 0.05, "input gradient": 0.05, "weight gradient": 0.1, "rulebook": 0.2,
+            "rulebook + forward": 0.3,
+        },
+    }  # fmt: skip
+    rows = [row, {**row, "kind": "tf32", "torch gather-matmul ms": None}]
+    return {"gpu": "Imaginary 9", "date": "2000-01-01", "layers": rows}
+
+
+def test_results(tmp_path):
+    gpu.write(tmp_path, canned())
+    assert json.loads((tmp_path / "gpu.json").read_text()) == canned()
+    text = (tmp_path / "gpu.md").read_text()
+    assert text.startswith("Measured on Imaginary 9, 2000-01-01.")
+    assert "| 94,330 | 6.09 | 64 -> 64 | float16 | 0.200 ms | 0.050 ms | 0.050 ms |" in text
+    assert "| 94.1 | 1.500 ms |" in text
+    assert "| 94.1 | - |" in text
+    names = {path.name for path in (tmp_path / "plots").glob("*.png")}
+    assert names == {"rates_float16.png", "rates_tf32.png"}
+
+
+def test_folder_name():
+    assert gpu.folder_name("NVIDIA H100 80GB HBM3") == "nvidia-h100-80gb-hbm3"
+
+
+def test_torch_is_optional(scan, monkeypatch):
+    monkeypatch.setattr(gpu_torch, "import_torch", lambda: None)
+    assert gpu_torch.time_layer(None, 1, 1, "float16") is None
+
+
+def test_networks_train(scan):
+    step = gpu_networks.unet_step(scan, "cpu", widths=(8, 16))
+    losses = [step() for _ in range(5)]
+    assert losses[-1] < losses[0]
+
+
+def test_an_epoch(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPCONV_DATA", str(tmp_path))
+    monkeypatch.setattr(gpu_networks, "load_mnist", _nothing_there)
+    result = gpu_networks.deepcnet_epoch(tmp_path, "cpu", limit=200, download=False)
+    assert (result["data"], result["samples"]) == ("synthetic strokes", 200)
+    assert result["seconds"] > 0
+    assert np.isfinite(result["loss"])
+
+
+def _nothing_there(*arguments):
+    raise OSError("no MNIST")
+
+
+@pytest.mark.skipif(has_gpu(), reason="there is a GPU")
+def test_without_a_device_it_says_so(benchmarks_folder):
+    run = subprocess.run(
+        [sys.executable, str(benchmarks_folder / "gpu.py")], capture_output=True, text=True
+    )
+    assert run.returncode == 1
+    assert "nothing to measure on. spconv: " in run.stderr
+    assert "Traceback" not in run.stderr

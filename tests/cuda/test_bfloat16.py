@@ -1,0 +1,88 @@
+"""bfloat16 kernels. NumPy has no such type: its bits stand in for it, under the name of uint16."""
+
+import numpy as np
+import pytest
+from convolutions import from_storage, to_storage
+from emulation import emulate
+
+import spconv
+from spconv.ops import Ops, launch
+from spconv.ops.cuda import CudaOps
+from spconv.ops.raw_kernels import NULL
+from spconv.testing import assert_close, tolerance
+
+SPECIFICATION = Ops(np)
+
+
+@pytest.fixture
+def ops(emulated, monkeypatch):
+    monkeypatch.setitem(launch.STORAGE, "uint16", "bfloat16")
+    return CudaOps()
+
+
+def random(*shape, seed=0):
+    return to_storage(np.random.default_rng(seed).standard_normal(shape), "bfloat16")
+
+
+def compare(ops, name, *arguments):
+    device = [ops.xp.asarray(a) if isinstance(a, np.ndarray) else a for a in arguments]
+    floats = [
+        from_storage(a) if isinstance(a, np.ndarray) and a.dtype == np.uint16 else a
+        for a in arguments
+    ]
+    actual = getattr(ops, name)(*device).get()
+    assert actual.dtype == np.uint16
+    expected = getattr(SPECIFICATION, name)(*floats)
+    assert_close(from_storage(actual), expected, tolerance("bfloat16", 8), name)
+
+
+def test_elementwise(ops):
+    x, dy = random(37, 33), random(37, 33, seed=1)
+    vectors = [random(33, seed=seed) for seed in (2, 3, 4)]
+    for name in ("sum_rows", "sum_squares"):
+        compare(ops, name, x)
+    compare(ops, "leaky_relu", x, 1 / 3)
+    compare(ops, "leaky_relu_gradient", x, dy, 1 / 3)
+    compare(ops, "normalize", x, *vectors)
+    compare(ops, "moments_gradient", x, *vectors)
+    compare(ops, "sum_centred_squares", x, vectors[0])
+    compare(ops, "sum_centred_products", dy, x, vectors[0])
+
+
+def test_pooling(ops):
+    indices = np.argwhere(np.random.default_rng(0).random((2, 9, 7)) < 0.35)
+    book = spconv.build_rulebook(indices, (9, 7), 2, 2, 2)
+    x, g = random(len(book.in_sites), 7), random(7, seed=1)
+    compare(ops, "sum_pairs", x, book)
+    y, winner = ops.max_pairs(ops.xp.asarray(x), book, ops.xp.asarray(g))
+    expected, expected_winner = SPECIFICATION.max_pairs(from_storage(x), book, from_storage(g))
+    np.testing.assert_array_equal(from_storage(y.get()), expected)
+    np.testing.assert_array_equal(winner.get(), expected_winner)
+    compare(ops, "max_pairs_gradient", random(*y.shape, seed=2), expected_winner, book)
+
+
+@pytest.mark.parametrize("storage", ["float", "double", "float16", "bfloat16"])
+def test_rows_and_epilogue(emulated, storage, rng):
+    """Not behind an operation of the engine: called by themselves."""
+    x = to_storage(rng.standard_normal((9, 33)), storage)
+    residual = to_storage(rng.standard_normal((9, 33)), storage)
+    scale, shift = (to_storage(rng.standard_normal(33), storage) for _ in range(2))
+    rows = rng.permutation(9).astype(np.int32)
+    macros, sizes = {"STORAGE": storage}, (np.int64(9), np.int64(33))
+    y = np.zeros_like(x)
+    emulate("rows", 2, 256, (x, rows, y, *sizes), defines=macros, kernel="gather_rows")
+    np.testing.assert_array_equal(y, x[rows])
+    emulate("rows", 2, 256, (x, rows, y, *sizes), defines=macros, kernel="scatter_rows")
+    np.testing.assert_array_equal(y[rows], x)
+    math = np.float64 if storage == "double" else np.float32
+    name = {"float": "float32", "double": "float64"}.get(storage, storage)
+    for slope in (0.0, 0.25, 1.0):
+        emulate(
+            "epilogue", 2, 256, (x, scale, shift, residual, math(slope), y, *sizes), defines=macros
+        )
+        expected = from_storage(x) * from_storage(scale) + from_storage(shift)
+        expected = SPECIFICATION.leaky_relu(expected + from_storage(residual), slope)
+        assert_close(from_storage(y), expected, tolerance(name, 4), "epilogue")
+        emulate("epilogue", 2, 256, (x, NULL, NULL, NULL, math(slope), y, *sizes), defines=macros)
+        expected = SPECIFICATION.leaky_relu(from_storage(x), slope)
+        assert_close(from_storage(y), expected, tolerance(name, 1), "rectifier alone")

@@ -1,0 +1,192 @@
+"""Convolutions and products of the GPU engine against the specification: emulated, or on a GPU."""
+
+import numpy as np
+import pytest
+from fake_cupy import COPIES, RawKernel
+
+import spconv
+from spconv.geometry import Geometry
+from spconv.ops import Ops
+from spconv.ops.cuda import CudaOps
+from spconv.sites import SiteSet
+from spconv.testing import assert_close, tolerance
+
+SPECIFICATION = Ops(np)
+KINDS = ["float32", "tf32", "float64", "float16"]
+
+
+@pytest.fixture
+def ops(cupy):
+    return CudaOps()
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    """Name of the arithmetic; sets the precision of float32."""
+    spconv.set_cuda_precision("tf32" if request.param == "tf32" else "float32")
+    yield request.param
+    spconv.set_cuda_precision("float32")
+
+
+def dtype_of(kind):
+    return np.dtype("float32" if kind == "tf32" else kind)
+
+
+def sites(count=2, shape=(7, 6), density=0.4, seed=0):
+    rng = np.random.default_rng(seed)
+    indices = rng.permutation(np.argwhere(rng.random((count, *shape)) < density))
+    return SiteSet(np.ascontiguousarray(indices, np.int32), shape, count)
+
+
+GEOMETRIES = {
+    "submanifold": Geometry.make(2, 3, submanifold=True),
+    "asymmetric": Geometry.make(2, (2, 3), submanifold=True),
+    "down": Geometry.make(2, 2, 2),
+    "regular": Geometry.make(2, 3, 1, 1),
+}
+
+
+def random(dtype, *shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def compare(ops, kind, length, name, *arguments, **options):
+    device = [ops.xp.asarray(a) if isinstance(a, np.ndarray) else a for a in arguments]
+    wide = [a.astype(np.float64) if isinstance(a, np.ndarray) else a for a in arguments]
+    actual = getattr(ops, name)(*device, **options)
+    expected = getattr(SPECIFICATION, name)(*wide, **options)
+    assert isinstance(actual, ops.xp.ndarray)
+    assert actual.dtype == dtype_of(kind)
+    assert_close(actual.get(), expected, tolerance(kind, length), name)
+
+
+def check_convolution(ops, kind, book, cin, cout, groups=1):
+    dtype = dtype_of(kind)
+    x = random(dtype, len(book.in_sites), cin)
+    dy = random(dtype, len(book.out_sites), cout, seed=1)
+    w, init = random(dtype, book.volume, cin // groups, cout, seed=2), random(dtype, cout, seed=3)
+    compare(ops, kind, book.volume * cin, "convolve", x, w, book, groups)
+    compare(ops, kind, book.volume * cin, "convolve", x, w, book, groups, init)
+    length = book.volume * cout
+    compare(ops, kind, length, "convolve", dy, w, book.inverse, groups, transposed=True)
+    compare(ops, kind, len(x), "weight_gradient", x, dy, book, groups)
+
+
+# Every other pair of widths compiles kernels anew: test_implicit_gemm.py has many of them.
+
+
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_convolution(ops, kind, name):
+    book = ops.build_rulebook(sites(1), GEOMETRIES[name], "test")
+    check_convolution(ops, kind, book, 8, 16)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("cin", "cout"), [(1, 1), (33, 65), (183, 8), (8, 183)])
+def test_widths(ops, kind, cin, cout):
+    book = ops.build_rulebook(sites(1), GEOMETRIES["submanifold"], "test")
+    check_convolution(ops, kind, book, cin, cout)
+
+
+@pytest.mark.parametrize(("cin", "cout", "groups"), [(16, 32, 2), (8, 16, 1)])
+def test_groups(ops, cin, cout, groups):
+    book = ops.build_rulebook(sites(1), GEOMETRIES["regular"], "test")
+    check_convolution(ops, "float32", book, cin, cout, groups)
+
+
+@pytest.mark.parametrize("built_on", ["host", "device"])
+def test_rulebooks_without_pairs_or_sites(ops, built_on):
+    builder = SPECIFICATION.build_rulebook if built_on == "host" else ops.build_rulebook
+    apart = SiteSet(np.array([[0, 1, 1], [1, 4, 4]], np.int32), (7, 6), 2)
+    for input_sites in (sites(density=0), apart):
+        book = builder(input_sites, Geometry.make(2, 1, 3), "test")
+        assert book.num_pairs == 0
+        check_convolution(ops, "float32", book, 8, 16)
+        book = builder(input_sites, GEOMETRIES["submanifold"], "test")
+        check_convolution(ops, "float32", book, 8, 16)
+
+
+def test_rulebooks_of_the_host(ops):
+    for geometry in GEOMETRIES.values():
+        book = SPECIFICATION.build_rulebook(sites(1), geometry, "test")
+        check_convolution(ops, "float32", book, 8, 16)
+
+
+@pytest.mark.parametrize("count", [0, 1, 63, 64, 130])
+def test_matrices(ops, kind, count):
+    dtype = dtype_of(kind)
+    for cin, cout in [(8, 16)]:
+        x, w = random(dtype, count, cin), random(dtype, cin, cout, seed=1)
+        dy, init = random(dtype, count, cout, seed=2), random(dtype, cout, seed=3)
+        compare(ops, kind, cin, "matmul", x, w)
+        compare(ops, kind, cin, "matmul", x, w, init)
+        compare(ops, kind, cout, "matmul", dy, w.T)
+        compare(ops, kind, count, "matmul_gradient", x, dy)
+
+
+def test_any_strides(ops):
+    book = ops.build_rulebook(sites(), GEOMETRIES["down"], "test")
+    x = random(np.float32, 2 * len(book.in_sites), 16)[::2, ::2]
+    w = random(np.float32, 16, 8, book.volume).transpose(2, 1, 0)
+    init = random(np.float32, 32)[::2]
+    compare(ops, "float32", 32, "convolve", x, w, book, 1, init)
+
+
+def test_one_tile_map_for_both_directions_of_a_submanifold_layer(ops):
+    book = ops.build_rulebook(sites(), GEOMETRIES["submanifold"], "test")
+    check_convolution(ops, "float32", book, 8, 16)
+    assert list(ops._gemm._maps) == [book]
+    down = ops.build_rulebook(sites(), GEOMETRIES["down"], "test")
+    check_convolution(ops, "float32", down, 8, 16)
+    assert set(ops._gemm._maps) == {book, down, down.inverse}
+
+
+def test_nothing_is_made_twice(emulated):
+    """The second step on a rulebook launches products only and reads nothing back."""
+    ops = CudaOps()
+    book = ops.build_rulebook(sites(), GEOMETRIES["regular"], "test")
+    x, dy = (
+        ops.xp.asarray(random("float32", len(sites), channels))
+        for sites, channels in ((book.in_sites, 8), (book.out_sites, 16))
+    )
+    w = ops.xp.asarray(random("float32", book.volume, 8, 16))
+
+    def step():
+        RawKernel.launches.clear()
+        before = COPIES["to_host"]
+        results = (
+            ops.convolve(x, w, book),
+            ops.convolve(dy, w, book.inverse, transposed=True),
+            ops.weight_gradient(x, dy, book),
+        )
+        return results, list(RawKernel.launches), COPIES["to_host"] - before
+
+    first, _, _ = step()
+    second, launches, copies = step()
+    assert sorted(launches) == sorted(
+        ["pack_weights", "implicit_gemm"] * 2 + ["weight_gradient", "reduce_partials"]
+    )
+    assert copies == 0
+    for one, two in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one.get(), two.get())
+
+
+def test_precision():
+    assert spconv.get_cuda_precision() == "float32"
+    with pytest.raises(ValueError, match=r"expected one of .*'tf32'.*, got 'fast'"):
+        spconv.set_cuda_precision("fast")
+    assert spconv.get_cuda_precision() == "float32"
+
+
+def test_tf32_is_coarser_than_float32(ops):
+    """And float32 is about as good as arithmetic in float32 can be."""
+    x, w = random("float32", 64, 8), random("float32", 8, 16, seed=1)
+    exact = x.astype(np.float64) @ w
+    errors = {}
+    for precision in ("float32", "tf32"):
+        spconv.set_cuda_precision(precision)
+        y = ops.matmul(ops.xp.asarray(x), ops.xp.asarray(w)).get()
+        errors[precision] = np.abs(y - exact).max() / np.abs(exact).max()
+    spconv.set_cuda_precision("float32")
+    assert errors["float32"] < 2.0**-21
+    assert 2.0**-14 < errors["tf32"] < 2.0**-10

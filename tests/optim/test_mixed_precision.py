@@ -1,0 +1,185 @@
+"""float16 parameters: float32 copies of them in the optimizer, and the scale of the loss."""
+
+import numpy as np
+import pytest
+
+import spconv
+from spconv import Parameter
+from spconv.ops import use_engine
+from spconv.optim import SGD, Adam, AdamW, LossScaler
+
+KINDS = {
+    "sgd": lambda named: SGD(named, lr=2.0**-14),
+    "momentum": lambda named: SGD(named, lr=2.0**-14, momentum=0.5, weight_decay=0.01),
+    "nesterov": lambda named: SGD(named, lr=2.0**-14, momentum=0.5, nesterov=True),
+    "adam": lambda named: Adam(named, lr=2.0**-14, weight_decay=0.01),
+    "adamw": lambda named: AdamW(named, lr=2.0**-14),
+}
+each_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def start(seed=0):
+    return np.random.default_rng(seed).uniform(1, 2, 7).astype(np.float16)
+
+
+def gradients(count):
+    rng = np.random.default_rng(1)
+    return [rng.standard_normal(7).astype(np.float16) for _ in range(count)]
+
+
+def run(optimizer, weight, steps):
+    for gradient in steps:
+        weight.grad = gradient
+        optimizer.step()
+
+
+@each_kind
+def test_steps_are_those_of_float32_rounded(kind):
+    half, single = Parameter(start()), Parameter(start().astype(np.float32))
+    before = half.data
+    run(KINDS[kind]([("w", half)]), half, gradients(50))
+    run(KINDS[kind]([("w", single)]), single, [g.astype(np.float32) for g in gradients(50)])
+    assert half.dtype == np.float16
+    assert half.data is before, "updated in place"
+    np.testing.assert_array_equal(half.data, single.data.astype(np.float16))
+    assert (single.data != start()).all()
+
+
+def test_small_updates_add_up():
+    """One step is less than half a unit in the last place: float16 alone would stand still."""
+    weight = Parameter(np.ones(3, np.float16))
+    sgd = SGD([("w", weight)], lr=2.0**-13)
+    run(sgd, weight, [np.ones(3, np.float16)] * 3)
+    assert weight.data.tolist() == [1 - 2.0**-11] * 3  # 3/4 of a unit, rounded
+    run(sgd, weight, [np.ones(3, np.float16)] * 1021)
+    assert weight.data.tolist() == [1 - 1024 * 2.0**-13] * 3
+
+
+@each_kind
+def test_state_comes_back_bit_for_bit(kind):
+    whole, first = Parameter(start()), Parameter(start())
+    steps = gradients(20)
+    reference = KINDS[kind]([("w", whole)])
+    run(reference, whole, steps)
+    optimizer = KINDS[kind]([("w", first)])
+    run(optimizer, first, steps[:9])
+    state = optimizer.state_dict()
+    assert state["w/master"].dtype == np.float32
+    second = Parameter(first.data.copy())
+    resumed = KINDS[kind]([("w", second)])
+    resumed.load_state_dict(state)
+    run(resumed, second, steps[9:])
+    np.testing.assert_array_equal(second.data, whole.data)
+    for key, value in reference.state_dict().items():
+        np.testing.assert_array_equal(resumed.state_dict()[key], value)
+
+
+def test_values_that_somebody_assigns_count():
+    weight = Parameter(start())
+    sgd = SGD([("w", weight)], lr=2.0**-14)
+    run(sgd, weight, gradients(3))
+    weight.data = np.zeros(7, np.float16)
+    run(sgd, weight, [np.full(7, 4, np.float16)])
+    assert weight.data.tolist() == [-(2.0**-12)] * 7
+
+
+def test_other_dtypes_have_no_second_copy():
+    for dtype in (np.float32, np.float64):
+        weight = Parameter(np.ones(3, dtype))
+        assert [key for key in Adam([("w", weight)]).state_dict() if "master" in key] == []
+    weight = Parameter(start())
+    sgd = SGD([("w", weight)], lr=0.5)
+    run(sgd, weight, gradients(1))
+    weight.data = weight.data.astype(np.float32)
+    run(sgd, weight, [np.ones(7, np.float32)])
+    assert "w/master" not in sgd.state_dict()
+
+
+def test_scale_keeps_small_gradients():
+    """2^-26 is below float16; scaled it survives, and the step is that of exact arithmetic."""
+    weight = Parameter(np.zeros(2, np.float16))
+    factor = spconv.Tensor(np.full(2, 2.0**-13, np.float16))
+    loss = lambda: ((weight * factor) * factor).sum()  # noqa: E731
+    loss().backward()
+    assert weight.grad.tolist() == [0, 0]
+    weight.grad = None
+    scaler, sgd = LossScaler(), SGD([("w", weight)], lr=2.0**10)
+    scaler.backward(loss())
+    assert weight.grad.tolist() == [2.0**-11] * 2
+    assert scaler.step(sgd)
+    assert weight.grad.dtype == np.float32
+    assert weight.data.tolist() == [-(2.0**-16)] * 2
+
+
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+def test_steps_that_overflow_are_left_out(bad):
+    weight, other = Parameter(np.ones(2, np.float16)), Parameter(np.ones(1, np.float16))
+    sgd = SGD([("w", weight), ("v", other), ("u", Parameter(np.ones(1)))], lr=0.5)
+    scaler = LossScaler(scale=8.0, interval=2)
+    weight.grad, other.grad = np.array([1, bad], np.float16), np.ones(1, np.float16)
+    assert not scaler.step(sgd)
+    assert (weight.data.tolist(), other.data.tolist(), scaler.scale) == ([1, 1], [1], 4.0)
+    for scale in (4.0, 8.0, 8.0, 16.0):
+        weight.grad = other.grad = None
+        weight.grad = np.full(2, scaler.scale, np.float16)
+        assert scaler.step(sgd)
+        assert scaler.scale == scale
+    assert weight.data.tolist() == [-1, -1]
+
+
+def test_scale_has_limits():
+    weight = Parameter(np.ones(1, np.float16))
+    sgd, scaler = SGD([("w", weight)]), LossScaler(interval=1)
+    weight.grad = np.zeros(1, np.float16)
+    assert scaler.step(sgd)
+    assert scaler.scale == 2.0**15
+    for _ in range(60):
+        weight.grad = np.full(1, np.inf, np.float16)
+        assert not scaler.step(sgd)
+    assert scaler.scale == 2.0**-24
+
+
+def test_scaler_state():
+    weight = Parameter(np.ones(1, np.float16))
+    scaler, other = LossScaler(scale=4.0, interval=3), LossScaler(interval=3)
+    weight.grad = np.ones(1, np.float16)
+    scaler.step(SGD([("w", weight)]))
+    other.load_state_dict(scaler.state_dict())
+    assert (other.scale, other.good_steps) == (4.0, 1)
+
+
+@pytest.mark.parametrize("name", ["scale", "max_scale"])
+@pytest.mark.parametrize("value", [0, -2.0, 3.0, np.nan])
+def test_scales_are_powers_of_two(name, value):
+    with pytest.raises(ValueError, match=f"LossScaler: {name} must be a power of two, got"):
+        LossScaler(**{name: value})
+
+
+def test_interval_is_positive():
+    with pytest.raises(ValueError, match="LossScaler: interval must be at least 1, got 0"):
+        LossScaler(interval=0)
+
+
+def test_a_float16_network_learns():
+    """In plain array code: the compiled CPU engine has no float16."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((64, 8)).astype(np.float16)
+    labels = (x[:, 0] * x[:, 1] > 0).astype(np.int64)
+    layers = spconv.Linear(8, 32), spconv.Linear(32, 2)
+    named = []
+    for number, layer in enumerate(layers):
+        for path, parameter in layer.named_parameters():
+            parameter.data = parameter.data.astype(np.float16)
+            named.append((f"{number}.{path}", parameter))
+    adam, scaler, losses = Adam(named, lr=0.02), LossScaler(), []
+    with use_engine("numpy"):
+        for _ in range(150):
+            hidden = spconv.functional.relu(layers[0](spconv.Tensor(x)))
+            loss = spconv.functional.cross_entropy(layers[1](hidden), labels)
+            assert loss.dtype == np.float16
+            adam.zero_grad()
+            scaler.backward(loss)
+            scaler.step(adam)
+            losses.append(loss.item())
+    assert losses[0] > 0.5
+    assert losses[-1] < 0.05
