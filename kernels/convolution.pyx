@@ -19,12 +19,13 @@ cdef extern from "indirect_gemm.h" nogil:
     void forward_tile_f32(
         int isa, const float* x, int64_t ldx, const float* packed, const float* init, float* y,
         int64_t ldy, const int32_t* in_rows, const int32_t* out_rows, const int64_t* starts,
-        int64_t volume, int64_t cin, int64_t cout, int64_t row_begin, int64_t row_end)
+        int64_t volume, int64_t cin, int64_t cout, int64_t row_begin, int64_t row_end,
+        int rectify, float slope)
     void forward_tile_f64(
         int isa, const double* x, int64_t ldx, const double* packed, const double* init,
         double* y, int64_t ldy, const int32_t* in_rows, const int32_t* out_rows,
         const int64_t* starts, int64_t volume, int64_t cin, int64_t cout, int64_t row_begin,
-        int64_t row_end)
+        int64_t row_end, int rectify, double slope)
     void weight_gradient_f32(
         int isa, const float* x, int64_t ldx, const float* dy, int64_t ldy,
         const int32_t* in_rows, const int32_t* out_rows, const int64_t* starts, int64_t k_begin,
@@ -79,11 +80,12 @@ cdef _pack(const floating[:, :, ::1] w, Py_ssize_t groups, bint transposed, int 
 
 def convolve(const floating[:, ::1] x, const floating[:, :, ::1] w, floating[:, ::1] y,
              const floating[::1] init, const int32_t[::1] in_rows, const int32_t[::1] out_rows,
-             const int64_t[::1] offset_starts, Py_ssize_t groups, bint transposed, int isa,
-             int num_threads):
+             const int64_t[::1] offset_starts, Py_ssize_t groups, bint transposed, bint rectify,
+             double slope, int isa, int num_threads):
     """y[n] = init + sum over pairs (m, n) of x[m] W_k, or x[m] W_k^T if ``transposed``.
 
-    ``init`` is a row (cout,) or None. Threads own tiles of output rows.
+    ``init`` is a row (cout,) or None. To ``rectify`` multiplies negative sums by ``slope``.
+    Threads own tiles of output rows.
     """
     cdef Py_ssize_t volume = w.shape[0], num_out = y.shape[0], width = y.shape[1]
     cdef Py_ssize_t cin = x.shape[1] // groups, cout = width // groups
@@ -112,11 +114,11 @@ def convolve(const floating[:, ::1] x, const floating[:, :, ::1] w, floating[:, 
             if floating is float:
                 forward_tile_f32(isa, x_pointer + group * cin, ldx, &packed[group, 0, 0], start,
                                  &y[0, group * cout], width, in_pointer, out_pointer,
-                                 &offset_starts[0], volume, cin, cout, begin, end)
+                                 &offset_starts[0], volume, cin, cout, begin, end, rectify, slope)
             else:
                 forward_tile_f64(isa, x_pointer + group * cin, ldx, &packed[group, 0, 0], start,
                                  &y[0, group * cout], width, in_pointer, out_pointer,
-                                 &offset_starts[0], volume, cin, cout, begin, end)
+                                 &offset_starts[0], volume, cin, cout, begin, end, rectify, slope)
 
 
 def weight_gradient(const floating[:, ::1] x, const floating[:, ::1] dy,

@@ -121,10 +121,12 @@ static int spconv_best_isa(void) {
     static inline void forward_tile_##type(                                                      \
         int isa, const real *x, int64_t ldx, const real *packed, const real *init, real *y,      \
         int64_t ldy, const int32_t *in_rows, const int32_t *out_rows, const int64_t *starts,     \
-        int64_t volume, int64_t cin, int64_t cout, int64_t row_begin, int64_t row_end) {         \
+        int64_t volume, int64_t cin, int64_t cout, int64_t row_begin, int64_t row_end,           \
+        int rectify, real slope) {                                                               \
         (void)isa;                                                                               \
         SPCONV_DISPATCH(isa, forward_tile, type, x, ldx, packed, init, y, ldy, in_rows,          \
-                        out_rows, starts, volume, cin, cout, row_begin, row_end);                \
+                        out_rows, starts, volume, cin, cout, row_begin, row_end, rectify,        \
+                        slope);                                                                  \
     }                                                                                            \
     static inline void weight_gradient_##type(                                                   \
         int isa, const real *x, int64_t ldx, const real *dy, int64_t ldy,                        \

@@ -134,7 +134,7 @@ SPCONV_INLINE void NAME(outer_block)(const int nv, const int full, int lanes, co
 static SPCONV_TARGET void NAME(forward_tile)(
     const REAL *x, int64_t ldx, const REAL *packed, const REAL *init, REAL *y, int64_t ldy,
     const int32_t *in_rows, const int32_t *out_rows, const int64_t *starts, int64_t volume,
-    int64_t cin, int64_t cout, int64_t row_begin, int64_t row_end) {
+    int64_t cin, int64_t cout, int64_t row_begin, int64_t row_end, int rectify, REAL slope) {
     const int64_t width = NAME(packed_width)(cout);
     for (int64_t row = row_begin; row < row_end; ++row)
         for (int64_t n = 0; n < cout; ++n) y[row * ldy + n] = init ? init[n] : (REAL)0;
@@ -150,6 +150,13 @@ static SPCONV_TARGET void NAME(forward_tile)(
             SPCONV_BLOCK(NAME(forward_block), n, cout, x, ldx, panels + cin * n, y + n, ldy,
                          in_rows + begin, out_rows + begin, end - begin, cin);
     }
+    if (!rectify) return;
+    for (int64_t row = row_begin; row < row_end; ++row)
+        for (int64_t n = 0; n < cout; ++n) {
+            const REAL sum = y[row * ldy + n];
+            /* 0 * -inf would be NaN */
+            y[row * ldy + n] = slope == 0 ? (sum < 0 ? 0 : sum) : sum > 0 ? sum : slope * sum;
+        }
 }
 
 /* dw[k] (cin x cout) of the offsets in [k_begin, k_end).

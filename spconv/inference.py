@@ -7,13 +7,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from spconv import functional
-from spconv.autograd import Parameter, Tensor, no_grad
+from spconv.autograd import Parameter, no_grad
 from spconv.functional._common import check_sparse
 from spconv.layers import BatchNorm, LeakyReLU, Module, ReLU, SparseSequential
 from spconv.layers.conv import SparseConv, SparseConvTranspose, SparseInverseConv, SubMConv
 from spconv.layers.dropout import BatchwiseDropout, Dropout
-from spconv.ops import get_ops
 from spconv.tensor import SparseConvTensor
 
 AnyModule = TypeVar("AnyModule", bound=Module)
@@ -79,7 +77,7 @@ def _fold(layers: list[Module]) -> list[Module]:
         last = folded[-1] if folded else None
         if isinstance(layer, CONVOLUTIONS):
             folded.append(FrozenConvolution(layer))
-        elif isinstance(last, FrozenConvolution) and last.slope is None:
+        elif isinstance(last, FrozenConvolution) and last.layer.negative_slope is None:
             if isinstance(layer, BatchNorm):
                 folded[-1] = last.normalized(layer)
             elif isinstance(layer, ReLU | LeakyReLU):
@@ -92,7 +90,7 @@ def _fold(layers: list[Module]) -> list[Module]:
 
 
 class FrozenConvolution(Module):
-    """A convolution with constant weights, and the rectifier behind it if there is one.
+    """A convolution with constant weights that records nothing.
 
     Parameters
     ----------
@@ -101,11 +99,9 @@ class FrozenConvolution(Module):
 
     def __init__(self, layer: Convolution) -> None:
         self.layer = copy.copy(layer)
-        self.slope: float | None = None
 
     def describe(self) -> str:
-        rectifier = "" if self.slope is None else f", negative_slope={self.slope:g}"
-        return f"{type(self.layer).__name__}: {self.layer.describe()}{rectifier}"
+        return f"{type(self.layer).__name__}: {self.layer.describe()}"
 
     def __repr__(self) -> str:
         return f"FrozenConvolution({self.describe()})"
@@ -121,18 +117,12 @@ class FrozenConvolution(Module):
         return result
 
     def rectified(self, slope: float) -> FrozenConvolution:
+        """With a rectifier behind it, computed where the convolution's sums are."""
         result = FrozenConvolution(self.layer)
-        result.slope = slope
+        result.layer.negative_slope = slope
         return result
 
     def forward(self, x: SparseConvTensor) -> SparseConvTensor:
         check_sparse(type(self.layer).__name__, x)
         with no_grad():
-            out = self.layer(x)
-            if self.slope is None:
-                return out
-            features = get_ops(out.features.data).leaky_relu(out.features.data, self.slope)
-            ground = out.ground_state
-            if ground is not None:
-                ground = functional.leaky_relu(ground, self.slope)
-            return out.derive(Tensor(features), ground)
+            return self.layer(x)

@@ -25,6 +25,7 @@ from spconv.functional._common import (
     rulebook_of,
     select,
 )
+from spconv.functional.activation import leaky_relu
 from spconv.geometry import Geometry
 from spconv.ops import get_ops
 from spconv.rulebook import Rulebook
@@ -40,6 +41,7 @@ def sparse_conv(
     groups: int = 1,
     indice_key: str | None = None,
     keep: KeptChannels | None = None,
+    negative_slope: float | None = None,
     owner: str = "sparse_conv",
 ) -> SparseConvTensor:
     """Convolve; ``geometry`` says whether regular, submanifold or transposed.
@@ -53,13 +55,15 @@ def sparse_conv(
         Name under which :func:`inverse_conv` finds the rulebook.
     keep : KeptChannels, optional
         Compute these output channels only; needs ``groups=1``.
+    negative_slope : float, optional
+        Of a leaky rectifier on the result (0: ReLU), computed while the sums are in cache.
     """
     check_sparse(owner, x, geometry.ndim)
     if keep is not None and groups > 1:
         raise ValueError(f"{owner}: keep needs groups=1, got {groups}; drop channels afterwards")
     rulebook = rulebook_of(x, geometry, owner, indice_key)
     exact = geometry.unit_stride or not geometry.transposed
-    return _apply(x, weight, bias, rulebook, groups, exact, keep, owner)
+    return _apply(x, weight, bias, rulebook, groups, exact, keep, negative_slope, owner)
 
 
 def inverse_conv(
@@ -69,6 +73,7 @@ def inverse_conv(
     indice_key: str,
     *,
     groups: int = 1,
+    negative_slope: float | None = None,
     owner: str = "inverse_conv",
 ) -> SparseConvTensor:
     """Go back to the sites that the convolution named ``indice_key`` started from."""
@@ -86,7 +91,7 @@ def inverse_conv(
             f"{saved.volume} offsets, but the weight has {weight.shape[0]}"
         )
     exact = saved.geometry.unit_stride
-    return _apply(x, weight, bias, saved.inverse, groups, exact, None, owner)
+    return _apply(x, weight, bias, saved.inverse, groups, exact, None, negative_slope, owner)
 
 
 def _apply(
@@ -97,6 +102,7 @@ def _apply(
     groups: int,
     exact: bool,
     keep: KeptChannels | None,
+    negative_slope: float | None,
     owner: str,
 ) -> SparseConvTensor:
     check_weight(owner, weight, bias, rulebook.volume, groups)
@@ -112,7 +118,11 @@ def _apply(
     ground = x.ground_state
     g_out = None if ground is None else _ground_conv(ground, weight, bias, groups, exact)
     constant = bias if ground is None else g_out
-    features = _deviation_conv(x.features, ground, weight, constant, rulebook, groups)
+    features = _deviation_conv(
+        x.features, ground, weight, constant, rulebook, groups, negative_slope
+    )
+    if g_out is not None and negative_slope is not None:
+        g_out = leaky_relu(g_out, negative_slope)
     return x.derive(features, g_out, rulebook.out_sites, keep)
 
 
@@ -123,8 +133,9 @@ def _deviation_conv(
     constant: Tensor | None,
     rulebook: Rulebook,
     groups: int,
+    slope: float | None,
 ) -> Tensor:
-    """``constant + sum over pairs of (x - ground) W_k``, (N_out, C_out)."""
+    """``constant + sum over pairs of (x - ground) W_k``, rectified if asked for, (N_out, C_out)."""
     dtype = common_dtype(x, ground, weight, constant)
     ops = get_ops(x.data)
     w = cast(weight, dtype)
@@ -133,13 +144,15 @@ def _deviation_conv(
     if ground is not None and (is_cupy(ground.data) or ground.data.any()):
         deviation = deviation - cast(ground, dtype)
     init = None if constant is None else cast(constant, dtype)
-    data = ops.convolve(deviation, w, rulebook, groups, init)
+    data = ops.convolve(deviation, w, rulebook, groups, init, slope=slope)
     inputs = [t for t in (x, ground, weight, constant) if t is not None]
     wanted = needs_gradient(x), needs_gradient(ground), needs_gradient(weight)
     has_ground, has_constant = ground is not None, constant is not None
 
     def backward(gradient: Array) -> list[Array | None]:
         dx = dw = None
+        if slope is not None:
+            gradient = ops.leaky_relu_gradient(data, gradient, slope)
         if wanted[0] or wanted[1]:
             dx = ops.convolve(gradient, w, rulebook.inverse, groups, transposed=True)
         if wanted[2]:

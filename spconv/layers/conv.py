@@ -19,6 +19,8 @@ class _Convolution(Module):
     ndim: ClassVar[int]
     submanifold: ClassVar[bool] = False
     transposed: ClassVar[bool] = False
+    negative_slope: float | None = None
+    """Of a rectifier that is part of the layer; :func:`spconv.inference.freeze` sets it."""
 
     def __init__(
         self,
@@ -63,6 +65,7 @@ class _Convolution(Module):
         text = f"{self.in_channels}, {self.out_channels}, {self.geometry.describe()}"
         text += f", groups={self.groups}" if self.groups > 1 else ""
         text += "" if self.bias is not None else ", bias=False"
+        text += "" if self.negative_slope is None else f", negative_slope={self.negative_slope:g}"
         return text + (f", indice_key={self.indice_key!r}" if self.indice_key else "")
 
     def forward(self, x: SparseConvTensor, keep: KeptChannels | None = None) -> SparseConvTensor:
@@ -74,6 +77,7 @@ class _Convolution(Module):
             groups=self.groups,
             indice_key=self.indice_key,
             keep=keep,
+            negative_slope=self.negative_slope,
             owner=type(self).__name__,
         )
 
@@ -205,7 +209,13 @@ class SparseInverseConv(_Convolution):
     def forward(self, x: SparseConvTensor, *_: Any) -> SparseConvTensor:
         owner = type(self).__name__
         return functional.inverse_conv(
-            x, self.weight, self.bias, self.indice_key, groups=self.groups, owner=owner
+            x,
+            self.weight,
+            self.bias,
+            self.indice_key,
+            groups=self.groups,
+            negative_slope=self.negative_slope,
+            owner=owner,
         )
 
 

@@ -36,11 +36,13 @@ class Ops:
         groups: int = 1,
         init_o: Array | None = None,
         transposed: bool = False,
+        slope: float | None = None,
     ) -> Array:
         """``init + sum of x[in] W_k`` over all pairs, (N_out, C_out).
 
         ``transposed`` uses W_k^T: the input gradient is the convolution of the output gradient
-        with ``transposed=True`` over ``rulebook.inverse``.
+        with ``transposed=True`` over ``rulebook.inverse``. With a ``slope`` the result goes
+        through :meth:`leaky_relu`.
         """
         if transposed:
             w_kco = _transpose(w_kco, groups)
@@ -51,7 +53,7 @@ class Ops:
             in_rows, out_rows = self._pairs(rulebook, k)
             if len(in_rows):
                 y[out_rows] += _grouped_matmul(self.xp, x_nc[in_rows], w_kco[k], groups)
-        return y
+        return y if slope is None else self.leaky_relu(y, slope)
 
     def weight_gradient(
         self, x_nc: Array, dy_no: Array, rulebook: Rulebook, groups: int = 1

@@ -40,6 +40,7 @@ class CpuOps(Ops):
         groups: int = 1,
         init_o: Array | None = None,
         transposed: bool = False,
+        slope: float | None = None,
     ) -> Array:
         width = w_kco.shape[1] * groups if transposed else w_kco.shape[2]
         y = memory.empty((len(rulebook.out_sites), width), x_nc.dtype)
@@ -53,6 +54,8 @@ class CpuOps(Ops):
             rulebook.offset_starts,
             groups,
             transposed,
+            slope is not None,
+            slope or 0.0,
             self.isa,
             _conv_threads(rulebook.num_pairs, w_kco),
         )
@@ -90,6 +93,8 @@ class CpuOps(Ops):
             starts,
             1,
             False,
+            False,
+            0.0,
             self.isa,
             _conv_threads(len(x_nc), w_co),
         )

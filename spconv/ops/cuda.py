@@ -60,9 +60,11 @@ class CudaOps(Ops):
         groups: int = 1,
         init_o: Array | None = None,
         transposed: bool = False,
+        slope: float | None = None,
     ) -> Array:
         kind = arithmetic(x_nc.dtype)
-        return self._gemm.convolve(x_nc, w_kco, rulebook, groups, init_o, transposed, kind)
+        y = self._gemm.convolve(x_nc, w_kco, rulebook, groups, init_o, transposed, kind)
+        return y if slope is None else self.leaky_relu(y, slope)
 
     def weight_gradient(
         self, x_nc: Array, dy_no: Array, rulebook: Rulebook, groups: int = 1

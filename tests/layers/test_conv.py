@@ -256,3 +256,30 @@ def test_default_precision_is_float32(kind):
     spconv.testing.assert_close(out.dense().numpy(), expected.values, limit)
     (out.dense() * out.dense()).sum().backward()
     assert layer.weight.grad.dtype == layer.bias.grad.dtype == np.float32
+
+
+@pytest.mark.parametrize("ground", [False, True])
+@pytest.mark.parametrize("slope", [0.0, 0.3])
+@pytest.mark.parametrize("kind", ["SparseConv2d", "SubMConv2d", "SparseConvTranspose2d"])
+def test_a_rectifier_within_the_layer(kind, slope, ground):
+    """Values and gradients of the layer and a LeakyReLU behind it."""
+    rng = np.random.default_rng(1)
+    x = random_sparse_tensor(rng, (7, 6), 2, 3, 0.4, np.float64, ground=ground)
+    layer = getattr(spconv, kind)(3, 5, 3, rng=rng)
+    layer.weight.data = layer.weight.data.astype(np.float64)
+    layer.bias.data = rng.standard_normal(5)
+
+    def run(fused):
+        layer.negative_slope = slope if fused else None
+        leaf = spconv.Tensor(x.features.data, requires_grad=True)
+        g = None if not ground else spconv.Tensor(x.ground_state.data, requires_grad=True)
+        for parameter in layer.parameters():
+            parameter.grad = None
+        y = layer(spconv.SparseConvTensor(leaf, x.indices, (7, 6), 2, g))
+        y = y if fused else spconv.LeakyReLU(slope)(y)
+        y.dense().backward(np.random.default_rng(2).standard_normal(y.dense().shape))
+        gradients = [leaf.grad, layer.weight.grad, layer.bias.grad]
+        return [y.dense().data, *gradients, *([g.grad] if ground else [])]
+
+    for fused, plain in zip(run(True), run(False), strict=True):
+        np.testing.assert_array_equal(fused, plain)

@@ -78,6 +78,8 @@ def check_convolution(ops, dtype, book, cin, cout, groups=1, seed=0):
     length = book.volume * cin // groups
     compare(ops, dtype, length, "convolve", x, w, book, groups)
     compare(ops, dtype, length, "convolve", x, w, book, groups, init)
+    for slope in (0.0, 0.25):
+        compare(ops, dtype, length, "convolve", x, w, book, groups, init, slope=slope)
     length = book.volume * cout // groups
     compare(ops, dtype, length, "convolve", dy, w, book.inverse, groups, transposed=True)
     compare(ops, dtype, len(x), "weight_gradient", x, dy, book, groups)
@@ -152,7 +154,7 @@ def test_nothing_is_written_behind_the_end(ops, dtype, cout):
     buffer = np.full(rows * cout + 64, -7, dtype)
     y = buffer[: rows * cout].reshape(rows, cout)
     pairs = (book.in_rows, book.out_rows, book.offset_starts)
-    convolution.convolve(x, w, y, None, *pairs, 1, False, ops.isa, 1)
+    convolution.convolve(x, w, y, None, *pairs, 1, False, True, 0.5, ops.isa, 1)
     assert (y == 3).all()
     assert (buffer[rows * cout :] == -7).all()
     buffer = np.full(3 * cout + 64, -7, dtype)
@@ -248,6 +250,20 @@ def test_overrides_have_the_signatures_of_the_specification(engine):
         assert set(overridden) == public - PLAIN_ON_THE_CPU
     else:
         assert set(overridden) == public
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.5])
+def test_a_fused_rectifier_is_the_rectifier_bit_for_bit(ops, dtype, slope):
+    """NaN and infinities included, whatever the engine's block of channels."""
+    rng = np.random.default_rng(0)
+    book = BOOKS["regular"]
+    for channels in (5, 16, 64, 83):
+        x = random(rng, dtype, len(book.in_sites), 3)
+        x[0], x[1], x[2] = np.nan, np.inf, -np.inf
+        w = random(rng, dtype, book.volume, 3, channels)
+        with np.errstate(invalid="ignore"):
+            plain = SPECIFICATION.leaky_relu(ops.convolve(x, w, book), slope)
+        np.testing.assert_array_equal(ops.convolve(x, w, book, slope=slope), plain)
 
 
 def test_engines_nest_and_are_put_back():
