@@ -131,7 +131,7 @@ def test_compiler_errors_name_the_source(cupy):
 def test_no_compiler(cupy):
     with pytest.raises(RuntimeError, match=r"NVRTC.* was not found; .*'cupy-cuda13x\[ctk\]'"):
         kernel("rows.cu", "no compiler", STORAGE="float")
-    with pytest.raises(RuntimeError, match="^out of memory$"):
+    with pytest.raises(RuntimeError, match=r"^out of memory$"):
         kernel("rows.cu", "no memory", STORAGE="float")
 
 
