@@ -101,6 +101,15 @@ def _entry(file: str, entry: str, options: tuple[str, ...], macros: Macros) -> L
     cupy = import_cupy()
     try:
         return _module(file, options, macros).get_function(entry)
+    except (ImportError, OSError, RuntimeError) as error:
+        if "nvrtc" not in str(error).lower():
+            raise
+        built = cupy.cuda.runtime.runtimeGetVersion() // 1000
+        raise RuntimeError(
+            "spconv: NVRTC, which compiles the CUDA kernels, was not found; "
+            f"pip install nvidia-cuda-nvrtc{'-cu12' if built == 12 else ''} or, with the other "
+            f"libraries of CUDA, 'cupy-cuda{built}x[ctk]'"
+        ) from error
     except cupy.cuda.compiler.CompileException as error:
         defined = " ".join(f"{name}={value}" for name, value in macros)
         arch = cupy.cuda.Device().compute_capability

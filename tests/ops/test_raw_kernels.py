@@ -35,6 +35,10 @@ def cupy(monkeypatch):
             module.made.append(options)
 
         def get_function(self, entry):
+            if entry == "no compiler":
+                raise RuntimeError('Failure finding "libnvrtc.so.12": No such file')
+            if entry == "no memory":
+                raise RuntimeError("out of memory")
             if entry == "broken":
                 raise CompileError('kernels/cuda/rows.cu(7): error: identifier "x" is undefined')
             return entry, self.options["options"]
@@ -122,6 +126,13 @@ def test_compiler_errors_name_the_source(cupy):
     for _ in range(2):  # errors are not remembered
         with pytest.raises(RuntimeError, match=message):
             kernel("rows.cu", "broken", STORAGE="float")
+
+
+def test_no_compiler(cupy):
+    with pytest.raises(RuntimeError, match=r"NVRTC.* was not found; .*'cupy-cuda13x\[ctk\]'"):
+        kernel("rows.cu", "no compiler", STORAGE="float")
+    with pytest.raises(RuntimeError, match=r"^out of memory$"):
+        kernel("rows.cu", "no memory", STORAGE="float")
 
 
 def test_a_driver_that_is_too_old(cupy):
