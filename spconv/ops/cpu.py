@@ -186,6 +186,27 @@ class CpuOps(Ops):
     def sum_squares(self, x_nc: Array) -> Array:
         return elementwise.sum_rows(np.ascontiguousarray(x_nc), True, _row_threads(x_nc.size))
 
+    def normalize(self, x_nc: Array, mean_c: Array, scale_c: Array, bias_c: Array) -> Array:
+        x = np.ascontiguousarray(x_nc)
+        y = memory.empty(x.shape, x.dtype)
+        rows = (np.ascontiguousarray(row, x.dtype) for row in (mean_c, scale_c, bias_c))
+        elementwise.affine_rows(x, *rows, y, _row_threads(x.size))
+        return y
+
+    def moments_gradient(
+        self, x_nc: Array, mean_c: Array, shift_c: Array, factor_c: Array
+    ) -> Array:
+        return self.normalize(x_nc, mean_c, factor_c, shift_c)
+
+    def sum_centred_squares(self, x_nc: Array, mean_c: Array) -> Array:
+        x, mean = np.ascontiguousarray(x_nc), np.ascontiguousarray(mean_c, x_nc.dtype)
+        return elementwise.sum_centred(x, mean, None, _row_threads(x.size))
+
+    def sum_centred_products(self, dy_nc: Array, x_nc: Array, mean_c: Array) -> Array:
+        x, mean = np.ascontiguousarray(x_nc), np.ascontiguousarray(mean_c, x_nc.dtype)
+        dy = np.ascontiguousarray(dy_nc, x.dtype)
+        return elementwise.sum_centred(x, mean, dy, _row_threads(x.size))
+
 
 def _conv_threads(num_pairs: int, weight: Array) -> int:
     """At about 50 multiply-adds per nanosecond."""
