@@ -3,7 +3,7 @@
     python benchmarks/cpu_roofline.py --out out
 
 The useful rate of each layer, 2 * pairs * C_in * C_out / time, is printed next to the machine's
-own sgemm rate on one core and its copy bandwidth, measured in the same run. ``--check`` compares
+own sgemm rate on one core, measured in turns with it, and its copy bandwidth. ``--check`` compares
 the ratios with the floors below and exits with 1 if one is missed; times are never compared.
 """
 
@@ -12,6 +12,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 from harness import Budget, measure
+from lidar import lidar_scan
 from machine import describe_machine
 from workloads import Sites, pen_strokes, surfaces
 
@@ -29,17 +33,13 @@ from spconv.rulebook import build
 from spconv.sites import SiteSet
 
 BUDGET = Budget(seconds=0.7, least=5, most=40)
+ROUNDS, SECONDS = 7, 0.7
+SGEMM_SIZE = 1024
+SGEMM = np.random.default_rng(0).standard_normal((SGEMM_SIZE, SGEMM_SIZE), np.float32)
 CHANNELS = (16, 32, 64, 128)
 FLOORS = {"forward": 0.75, "input gradient": 0.75, "weight gradient": 0.65}
 FLOOR_16 = 0.45
 """Least share of the sgemm rate on one thread, from 32 channels and at 16."""
-
-
-def sgemm_rate() -> float:
-    """GFLOP/s of a 2048^3 float32 product by NumPy's BLAS on one core."""
-    rng = np.random.default_rng(0)
-    a, b = rng.standard_normal((2, 2048, 2048), np.float32)
-    return 2 * 2048**3 / measure(lambda: a @ b, BUDGET).median_ms / 1e6
 
 
 def copy_rate() -> float:
@@ -49,53 +49,80 @@ def copy_rate() -> float:
     return 2 * source.nbytes / measure(lambda: np.copyto(target, source), BUDGET).median_ms / 1e6
 
 
-def layer_rates(sites: Sites, channels: int, threads: int) -> dict[str, float]:
-    """GFLOP/s of useful work of a submanifold layer of size 3."""
+def sgemm_rate() -> float:
+    """GFLOP/s of one float32 product of SGEMM_SIZE by NumPy's BLAS on one core."""
+    began = time.perf_counter()
+    SGEMM @ SGEMM
+    return 2 * SGEMM_SIZE**3 / (time.perf_counter() - began) / 1e9
+
+
+def rates(function: Callable[[], object], gigaflop: float) -> dict[str, float]:
+    """Useful GFLOP/s, and the median of its shares of the sgemm rate.
+
+    The two are measured in turns: other guests of a shared machine slow both down together.
+    """
+    function()
+    pairs = []
+    began = time.perf_counter()
+    while len(pairs) < ROUNDS or (time.perf_counter() - began < SECONDS and len(pairs) < 40):
+        sgemm, start = sgemm_rate(), time.perf_counter()
+        function()
+        pairs.append((gigaflop / (time.perf_counter() - start), sgemm))
+    return {
+        "rate": statistics.median(rate for rate, _ in pairs),
+        "share": statistics.median(rate / sgemm for rate, sgemm in pairs),
+    }
+
+
+def layer_rates(sites: Sites, channels: int, threads: int) -> dict[str, dict[str, float]]:
+    """:func:`rates` of a submanifold layer of size 3, in the engine's own memory."""
     spconv.set_num_threads(threads)
     geometry = Geometry.make(sites.ndim, 3, submanifold=True)
     book = build(
         SiteSet(sites.indices, sites.spatial_shape, sites.batch_size), geometry, "benchmark"
     )
     rng = np.random.default_rng(0)
-    x, dy = sites.features(channels), sites.features(channels, seed=1)
+    ops = get_ops(sites.indices)
+    # As between two layers: what the engine has written, not what a user has.
+    x, dy = (ops.leaky_relu(sites.features(channels, seed=seed), 1.0) for seed in (0, 1))
     w = rng.standard_normal((book.volume, channels, channels), np.float32)
-    ops, work = get_ops(x), 2 * book.num_pairs * channels**2 / 1e6
-    inverse = book.inverse
+    work, inverse = 2 * book.num_pairs * channels**2 / 1e9, book.inverse
     return {
-        name: work / measure(function, BUDGET).median_ms
-        for name, function in (
-            ("forward", lambda: ops.convolve(x, w, book)),
-            ("input gradient", lambda: ops.convolve(dy, w, inverse, transposed=True)),
-            ("weight gradient", lambda: ops.weight_gradient(x, dy, book)),
-        )
+        "forward": rates(lambda: ops.convolve(x, w, book), work),
+        "input gradient": rates(lambda: ops.convolve(dy, w, inverse, transposed=True), work),
+        "weight gradient": rates(lambda: ops.weight_gradient(x, dy, book), work),
     }
 
 
 def scenes() -> list[tuple[str, Sites]]:
-    return [("2-D pen strokes", pen_strokes(96, 100)), ("3-D surfaces", surfaces(3, 256))]
+    return [
+        ("2-D pen strokes", pen_strokes(96, 100)),
+        ("3-D surfaces", surfaces(3, 256)),
+        ("3-D laser scan", lidar_scan()),
+    ]
 
 
-def shares(rows: list[dict[str, Any]], sgemm: float) -> str:
+def shares(rows: list[dict[str, Any]]) -> str:
     lines = [
         "| layer | threads | forward | input gradient | weight gradient |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:
-        cells = (f"{rate:.0f} ({rate / sgemm:.0%})" for rate in row["rates"].values())
+        cells = (f"{of['rate']:.0f} ({of['share']:.0%})" for of in row["rates"].values())
         lines.append(f"| {row['layer']} | {row['threads']} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def misses(rows: list[dict[str, Any]], sgemm: float) -> list[str]:
+def misses(rows: list[dict[str, Any]]) -> list[str]:
     """Single-threaded 3-D layers below their floor."""
     found = []
     for row in rows:
         if row["threads"] > 1 or not row["layer"].startswith("3-D"):
             continue
-        for name, rate in row["rates"].items():
+        for name, of in row["rates"].items():
             floor = FLOORS[name] if row["channels"] >= 32 else FLOOR_16
-            if rate < floor * sgemm:
-                found.append(f"{row['layer']}: {name} at {rate / sgemm:.0%}, floor {floor:.0%}")
+            if of["share"] < floor:
+                found.append(f"{row['layer']}: {name} at {of['share']:.0%}, floor {floor:.0%}")
     return found
 
 
@@ -105,24 +132,24 @@ def main() -> int:
     parser.add_argument("--threads", default="1,2", help="comma-separated numbers of threads")
     parser.add_argument("--check", action="store_true", help="fail below the floors")
     options = parser.parse_args()
-    sgemm, copy = sgemm_rate(), copy_rate()
+    sgemm, copy = statistics.median(sgemm_rate() for _ in range(9)), copy_rate()
     print(f"sgemm on one core {sgemm:.0f} GFLOP/s, copy {copy:.1f} GB/s")
     rows = []
     for threads in map(int, options.threads.split(",")):
         for name, sites in scenes():
             for channels in CHANNELS:
-                rates = layer_rates(sites, channels, threads)
+                measured = layer_rates(sites, channels, threads)
                 layer = f"{name}, {len(sites):,} sites, {channels} channels"
                 rows.append(
-                    {"layer": layer, "channels": channels, "threads": threads, "rates": rates}
+                    {"layer": layer, "channels": channels, "threads": threads, "rates": measured}
                 )
     print("GFLOP/s of useful work, and share of the sgemm rate of one core:\n")
-    print(shares(rows, sgemm))
+    print(shares(rows))
     options.out.mkdir(parents=True, exist_ok=True)
     result = {"machine": describe_machine(), "sgemm": sgemm, "copy": copy, "rows": rows}
     Path(options.out, "cpu_roofline.json").write_text(json.dumps(result, indent=1))
-    Path(options.out, "cpu_roofline.md").write_text(shares(rows, sgemm) + "\n")
-    missed = misses(rows, sgemm)
+    Path(options.out, "cpu_roofline.md").write_text(shares(rows) + "\n")
+    missed = misses(rows)
     for line in missed:
         print("below its floor:", line)
     return 1 if options.check and missed else 0
