@@ -1,9 +1,9 @@
 /* The microkernels for one (REAL, instruction set); included by indirect_gemm.h.
  *
- * `rows` and `outer` hold a SPCONV_MR x SPCONV_NV block of vectors in registers, or with 32
- * registers `rows` one of half the rows and twice the channels, which reads less for the same
- * sums. Their arguments mr, nv and full are literals at every call, so that the loops unroll
- * completely.
+ * `rows` and `outer` hold a SPCONV_MR x SPCONV_NV block of vectors in registers. With 32 registers
+ * `rows` has one of half the rows and twice the channels as well, which reads less for the same
+ * sums; `outer` has one of twice the rows for a last vector of channels. Their arguments mr, nv and
+ * full are literals at every call, so that the loops unroll completely.
  */
 #include "vector.h"
 
@@ -62,7 +62,7 @@ SPCONV_INLINE void NAME(outer)(const int mr, const int nv, const int full, int l
                                const REAL *x, int64_t ldx, const REAL *dy, int64_t ldy,
                                const int32_t *in, const int32_t *out, int64_t count, REAL *dw,
                                int64_t ldw) {
-    VEC acc[SPCONV_MR][SPCONV_NV];
+    VEC acc[2 * SPCONV_MR][SPCONV_NV];
     SPCONV_UNROLL for (int r = 0; r < mr; ++r)
         SPCONV_UNROLL for (int v = 0; v < nv; ++v) acc[r][v] = (VEC){0};
     for (int64_t p = 0; p < count; ++p) {
@@ -107,13 +107,17 @@ SPCONV_INLINE void NAME(outer_block)(const int nv, const int full, int lanes, co
                                      int64_t ldx, const REAL *dy, int64_t ldy, const int32_t *in,
                                      const int32_t *out, int64_t count, REAL *dw, int64_t ldw,
                                      int64_t cin) {
-    for (; cin >= SPCONV_MR; cin -= SPCONV_MR, x += SPCONV_MR, dw += SPCONV_MR * ldw)
-        NAME(outer)(SPCONV_MR, nv, full, lanes, x, ldx, dy, ldy, in, out, count, dw, ldw);
+    const int mr = nv == 1 ? 2 * SPCONV_MR : SPCONV_MR;
+    for (; cin >= mr; cin -= mr, x += mr, dw += mr * ldw)
+        NAME(outer)(mr, nv, full, lanes, x, ldx, dy, ldy, in, out, count, dw, ldw);
     switch (cin) {
 #define SPCONV_CASE(m) \
-    case m: NAME(outer)(m < SPCONV_MR ? m : 1, nv, full, lanes, x, ldx, dy, ldy, in, out, count, dw, ldw); break;
+    case m: NAME(outer)(m < mr ? m : 1, nv, full, lanes, x, ldx, dy, ldy, in, out, count, dw, ldw); break;
         SPCONV_CASE(1) SPCONV_CASE(2) SPCONV_CASE(3) SPCONV_CASE(4) SPCONV_CASE(5) SPCONV_CASE(6)
         SPCONV_CASE(7) SPCONV_CASE(8) SPCONV_CASE(9) SPCONV_CASE(10) SPCONV_CASE(11)
+        SPCONV_CASE(12) SPCONV_CASE(13) SPCONV_CASE(14) SPCONV_CASE(15) SPCONV_CASE(16)
+        SPCONV_CASE(17) SPCONV_CASE(18) SPCONV_CASE(19) SPCONV_CASE(20) SPCONV_CASE(21)
+        SPCONV_CASE(22) SPCONV_CASE(23)
 #undef SPCONV_CASE
     }
 }

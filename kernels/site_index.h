@@ -60,11 +60,6 @@ SPCONV_FORCE_INLINE int32_t site_count(const uint64_t *bits, const int32_t *rank
     return ranks[key >> 6] + SPCONV_POPCOUNT(bits[key >> 6] & below);
 }
 
-/* Row of a cell; -1 if inactive. */
-SPCONV_FORCE_INLINE int32_t site_row(const uint64_t *bits, const int32_t *ranks, int64_t key) {
-    return site_window(bits, key) & 1 ? site_count(bits, ranks, key) : -1;
-}
-
 /* Fills ranks and returns the number of active cells. */
 SPCONV_POPCNT_CLONES static int64_t site_rank(const uint64_t *bits, int32_t *ranks, int64_t words) {
     int64_t total = 0;
