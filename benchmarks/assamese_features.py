@@ -18,7 +18,7 @@ from harness import Budget, Record
 from plans import Training
 from recipes import ASSAMESE_PEN
 
-FEATURES = ("occupancy", "direction", "octogram", "signature 1", "signature 2", "signature 3")
+FEATURES = ("occupancy", "direction", "signature 1", "signature 2", "signature 3")
 FULL = Training(30, 64, 0.1, 0.9, 1e-4, warmup_steps=200)
 SEEDS = (0, 1)
 
