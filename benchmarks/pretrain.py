@@ -144,7 +144,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     low, high = test["interval"]
     echo(
         f"{path}: {result['epochs_done']} of {result['epochs_planned']} epochs, "
-        f"test error {test['error']:.2%} ({low:.2%} to {high:.2%}), {result['seconds']:.0f} s of training"
+        f"test error {test['error']:.2%} ({low:.2%} to {high:.2%}), "
+        f"{result['seconds']:.0f} s of training"
     )
 
 
