@@ -50,7 +50,8 @@ def run(options: session.Options) -> list[Record]:
     data = few_strokes() if options.size == "tiny" else load_required("assamese", options.data)
     budget = Budget(0.005, 2) if options.size == "tiny" else Budget(2.0)
     echo = options.echo_of("assamese-vgg")
-    return compare(entries(options.size), data, options.out / "runs", budget, echo)
+    runs = options.out / "runs"
+    return compare(entries(options.size), data, runs, budget, echo, options.finished)
 
 
 if __name__ == "__main__":

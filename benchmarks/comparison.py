@@ -12,7 +12,7 @@ from harness import Budget, Record
 from peak_memory import peak_megabytes
 from plans import Plan
 from steps import time_step
-from training import fit, record
+from training import ended, fit, record
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,11 @@ def compare(
     folder: Path,
     budget: Budget,
     echo: Callable[[str], object],
+    finished: bool = False,
 ) -> list[Record]:
     """Train every network, or go on where an interrupted run ended, and measure it.
+
+    With ``finished``, entries whose training has not ended are left out.
 
     Returns
     -------
@@ -42,6 +45,8 @@ def compare(
     seen: set[str] = set()
     for entry in entries:
         plan, variant = entry.plan, entry.variant
+        if finished and not ended(plan, data, folder / plan.name):
+            continue
         trained = fit(plan, data, folder / plan.name, echo)
         seed = plan.training.seed
         records.append(record(plan, data, trained, variant=variant, seed=seed))

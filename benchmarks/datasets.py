@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from spconv.data import load_assamese, load_mnist, load_strokes, make_strokes
+from spconv.data import load_assamese, load_mnist, load_pendigits, load_strokes, make_strokes
 
-MNIST, ASSAMESE, SYNTHETIC = "MNIST", "Assamese characters", "synthetic strokes"
+MNIST, ASSAMESE, PENDIGITS = "MNIST", "Assamese characters", "pen-written digits"
+SYNTHETIC = "synthetic strokes"
 
 
 @dataclass(frozen=True)
@@ -54,4 +55,5 @@ def load_required(name: str, folder: str | None) -> DataSet:
 REAL_DATA: dict[str, tuple[str, Callable[..., tuple[Any, np.ndarray]]]] = {
     "mnist": (MNIST, load_mnist),
     "assamese": (ASSAMESE, load_assamese),
+    "pendigits": (PENDIGITS, load_pendigits),
 }

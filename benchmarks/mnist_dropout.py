@@ -18,7 +18,7 @@ from datasets import DataSet, few_images, load_images
 from harness import Budget, Record
 from plans import Augmentation, DeepCNetRun, Plan, SimpleCNNRun, Training
 from steps import time_step
-from training import fit, record
+from training import ended, fit, record
 
 NONE, CONSTANT, RISING = "none", "constant", "rising"
 ELEMENTWISE, BATCHWISE = "elementwise", "batchwise"
@@ -94,8 +94,11 @@ def run(options: session.Options) -> list[Record]:
     data = few_images() if options.size == "tiny" else load_images(options.data, echo)
     records = []
     for plan, what in sweep.runs():
+        folder = options.out / "runs" / f"{plan.name}-{options.size}"
+        if options.finished and not ended(plan, data, folder):
+            continue
         echo(plan.name)
-        trained = fit(plan, data, options.out / "runs" / f"{plan.name}-{options.size}", echo)
+        trained = fit(plan, data, folder, echo)
         records.append(record(plan, data, trained, **what))
         if plan.training.seed == sweep.seeds[0]:
             records.append(_timed_step(plan, data, sweep.budget, what))

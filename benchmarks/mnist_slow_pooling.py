@@ -22,7 +22,7 @@ from ladders import FractionalPool, LadderRun, Level, MaxPool, deepcnet_levels
 from networks import training_bytes
 from plans import Augmentation, Training
 from steps import time_step
-from training import fit, record
+from training import ended, fit, record
 
 from spconv.models import dense_twin
 
@@ -91,7 +91,10 @@ def run(options: session.Options) -> list[Record]:
     data = few_images() if options.size == "tiny" else load_images(options.data, echo)
     records: list[Record] = []
     for name, plan in sweep.runs():
-        trained = fit(plan, data, options.out / "runs" / f"{plan.name}-{options.size}", echo)
+        folder = options.out / "runs" / f"{plan.name}-{options.size}"
+        if options.finished and not ended(plan, data, folder):
+            continue
+        trained = fit(plan, data, folder, echo)
         seed = plan.training.seed
         records.append(record(plan, data, trained, variant=name, seed=seed, field=plan.field))
         if seed == sweep.seeds[0]:

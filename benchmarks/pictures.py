@@ -15,7 +15,7 @@ from harness import Record
 from packing import pack
 from plans import Augmentation
 from plans_strokes import Pen
-from recipes import ASSAMESE_PEN, RECIPES
+from recipes import ASSAMESE_PEN, PENDIGITS_PEN, RECIPES
 
 import spconv
 from spconv.data import PackedStrokes, encode_strokes, pack_strokes
@@ -24,7 +24,7 @@ from spconv.layers.pool import SparseMaxPool
 from spconv.models import DeepCNet
 
 NUM_SAMPLES, NUM_VIEWS = 10, 3
-PENS = {"assamese": ASSAMESE_PEN}
+PENS = {"assamese": ASSAMESE_PEN, "pendigits": PENDIGITS_PEN}
 CLIMB = (5, 60)
 """The DeepCNet(l, k) that a digit climbs through."""
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from plans import Augmentation, DeepCNetRun, Plan, Training
-from plans_strokes import Pen, StrokeVGGRun, VggSpec
+from plans_strokes import Pen, StrokeDeepCNetRun, StrokeVGGRun, VggSpec
 
 from spconv.data import StrokeAffine
 from spconv.layers import Module
-from spconv.models import assamese_vgg, mnist_deepcnet, pretrained_info
+from spconv.models import assamese_vgg, mnist_deepcnet, pendigits_deepcnet, pretrained_info
 
 
 def vgg_plus_spec(k: int) -> VggSpec:
@@ -111,4 +111,26 @@ PENDIGITS_PEN = Pen(
     ),
 )
 
-RECIPES = {"mnist": MNIST, "assamese": ASSAMESE}
+PENDIGITS = Recipe(
+    "pendigits",
+    StrokeDeepCNetRun(
+        pen=replace(PENDIGITS_PEN, features="signature 2"),
+        classes=10,
+        dropout=0.3,
+        name="pendigits",
+        training=Training(
+            epochs=40,
+            batch_size=64,
+            lr=0.02,
+            momentum=0.9,
+            weight_decay=1e-4,
+            warmup_steps=300,
+            seed=1,
+        ),
+        l=4,
+        k=40,
+    ),
+    pendigits_deepcnet,
+)
+
+RECIPES = {"mnist": MNIST, "assamese": ASSAMESE, "pendigits": PENDIGITS}

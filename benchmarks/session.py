@@ -31,6 +31,8 @@ class Options:
     out: Path
     data: str | None
     echo: Callable[[str], object]
+    finished: bool = False
+    """Report the trainings that have ended, and start no other."""
 
     def echo_of(self, section: str) -> Callable[[str], object]:
         """Takes the progress lines of one section."""
@@ -59,7 +61,8 @@ def main(
     if arguments.threads is not None:
         spconv.set_num_threads(arguments.threads)
     set_torch_threads(spconv.get_num_threads())
-    options = Options(arguments.size, arguments.out, arguments.data, partial(print, flush=True))
+    echo = partial(print, flush=True)
+    options = Options(arguments.size, arguments.out, arguments.data, echo, arguments.finished)
     options.out.mkdir(parents=True, exist_ok=True)
     try:
         path = _run(runs, arguments.only or list(runs), options)
@@ -114,6 +117,11 @@ def _parser(runs: Mapping[str, Run], description: str | None) -> argparse.Argume
         )
     else:
         parser.set_defaults(only=None)
+    parser.add_argument(
+        "--finished",
+        action="store_true",
+        help="of the experiments, report the trainings that have ended, and start no other",
+    )
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder of the results")
     parser.add_argument("--data", help="folder that holds MNIST, or mnist/ with it")
     parser.add_argument(

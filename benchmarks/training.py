@@ -86,6 +86,14 @@ def fit(plan: Plan, data: DataSet, folder: Path, echo: Callable[[str], object] =
     return Trained(model, history, test, time.perf_counter() - began)
 
 
+def ended(plan: Plan, data: DataSet, folder: Path) -> bool:
+    """Whether the folder holds this plan's training, done to its last epoch."""
+    checkpoint = folder / "checkpoint.npz"
+    if not checkpoint.exists() or _saved_settings(folder) != _settings(plan, data):
+        return False
+    return bool(spconv.load(checkpoint).extra["state"]["epoch"] == plan.training.epochs)
+
+
 def record(plan: Plan, data: DataSet, trained: Trained, **more: Any) -> Record:
     """What the report needs of a training run; ``more`` goes into its case."""
     test = trained.test
@@ -110,14 +118,23 @@ def record(plan: Plan, data: DataSet, trained: Trained, **more: Any) -> Record:
 
 def _prepare_folder(folder: Path, plan: Plan, data: DataSet, echo: Callable[[str], object]) -> None:
     """Keep what an equal run left, to resume from it; start anew where anything differs."""
-    settings = json.loads(json.dumps({"data": data.name, **asdict(plan)}))
-    path = folder / "settings.json"
+    settings = _settings(plan, data)
     checkpoint = folder / "checkpoint.npz"
     if checkpoint.exists():
-        if path.exists() and json.loads(path.read_text()) == settings:
+        if _saved_settings(folder) == settings:
             echo(f"going on from {checkpoint}")
         else:
             echo(f"{checkpoint} is of other settings: starting anew")
             checkpoint.unlink()
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(settings, indent=2) + "\n")
+    (folder / "settings.json").write_text(json.dumps(settings, indent=2) + "\n")
+
+
+def _settings(plan: Plan, data: DataSet) -> dict[str, Any]:
+    settings: dict[str, Any] = json.loads(json.dumps({"data": data.name, **asdict(plan)}))
+    return settings
+
+
+def _saved_settings(folder: Path) -> Any:
+    path = folder / "settings.json"
+    return json.loads(path.read_text()) if path.exists() else None

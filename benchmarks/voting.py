@@ -44,6 +44,13 @@ def single_view(plan: Any, model: spconv.Module, split: tuple[Any, np.ndarray]) 
     return TestResult(1, result.num_errors, result.num_samples)
 
 
+def misclassified(plan: Any, model: spconv.Module, split: tuple[Any, np.ndarray]) -> list[int]:
+    """Which samples, as they are, the network gets wrong: their rows in the test set."""
+    loader = plan.loader(split, training=False)
+    probabilities, labels = class_probabilities(model, loader, plan.prepare)
+    return np.flatnonzero(probabilities.argmax(axis=1) != labels).tolist()
+
+
 def vote(plan: Any, model: spconv.Module, split: tuple[Any, np.ndarray], views: int) -> TestResult:
     """The test error of the mean, over ``views`` augmented copies, of the class probabilities.
 

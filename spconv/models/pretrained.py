@@ -72,17 +72,17 @@ def assamese_vgg(pretrained: bool = False, *, dropout: float = 0.0, seed: int = 
 def pendigits_deepcnet(
     pretrained: bool = False, *, dropout: float = 0.0, seed: int = 0
 ) -> DeepCNet:
-    """DeepCNet(4, 40) for pen-written digits: 3 channels on a field of 48 x 48, 10 classes.
+    """DeepCNet(4, 40) for pen-written digits: 7 channels on a field of 48 x 48, 10 classes.
 
-    Parameters as for :func:`mnist_deepcnet`.
+    The channels are those of `spconv.data.Signature` of order 2. Parameters as for :func:`mnist_deepcnet`.
 
     Examples
     --------
     >>> net = pendigits_deepcnet()
     >>> net.field, net.num_parameters()
-    (48, 259690)
+    (48, 261130)
     """
-    net = DeepCNet(4, 40, in_channels=3, num_classes=10, dropout=dropout, seed=seed)
+    net = DeepCNet(4, 40, in_channels=7, num_classes=10, dropout=dropout, seed=seed)
     return _with_weights(net, "pendigits_deepcnet") if pretrained else net
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import assamese_features
 import assamese_vgg
 import numpy as np
@@ -7,7 +9,8 @@ from comparison import Entry, compare
 from datasets import few_strokes
 from harness import Budget, select
 from plans_strokes import ENCODERS
-from recipes import ASSAMESE, vgg_plus_spec
+from recipes import ASSAMESE, RECIPES, vgg_plus_spec
+from training import ended, fit
 from voting import single_view, vote
 
 import spconv
@@ -37,6 +40,18 @@ def test_every_network_is_trained_and_every_variant_measured_once(tmp_path):
     assert sum(layer["multiply_adds"] for layer in layers.case["layers"]) > 0
 
 
+def test_only_finished_trainings_where_no_other_may_start(tmp_path):
+    first, second, *_ = pendigits_deepcnet.entries("tiny")
+    data, budget = few_strokes(), Budget(0.001, 1)
+    fit(second.plan, data, tmp_path / second.plan.name, [].append)
+    longer = replace(second.plan, training=replace(second.plan.training, epochs=2))
+    assert ended(second.plan, data, tmp_path / second.plan.name)
+    assert not ended(longer, data, tmp_path / second.plan.name)
+    records = compare([first, second], data, tmp_path, budget, [].append, finished=True)
+    assert {record.case["variant"] for record in records} == {second.variant}
+    assert not (tmp_path / first.plan.name).exists()
+
+
 @pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__)
 @pytest.mark.parametrize("size", ["tiny", "full"])
 def test_plans_make_networks_that_take_their_batches(module, size):
@@ -56,6 +71,9 @@ def test_the_recipe_is_the_network_that_is_shipped():
     own, other = ASSAMESE.plan.model().state_dict(), shipped_network(seed=1).state_dict()
     assert all(np.array_equal(own[name], other[name]) for name in other)
     assert len(vgg_plus_spec(16)) == 12
+    for recipe in RECIPES.values():
+        model = recipe.plan.model()
+        assert model.num_parameters() == recipe.constructor().num_parameters()
 
 
 def test_strokes_are_voted_on_too():

@@ -6,7 +6,7 @@ import mnist
 import pytest
 from datasets import few_images
 from plans import DeepCNetRun, Training
-from pretrain import pretrain
+from pretrain import as_it_is, describe, pretrain
 from recipes import RECIPES, Recipe
 from session import Options
 from training import fit
@@ -70,13 +70,31 @@ def test_pretraining_writes_the_weights_and_how_they_came_about(tmp_path):
     checkpoint.restore(model)
     result = spconv.train.evaluate(model, plan.loader(data.test, training=False))
     recipe = checkpoint.extra["recipe"]
-    assert recipe["test_errors"] == result.num_errors
-    assert recipe["test_error"] == result.num_errors / 40
+    test = recipe["test_errors"]
+    assert test["errors"] == result.num_errors == len(test["misclassified"])
+    assert test["error"] == result.num_errors / 40
+    assert recipe["dataset"] == data.name
+    assert recipe["encoder"]["features"] == "grey values"
+    assert recipe["epochs_done"] == recipe["epochs_planned"] == 2
     assert recipe["command"] == "a command"
     assert recipe["version"] == spconv.__version__
     assert recipe["plan"]["training"]["epochs"] == 2
-    assert recipe["train_seconds"] > 0
+    assert recipe["seconds"] > 0
     assert (tmp_path / "net" / "log.jsonl").exists()
+
+
+def test_a_training_that_has_not_ended_is_described_as_that(tmp_path):
+    plan = DeepCNetRun(4, 2, 0.5, TINY, name="net")
+    recipe, data = Recipe("mnist", plan, plan.model), few_images()
+    fit(plan, data, tmp_path, [].append)
+    longer = replace(recipe, plan=replace(plan, training=replace(TINY, epochs=5)))
+    told = describe(longer, data, as_it_is(longer, data, tmp_path), "a command")
+    assert (told["epochs_done"], told["epochs_planned"], len(told["epochs"])) == (2, 5, 2)
+    checkpoint = spconv.load(tmp_path / "checkpoint.npz")
+    state = {**checkpoint.extra["state"], "batch": 1}
+    spconv.save(tmp_path / "checkpoint.npz", plan.model(), state=state)
+    with pytest.raises(ValueError, match="got epoch 3 after 1 batches; copy the folder"):
+        as_it_is(longer, data, tmp_path)
 
 
 @pytest.mark.parametrize("name", list(RECIPES))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import spconv
+import spconv.testing
 from spconv.models import pretrained
 
 MEGABYTES = 5
