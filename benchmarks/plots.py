@@ -58,7 +58,8 @@ def _can_be_drawn(plot: Plot, results: Results) -> bool:
     if plot.section not in results:
         return False
     records = results[plot.section].records
-    return not plot.needs or any(record.experiment == plot.needs for record in records)
+    kinds = {f"{r.experiment} {r.case.get('name', '')}".strip() for r in records}
+    return not plot.needs or plot.needs in kinds
 
 
 def rulebooks(records: Sequence[Record]) -> Figure:
@@ -189,7 +190,14 @@ PLOTS = (
         plots_pictures.assamese,
         "Characters as the network gets them: an active site holds 1 and the pen's direction, "
         "which the colours show. The copies are distorted strokes, not distorted bitmaps.",
-        needs="strokes",
+        needs="strokes assamese",
+    ),
+    Plot(
+        "pendigits_strokes",
+        "pictures",
+        plots_pictures.pendigits,
+        "Pen-written digits as the network gets them, and distorted copies.",
+        needs="strokes pendigits",
     ),
     Plot(
         "filters",

@@ -48,6 +48,10 @@ def assamese(records: Sequence[Record]) -> Figure:
     return _strokes(records, "assamese")
 
 
+def pendigits(records: Sequence[Record]) -> Figure:
+    return _strokes(records, "pendigits")
+
+
 def _strokes(records: Sequence[Record], name: str) -> Figure:
     """Characters as sites with the pen's direction, and distorted copies under them."""
     (record,) = select(records, experiment="strokes", name=name)

@@ -135,6 +135,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     data = load_required(recipe.data, arguments.data)
     echo = partial(print, flush=True)
     if arguments.as_is:
+        command += " --as-is"
         trained = as_it_is(recipe, data, arguments.out / arguments.name)
         path = write(arguments.name, recipe, data, trained, arguments.out, command)
     else:

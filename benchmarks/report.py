@@ -71,7 +71,7 @@ def write(folder: Path, results: Results) -> Path:
 
 def heading(section: str, results: Results) -> str:
     """The section's heading; that of the training names the data."""
-    data = {str(record.case.get("data")) for record in results[section].records}
+    data = {str(r.case["data"]) for r in results[section].records if "data" in r.case}
     return SECTIONS[section].format(data=" and ".join(sorted(data)))
 
 
