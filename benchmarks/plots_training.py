@@ -42,23 +42,26 @@ def dropout(records: Sequence[Record]) -> Figure:
         places = [rate + APART * (number - 1.5) * (rate > 0) for rate in rates]
         left.errorbar(places, errors, yerr=halves, capsize=3, elinewidth=1, **look)
         right.plot(rates, [s.epoch_seconds for _, s in points], **look)
+    curves = right.get_lines()
     for key, summary in summaries.items():
-        if key[0] == "last layer":
+        if key[0] == "last layer":  # the dense network comes last: an unfinished study has none
             color = style.BASELINE_COLORS["dense"]
             for axes, value in ((left, summary.error.value), (right, summary.epoch_seconds)):
-                line = axes.axhline(value, color=color, linestyle=":", label="simple dense CNN")
+                axes.axhline(value, color=color, linestyle=":", label="simple dense CNN")
     left.set_ylabel("test error (%)")
-    left.set_title("mean over seeds, with 95 % interval", loc="left")
+    several = len(values(records, "seed")) > 1
+    left.set_title("mean over seeds, with 95 % interval" if several else "one run each", loc="left")
     right.set_ylabel("time of an epoch (s)")
     right.set_ylim(bottom=0)
     right.set_title("time", loc="left")
     for axes in (left, right):
         axes.set_xlabel("dropout (rising: at the last layer)")
-    style.legend(figure, [*right.get_lines()[: len(CURVES)], line], 3)
+    dense = right.get_lines()[len(curves) :]
+    style.legend(figure, [*curves[: len(CURVES)], *dense], 3)
     seeds, first = values(records, "seed"), without.records[0].case
     setting = (
         f"{first['data']}, {first['description']}, {len(first['epochs'])} epochs, "
-        f"{len(seeds)} seeds"
+        f"{len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'}"
     )
     style.title(figure, dropout_finding(records), setting)
     return figure
