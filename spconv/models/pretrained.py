@@ -74,7 +74,8 @@ def pendigits_deepcnet(
 ) -> DeepCNet:
     """DeepCNet(4, 40) for pen-written digits: 7 channels on a field of 48 x 48, 10 classes.
 
-    The channels are those of `spconv.data.Signature` of order 2. Parameters as for :func:`mnist_deepcnet`.
+    The channels are those of `spconv.data.Signature` of order 2. Parameters as for
+    :func:`mnist_deepcnet`.
 
     Examples
     --------

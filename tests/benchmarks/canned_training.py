@@ -157,5 +157,6 @@ def pictures():
         Record("samples", "", "picture", samples),
         Record("climb", "sparse", "picture", climb),
         Record("strokes", "", "picture", strokes),
+        Record("strokes", "", "picture", {**strokes, "name": "pendigits"}),
         Record("filters", "sparse", "picture", weights),
     ]
