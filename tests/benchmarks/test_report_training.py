@@ -66,7 +66,7 @@ def test_without_filters_the_other_pictures_are_drawn(tmp_path):
     records = [r for r in canned_training()["pictures"].records if r.experiment != "filters"]
     report.write(tmp_path, {"pictures": Section("quick", 1.0, MACHINE, records)})
     drawn = {path.stem for path in (tmp_path / "plots").glob("*.png")}
-    assert drawn == {"climb", "samples", "assamese_strokes"}
+    assert drawn == {"climb", "samples", "assamese_strokes", "pendigits_strokes"}
 
 
 def test_a_comparison_shows_error_work_and_memory():
