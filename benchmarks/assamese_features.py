@@ -3,8 +3,9 @@
     python benchmarks/assamese_features.py --full --out out --data folder-with-assamese
 
 One network, with each encoding of the strokes (Graham 2013, arXiv 1308.0371: path signatures), on
-183 Assamese characters. Eight epochs each: enough to rank the encodings, far from what the network
-reaches at last (recipes.py). A quarter of an hour on one thread; there is no quick form.
+183 Assamese characters. Eight epochs each, far from what the network reaches at last (recipes.py):
+they tell how fast it learns from each encoding, not which is best in the end. Five minutes on one
+thread; there is no quick form.
 """
 
 from __future__ import annotations
