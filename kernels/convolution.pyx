@@ -16,16 +16,16 @@ cdef extern from "indirect_gemm.h" nogil:
                   int64_t cin, int64_t cout, float* packed)
     void pack_f64(int isa, const double* w, int64_t row_stride, int64_t column_stride,
                   int64_t cin, int64_t cout, double* packed)
-    void forward_tile_f32(
+    void forward_range_f32(
         int isa, const float* x, int64_t ldx, const float* packed, const float* init, float* y,
         int64_t ldy, const int32_t* in_rows, const int32_t* out_rows, const int64_t* starts,
         int64_t volume, int64_t cin, int64_t cout, int64_t row_begin, int64_t row_end,
-        int rectify, float slope)
-    void forward_tile_f64(
+        int64_t tile_rows, int64_t* cursors, int rectify, float slope)
+    void forward_range_f64(
         int isa, const double* x, int64_t ldx, const double* packed, const double* init,
         double* y, int64_t ldy, const int32_t* in_rows, const int32_t* out_rows,
         const int64_t* starts, int64_t volume, int64_t cin, int64_t cout, int64_t row_begin,
-        int64_t row_end, int rectify, double slope)
+        int64_t row_end, int64_t tile_rows, int64_t* cursors, int rectify, double slope)
     void weight_gradient_f32(
         int isa, const float* x, int64_t ldx, const float* dy, int64_t ldy,
         const int32_t* in_rows, const int32_t* out_rows, const int64_t* starts, int64_t k_begin,
@@ -38,8 +38,11 @@ cdef extern from "indirect_gemm.h" nogil:
         int64_t offset_stride, int64_t ldw, int64_t cin, int64_t cout)
 
 ISA_NAMES = ("portable", "avx2", "avx512")
-cdef Py_ssize_t TILE_BYTES = 256 * 1024
-cdef Py_ssize_t MIN_TILE_ROWS = 96
+cdef Py_ssize_t RANGE_BYTES = 256 * 1024
+cdef Py_ssize_t MIN_ROWS = 96
+# Outputs of one tile: a third of a first-level cache, unless the weights would crowd them out.
+cdef Py_ssize_t TILE_BYTES = 16 * 1024
+cdef Py_ssize_t SMALL_WEIGHT_BYTES = 64 * 1024
 cdef Py_ssize_t CHANNEL_BLOCK = 24
 # Rows of one chunk of pairs: most of a first-level cache.
 cdef Py_ssize_t CHUNK_BYTES = 24 * 1024
@@ -85,11 +88,11 @@ def convolve(const floating[:, ::1] x, const floating[:, :, ::1] w, floating[:, 
     """y[n] = init + sum over pairs (m, n) of x[m] W_k, or x[m] W_k^T if ``transposed``.
 
     ``init`` is a row (cout,) or None. To ``rectify`` multiplies negative sums by ``slope``.
-    Threads own tiles of output rows.
+    Threads own ranges of output rows, and work through each in tiles.
     """
     cdef Py_ssize_t volume = w.shape[0], num_out = y.shape[0], width = y.shape[1]
     cdef Py_ssize_t cin = x.shape[1] // groups, cout = width // groups
-    cdef Py_ssize_t ldx = x.shape[1], rows, tiles, tile, group, begin, end
+    cdef Py_ssize_t ldx = x.shape[1], rows, tile_rows, ranges, part, group, begin, end
     cdef const floating* start
     cdef const floating* first
     cdef const int32_t* in_pointer = NULL
@@ -103,22 +106,28 @@ def convolve(const floating[:, ::1] x, const floating[:, :, ::1] w, floating[:, 
         in_pointer, out_pointer = &in_rows[0], &out_rows[0]
     cdef floating[:, :, ::1] packed = _pack[floating](w, groups, transposed, isa)
     first = &init[0] if init is not None else NULL
-    rows = max(MIN_TILE_ROWS, TILE_BYTES // (width * sizeof(floating)))
-    rows = max(MIN_TILE_ROWS, min(rows, (num_out + 4 * num_threads - 1) // (4 * num_threads)))
-    tiles = (num_out + rows - 1) // rows
-    for tile in prange(tiles, nogil=True, schedule="dynamic", num_threads=num_threads):
-        begin = tile * rows
+    rows = max(MIN_ROWS, RANGE_BYTES // (width * sizeof(floating)))
+    rows = max(MIN_ROWS, min(rows, (num_out + 4 * num_threads - 1) // (4 * num_threads)))
+    tile_rows = rows
+    if volume * cin * width * sizeof(floating) <= SMALL_WEIGHT_BYTES:
+        tile_rows = max(MIN_ROWS, TILE_BYTES // (width * sizeof(floating)))
+    ranges = (num_out + rows - 1) // rows
+    cdef int64_t[:, ::1] cursors = empty((ranges, volume), np.int64)
+    for part in prange(ranges, nogil=True, schedule="dynamic", num_threads=num_threads):
+        begin = part * rows
         end = min(num_out, begin + rows)
         for group in range(groups):
             start = first + group * cout if first != NULL else NULL
             if floating is float:
-                forward_tile_f32(isa, x_pointer + group * cin, ldx, &packed[group, 0, 0], start,
-                                 &y[0, group * cout], width, in_pointer, out_pointer,
-                                 &offset_starts[0], volume, cin, cout, begin, end, rectify, slope)
+                forward_range_f32(isa, x_pointer + group * cin, ldx, &packed[group, 0, 0], start,
+                                  &y[0, group * cout], width, in_pointer, out_pointer,
+                                  &offset_starts[0], volume, cin, cout, begin, end, tile_rows,
+                                  &cursors[part, 0], rectify, slope)
             else:
-                forward_tile_f64(isa, x_pointer + group * cin, ldx, &packed[group, 0, 0], start,
-                                 &y[0, group * cout], width, in_pointer, out_pointer,
-                                 &offset_starts[0], volume, cin, cout, begin, end, rectify, slope)
+                forward_range_f64(isa, x_pointer + group * cin, ldx, &packed[group, 0, 0], start,
+                                  &y[0, group * cout], width, in_pointer, out_pointer,
+                                  &offset_starts[0], volume, cin, cout, begin, end, tile_rows,
+                                  &cursors[part, 0], rectify, slope)
 
 
 def weight_gradient(const floating[:, ::1] x, const floating[:, ::1] dy,
@@ -134,7 +143,7 @@ def weight_gradient(const floating[:, ::1] x, const floating[:, ::1] dy,
     cdef Py_ssize_t ranges = min(num_threads, volume)
     cdef Py_ssize_t block = CHANNEL_BLOCK if ranges * groups < num_threads else max(cin, 1)
     cdef Py_ssize_t blocks = (cin + block - 1) // block, task, part, group, c, channels
-    cdef Py_ssize_t rows = max(MIN_TILE_ROWS, TILE_BYTES // ((cin + cout) * sizeof(floating)))
+    cdef Py_ssize_t rows = max(MIN_ROWS, RANGE_BYTES // ((cin + cout) * sizeof(floating)))
     # Both from the layer alone: the order of a sum must not depend on the number of threads.
     cdef Py_ssize_t chunk = max(32, CHUNK_BYTES // ((cin + cout) * sizeof(floating)))
     if in_rows.shape[0] == 0 or cin == 0 or cout == 0:

@@ -12,6 +12,7 @@
 #include "pairs.h"
 
 enum { SPCONV_PORTABLE = 0, SPCONV_AVX2 = 1, SPCONV_AVX512 = 2 };
+enum { SPCONV_CHUNK = 384 }; /* pairs whose rows are looked up at once */
 
 #if defined(__GNUC__) && defined(__x86_64__) && !defined(SPCONV_SCALAR)
 #include <immintrin.h>
@@ -29,6 +30,8 @@ enum { SPCONV_PORTABLE = 0, SPCONV_AVX2 = 1, SPCONV_AVX512 = 2 };
 #define SPCONV_MR 4
 #define SPCONV_WIDE 0
 #define SPCONV_NV 2
+#define SPCONV_HELD 4
+#define SPCONV_HELD_MR 4
 #define TYPE f32
 #define REAL float
 #include "indirect_gemm_isa.h"
@@ -51,6 +54,10 @@ enum { SPCONV_PORTABLE = 0, SPCONV_AVX2 = 1, SPCONV_AVX512 = 2 };
 #define SPCONV_BYTES 32
 #define SPCONV_MASKS 0
 #define SPCONV_MR 6
+#undef SPCONV_HELD
+#undef SPCONV_HELD_MR
+#define SPCONV_HELD 8
+#define SPCONV_HELD_MR 6
 #define TYPE f32
 #define REAL float
 #include "indirect_gemm_isa.h"
@@ -72,6 +79,10 @@ enum { SPCONV_PORTABLE = 0, SPCONV_AVX2 = 1, SPCONV_AVX512 = 2 };
 #define SPCONV_BYTES 64
 #define SPCONV_MASKS 1
 #define SPCONV_MR 12
+#undef SPCONV_HELD
+#undef SPCONV_HELD_MR
+#define SPCONV_HELD 16
+#define SPCONV_HELD_MR 8
 #undef SPCONV_WIDE
 #define SPCONV_WIDE 1
 #define TYPE f32
@@ -118,15 +129,15 @@ static int spconv_best_isa(void) {
         (void)isa;                                                                               \
         SPCONV_DISPATCH(isa, pack, type, w, row_stride, column_stride, cin, cout, packed);       \
     }                                                                                            \
-    static inline void forward_tile_##type(                                                      \
+    static inline void forward_range_##type(                                                     \
         int isa, const real *x, int64_t ldx, const real *packed, const real *init, real *y,      \
         int64_t ldy, const int32_t *in_rows, const int32_t *out_rows, const int64_t *starts,     \
         int64_t volume, int64_t cin, int64_t cout, int64_t row_begin, int64_t row_end,           \
-        int rectify, real slope) {                                                               \
+        int64_t tile_rows, int64_t *cursors, int rectify, real slope) {                          \
         (void)isa;                                                                               \
-        SPCONV_DISPATCH(isa, forward_tile, type, x, ldx, packed, init, y, ldy, in_rows,          \
-                        out_rows, starts, volume, cin, cout, row_begin, row_end, rectify,        \
-                        slope);                                                                  \
+        SPCONV_DISPATCH(isa, forward_range, type, x, ldx, packed, init, y, ldy, in_rows,         \
+                        out_rows, starts, volume, cin, cout, row_begin, row_end, tile_rows,      \
+                        cursors, rectify, slope);                                                \
     }                                                                                            \
     static inline void weight_gradient_##type(                                                   \
         int isa, const real *x, int64_t ldx, const real *dy, int64_t ldy,                        \

@@ -2,8 +2,10 @@
  *
  * `rows` and `outer` hold a SPCONV_MR x SPCONV_NV block of vectors in registers. With 32 registers
  * `rows` has one of half the rows and twice the channels as well, which reads less for the same
- * sums; `outer` has one of twice the rows for a last vector of channels. Their arguments mr, nv and
- * full are literals at every call, so that the loops unroll completely.
+ * sums; `outer` has one of twice the rows for a last vector of channels. `held` is for one vector
+ * of channels: it reads the weights of up to SPCONV_HELD input channels once for all rows. The
+ * arguments mr, nv, channels and full are literals at every call, so that the loops unroll
+ * completely.
  */
 #include "vector.h"
 
@@ -57,6 +59,44 @@ SPCONV_INLINE void NAME(rows)(const int mr, const int nv, const int full, int la
     }
 }
 
+/* The same for one vector of output channels and `channels` weights that are in registers. */
+SPCONV_INLINE void NAME(held)(const int mr, const int channels, const int full, int lanes,
+                              const VEC *w, const REAL *const *x, REAL *const *y) {
+    VEC acc[SPCONV_HELD_MR];
+    const REAL *px[SPCONV_HELD_MR];
+    SPCONV_UNROLL for (int r = 0; r < mr; ++r) {
+        px[r] = x[r];
+        acc[r] = full ? NAME(load)(y[r]) : NAME(load_part)(y[r], lanes);
+    }
+    SPCONV_UNROLL for (int c = 0; c < channels; ++c)
+        SPCONV_UNROLL for (int r = 0; r < mr; ++r) acc[r] += px[r][c] * w[c];
+    SPCONV_UNROLL for (int r = 0; r < mr; ++r) {
+        if (full) NAME(store)(y[r], acc[r]);
+        else NAME(store_part)(y[r], acc[r], lanes);
+    }
+}
+
+SPCONV_INLINE void NAME(held_block)(const int channels, const int full, int lanes, const REAL *x,
+                                    int64_t ldx, const REAL *panel, REAL *y, int64_t ldy,
+                                    const int32_t *in, const int32_t *out, int64_t count) {
+    VEC w[SPCONV_HELD];
+    const REAL *px[SPCONV_CHUNK];
+    REAL *py[SPCONV_CHUNK];
+    SPCONV_UNROLL for (int c = 0; c < channels; ++c) w[c] = NAME(load)(panel + c * LANES);
+    for (int64_t begin = 0; begin < count; begin += SPCONV_CHUNK) {
+        const int64_t left = count - begin, chunk = left < SPCONV_CHUNK ? left : SPCONV_CHUNK;
+        int64_t p = 0;
+        for (int64_t i = 0; i < chunk; ++i) {
+            px[i] = x + in[begin + i] * ldx;
+            py[i] = y + out[begin + i] * ldy;
+        }
+        for (; chunk - p >= SPCONV_HELD_MR; p += SPCONV_HELD_MR)
+            NAME(held)(SPCONV_HELD_MR, channels, full, lanes, w, px + p, py + p);
+        for (; chunk - p >= 2; p += 2) NAME(held)(2, channels, full, lanes, w, px + p, py + p);
+        if (p < chunk) NAME(held)(1, channels, full, lanes, w, px + p, py + p);
+    }
+}
+
 /* dw[r][v] += sum over pairs of x[in][r] * dy[out][v] for mr x nv vectors of the weight. */
 SPCONV_INLINE void NAME(outer)(const int mr, const int nv, const int full, int lanes,
                                const REAL *x, int64_t ldx, const REAL *dy, int64_t ldy,
@@ -92,6 +132,15 @@ SPCONV_INLINE void NAME(forward_block)(const int nv, const int full, int lanes, 
                                        const int32_t *in, const int32_t *out, int64_t count,
                                        int64_t cin) {
     const int mr = nv == WIDE ? SPCONV_MR / 2 : SPCONV_MR;
+    if (nv == 1) {
+#define SPCONV_HOLD(channels)                                                                    \
+    NAME(held_block)(channels, full, lanes, x, ldx, panel, y, ldy, in, out, count), cin -= channels, \
+        x += channels, panel += (channels) * LANES
+        while (cin >= SPCONV_HELD) SPCONV_HOLD(SPCONV_HELD);
+        if (cin >= SPCONV_HELD / 2) SPCONV_HOLD(SPCONV_HELD / 2);
+        if (cin == 0) return;
+#undef SPCONV_HOLD
+    }
     for (; count >= mr; count -= mr, in += mr, out += mr)
         NAME(rows)(mr, nv, full, lanes, x, ldx, panel, y, ldy, in, out, cin);
     switch (count) {
@@ -134,33 +183,41 @@ SPCONV_INLINE void NAME(outer_block)(const int nv, const int full, int lanes, co
     } while (0)
 
 /* All pairs with output rows in [row_begin, row_end): every output is summed over the offsets in
- * order and over the channels in order, whatever the tile. */
-static SPCONV_TARGET void NAME(forward_tile)(
+ * order and over the channels in order, whatever the tiles. Of `tile_rows` rows, which fit into a
+ * near cache, all offsets are done before the next; `cursors` (volume) tells where they begin. */
+static SPCONV_TARGET void NAME(forward_range)(
     const REAL *x, int64_t ldx, const REAL *packed, const REAL *init, REAL *y, int64_t ldy,
     const int32_t *in_rows, const int32_t *out_rows, const int64_t *starts, int64_t volume,
-    int64_t cin, int64_t cout, int64_t row_begin, int64_t row_end, int rectify, REAL slope) {
+    int64_t cin, int64_t cout, int64_t row_begin, int64_t row_end, int64_t tile_rows,
+    int64_t *cursors, int rectify, REAL slope) {
     const int64_t width = NAME(packed_width)(cout);
-    for (int64_t row = row_begin; row < row_end; ++row)
-        for (int64_t n = 0; n < cout; ++n) y[row * ldy + n] = init ? init[n] : (REAL)0;
-    for (int64_t k = 0; k < volume; ++k) {
-        const int64_t begin = lower_bound(out_rows, starts[k], starts[k + 1], row_begin);
-        const int64_t end = lower_bound(out_rows, begin, starts[k + 1], row_end);
-        const REAL *panels = packed + k * cin * width;
-        int64_t n = 0;
-        for (; SPCONV_WIDE && cout - n >= WIDE * LANES; n += WIDE * LANES)
-            NAME(forward_block)(WIDE, 1, 0, x, ldx, panels + cin * n, y + n, ldy, in_rows + begin,
-                                out_rows + begin, end - begin, cin);
-        for (; n < cout; n += SPCONV_NV * LANES)
-            SPCONV_BLOCK(NAME(forward_block), n, cout, x, ldx, panels + cin * n, y + n, ldy,
-                         in_rows + begin, out_rows + begin, end - begin, cin);
-    }
-    if (!rectify) return;
-    for (int64_t row = row_begin; row < row_end; ++row)
-        for (int64_t n = 0; n < cout; ++n) {
-            const REAL sum = y[row * ldy + n];
-            /* 0 * -inf would be NaN */
-            y[row * ldy + n] = slope == 0 ? (sum < 0 ? 0 : sum) : sum > 0 ? sum : slope * sum;
+    for (int64_t k = 0; k < volume; ++k)
+        cursors[k] = lower_bound(out_rows, starts[k], starts[k + 1], row_begin);
+    for (int64_t tile = row_begin; tile < row_end; tile += tile_rows) {
+        const int64_t tile_end = tile + tile_rows < row_end ? tile + tile_rows : row_end;
+        for (int64_t row = tile; row < tile_end; ++row)
+            for (int64_t n = 0; n < cout; ++n) y[row * ldy + n] = init ? init[n] : (REAL)0;
+        for (int64_t k = 0; k < volume; ++k) {
+            const int64_t begin = cursors[k];
+            const int64_t end = next_bound(out_rows, begin, starts[k + 1], tile_end);
+            const REAL *panels = packed + k * cin * width;
+            int64_t n = 0;
+            cursors[k] = end;
+            for (; SPCONV_WIDE && cout - n >= WIDE * LANES; n += WIDE * LANES)
+                NAME(forward_block)(WIDE, 1, 0, x, ldx, panels + cin * n, y + n, ldy,
+                                    in_rows + begin, out_rows + begin, end - begin, cin);
+            for (; n < cout; n += SPCONV_NV * LANES)
+                SPCONV_BLOCK(NAME(forward_block), n, cout, x, ldx, panels + cin * n, y + n, ldy,
+                             in_rows + begin, out_rows + begin, end - begin, cin);
         }
+        if (!rectify) continue;
+        for (int64_t row = tile; row < tile_end; ++row)
+            for (int64_t n = 0; n < cout; ++n) {
+                const REAL sum = y[row * ldy + n];
+                /* 0 * -inf would be NaN */
+                y[row * ldy + n] = slope == 0 ? (sum < 0 ? 0 : sum) : sum > 0 ? sum : slope * sum;
+            }
+    }
 }
 
 /* dw[k] (cin x cout) of the offsets in [k_begin, k_end).
@@ -176,7 +233,7 @@ static SPCONV_TARGET void NAME(weight_gradient)(
     for (int64_t row = 0; row < num_out; row += tile_rows)
         for (int64_t k = k_begin; k < k_end; ++k) {
             int64_t begin = lower_bound(out_rows, starts[k], starts[k + 1], row);
-            const int64_t end = lower_bound(out_rows, begin, starts[k + 1], row + tile_rows);
+            const int64_t end = next_bound(out_rows, begin, starts[k + 1], row + tile_rows);
             REAL *dwk = dw + k * offset_stride;
             for (; begin < end; begin += chunk) {
                 const int64_t count = end - begin < chunk ? end - begin : chunk;

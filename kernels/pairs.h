@@ -12,4 +12,14 @@ static inline int64_t lower_bound(const int32_t *rows, int64_t begin, int64_t en
     }
     return begin;
 }
+
+/* The same where the position is near the beginning. */
+static inline int64_t next_bound(const int32_t *rows, int64_t begin, int64_t end, int64_t row) {
+    int64_t step = 16;
+    while (step < end - begin && rows[begin + step] < row) {
+        begin += step;
+        step *= 2;
+    }
+    return lower_bound(rows, begin, step < end - begin ? begin + step : end, row);
+}
 #endif
