@@ -15,14 +15,6 @@ cdef extern from "rows.h" nogil:
                                  int64_t count)
     void sum_rows_f32(const float* x, int64_t rows, int64_t channels, int squared, double* total)
     void sum_rows_f64(const double* x, int64_t rows, int64_t channels, int squared, double* total)
-    void affine_rows_f32(const float* x, const float* mean, const float* scale, const float* shift,
-                         int64_t rows, int64_t channels, float* y)
-    void affine_rows_f64(const double* x, const double* mean, const double* scale,
-                         const double* shift, int64_t rows, int64_t channels, double* y)
-    void sum_centred_f32(const float* dy, const float* x, const float* mean, int64_t rows,
-                         int64_t channels, double* total)
-    void sum_centred_f64(const double* dy, const double* x, const double* mean, int64_t rows,
-                         int64_t channels, double* total)
 
 cdef Py_ssize_t BLOCK = 1 << 14
 cdef Py_ssize_t ROWS_PER_PART = 2048
@@ -75,48 +67,4 @@ def sum_rows(const floating[:, ::1] x, bint squared, int num_threads):
                 sum_rows_f64(&x[part * ROWS_PER_PART, 0],
                              min(ROWS_PER_PART, rows - part * ROWS_PER_PART), channels, squared,
                              &total[part, 0])
-    return totals.sum(axis=0).astype(np.float32 if floating is float else np.float64)
-
-
-def affine_rows(const floating[:, ::1] x, const floating[::1] mean, const floating[::1] scale,
-                const floating[::1] shift, floating[:, ::1] y, int num_threads):
-    """y = (x - mean) * scale + shift, row by row."""
-    cdef Py_ssize_t rows = x.shape[0], channels = x.shape[1], part, first, count
-    if channels == 0:
-        return
-    for part in prange((rows + ROWS_PER_PART - 1) // ROWS_PER_PART, nogil=True, schedule="static",
-                       num_threads=num_threads):
-        first = part * ROWS_PER_PART
-        count = min(ROWS_PER_PART, rows - first)
-        if floating is float:
-            affine_rows_f32(&x[first, 0], &mean[0], &scale[0], &shift[0], count, channels,
-                            &y[first, 0])
-        else:
-            affine_rows_f64(&x[first, 0], &mean[0], &scale[0], &shift[0], count, channels,
-                            &y[first, 0])
-
-
-def sum_centred(const floating[:, ::1] x, const floating[::1] mean, const floating[:, ::1] dy,
-                int num_threads):
-    """Sum over the rows of dy (x - mean), (C,), or of (x - mean)^2 if ``dy`` is None.
-
-    In the order of :func:`sum_rows`.
-    """
-    cdef Py_ssize_t rows = x.shape[0], channels = x.shape[1], part, first, count
-    cdef Py_ssize_t parts = (rows + ROWS_PER_PART - 1) // ROWS_PER_PART
-    totals = np.zeros((max(parts, 1), channels))
-    cdef double[:, ::1] total = totals
-    cdef const floating* weights = NULL
-    if dy is not None and dy.shape[0] and channels:
-        weights = &dy[0, 0]
-    if channels:
-        for part in prange(parts, nogil=True, schedule="static", num_threads=num_threads):
-            first = part * ROWS_PER_PART
-            count = min(ROWS_PER_PART, rows - first)
-            if floating is float:
-                sum_centred_f32(weights + first * channels if weights != NULL else NULL,
-                                &x[first, 0], &mean[0], count, channels, &total[part, 0])
-            else:
-                sum_centred_f64(weights + first * channels if weights != NULL else NULL,
-                                &x[first, 0], &mean[0], count, channels, &total[part, 0])
     return totals.sum(axis=0).astype(np.float32 if floating is float else np.float64)

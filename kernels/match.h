@@ -5,8 +5,9 @@
  * is a sum of one term per axis; an invalid term makes the sum negative. Shifting sorted sites
  * keeps them sorted, so pairs come out ordered by output row with no sort.
  *
- * Offsets that differ in their last index only form a group. If the last axis has stride 1 and the
- * group spans at most 64 cells, one look at the bitmap answers for the whole group.
+ * Offsets that differ in their last index only form a group. If the group spans at most 64 cells of
+ * the last axis, one look at the bitmap answers for the whole group; with a stride of s only every
+ * s-th kernel index meets an output, and those outputs are neighbours.
  */
 #ifndef SPCONV_MATCH_H
 #define SPCONV_MATCH_H
@@ -15,15 +16,17 @@
 #include "site_index.h"
 
 #define SPCONV_INVALID (-((int64_t)1 << 60))
+enum { SPCONV_MAX_DIMS = 8 };
 
 typedef struct {
     int64_t num_sites, ndim, group_size, computed;
     const int64_t *kernel_size;
-    const int64_t *terms;      /* (sum of kernel sizes, num_sites) */
+    const int64_t *terms;      /* (sum of kernel sizes, num_sites); windows need no last axis' */
     const int64_t *first_term; /* row of terms where each axis starts */
     const int32_t *last;       /* coordinate on the last axis, every last_step-th entry */
     int64_t last_step, last_extent;
     int64_t first_tap, tap_step; /* kernel index j of the last axis: output = input + first + j*step */
+    int64_t stride; /* of the last axis */
     int windowed;
     uint64_t *bits; /* either a bitmap with ranks ... */
     const int32_t *ranks;
@@ -62,22 +65,30 @@ typedef struct {
 
 /* Loops below advance by a condition instead of branching on it: whether a tap is active is as
  * good as random, and a wrong guess costs more than a store. */
-SPCONV_POPCNT_CLONES static void match_lead(const spconv_matcher *m, int64_t group, spconv_scratch *s) {
+SPCONV_FORCE_INLINE int64_t match_compact(const int axes, const int64_t *const *terms,
+                                          int64_t num_sites, int64_t *leads, int32_t *sites) {
     int64_t count = 0;
-    memset(s->lead, 0, (size_t)m->num_sites * sizeof *s->lead);
-    for (int64_t axis = m->ndim - 2; axis >= 0; --axis) {
-        const int64_t j = group % m->kernel_size[axis];
-        const int64_t *term = m->terms + (m->first_term[axis] + j) * m->num_sites;
-        group /= m->kernel_size[axis];
-        for (int64_t i = 0; i < m->num_sites; ++i) s->lead[i] += term[i];
-    }
-    for (int64_t i = 0; i < m->num_sites; ++i) {
-        const int64_t lead = s->lead[i];
-        s->sites[count] = (int32_t)i;
-        s->lead[count] = lead;
+    for (int64_t i = 0; i < num_sites; ++i) {
+        int64_t lead = 0;
+        for (int axis = 0; axis < axes; ++axis) lead += terms[axis][i];
+        sites[count] = (int32_t)i;
+        leads[count] = lead;
         count += lead >= 0;
     }
-    s->count = count;
+    return count;
+}
+
+SPCONV_POPCNT_CLONES static void match_lead(const spconv_matcher *m, int64_t group, spconv_scratch *s) {
+    const int64_t *terms[SPCONV_MAX_DIMS];
+    const int axes = (int)m->ndim - 1;
+    for (int axis = axes - 1; axis >= 0; --axis) {
+        const int64_t j = group % m->kernel_size[axis];
+        terms[axis] = m->terms + (m->first_term[axis] + j) * m->num_sites;
+        group /= m->kernel_size[axis];
+    }
+    if (axes == 1) s->count = match_compact(1, terms, m->num_sites, s->lead, s->sites);
+    else if (axes == 2) s->count = match_compact(2, terms, m->num_sites, s->lead, s->sites);
+    else s->count = match_compact(axes, terms, m->num_sites, s->lead, s->sites);
 }
 
 /* The window of one site: its first cell on the last axis, and the bits of the taps inside. */
@@ -105,10 +116,43 @@ SPCONV_FORCE_INLINE int64_t match_span(const spconv_matcher *m) {
     return (m->group_size - 1) * step + 1;
 }
 
+/* What the group of a strided convolution reaches from one site: `taps` neighbouring cells of the
+ * last axis that end at `high`, by kernel indices offset, offset + stride, ... */
+typedef struct {
+    int64_t high, offset, taps;
+} spconv_reach;
+
+SPCONV_FORCE_INLINE spconv_reach match_reach(const spconv_matcher *m, int32_t site, int64_t log2) {
+    const int64_t value = m->last[site * m->last_step] + m->first_tap;
+    spconv_reach reach;
+    reach.high = log2 >= 0 ? value >> log2 : value / m->stride;
+    reach.offset = value - reach.high * m->stride;
+    const int64_t left = m->group_size - 1 - reach.offset;
+    reach.taps = left < 0 ? 0 : (log2 >= 0 ? left >> log2 : left / m->stride) + 1;
+    return reach;
+}
+
+/* Binary logarithm of the stride, or -1. */
+SPCONV_FORCE_INLINE int64_t match_log2(const spconv_matcher *m) {
+    const uint64_t below = (uint64_t)m->stride - 1;
+    return m->stride & (int64_t)below ? -1 : SPCONV_POPCOUNT(below);
+}
+
 /* Mark every output cell that the group reaches. */
 SPCONV_POPCNT_CLONES static void match_mark(const spconv_matcher *m, int64_t group,
                                             spconv_scratch *s) {
     match_lead(m, group, s);
+    if (m->windowed && m->stride > 1) {
+        const int64_t log2 = match_log2(m);
+        for (int64_t i = 0; i < s->count; ++i) {
+            const spconv_reach reach = match_reach(m, s->sites[i], log2);
+            const int64_t first = reach.high - reach.taps + 1;
+            const uint64_t pattern = ((uint64_t)1 << reach.taps) - 1;
+            site_mark_window(m->bits, s->lead[i] + first,
+                             match_taps(m, pattern, reach.taps, first));
+        }
+        return;
+    }
     if (m->windowed) {
         const uint64_t pattern = match_pattern(m);
         const int64_t lowest = match_lowest(m), span = match_span(m);
@@ -122,7 +166,7 @@ SPCONV_POPCNT_CLONES static void match_mark(const spconv_matcher *m, int64_t gro
         const int64_t *last = m->terms + (m->first_term[m->ndim - 1] + j) * m->num_sites;
         for (int64_t i = 0; i < s->count; ++i) {
             const int64_t key = s->lead[i] + last[s->sites[i]];
-            if (key >= 0) site_mark(m->bits, key);
+            site_mark_window(m->bits, key >= 0 ? key : 0, key >= 0);
         }
     }
 }
@@ -175,6 +219,32 @@ SPCONV_FORCE_INLINE void match_windows(const spconv_matcher *m, const spconv_scr
     for (int j = 0; j < taps; ++j) counts[j] = found[j];
 }
 
+/* The same with a stride. A tap too many writes to a spare entry. */
+SPCONV_FORCE_INLINE void match_strided(const spconv_matcher *m, const spconv_scratch *s,
+                                       const int most, int64_t *counts) {
+    const int64_t log2 = match_log2(m), room = m->num_sites + 1, size = m->group_size;
+    int64_t found[64];
+    for (int64_t j = 0; j < size; ++j) found[j] = 0;
+    for (int64_t i = 0; i < s->count; ++i) {
+        const int32_t site = s->sites[i];
+        const spconv_reach reach = match_reach(m, site, log2);
+        const int64_t first = reach.high - most + 1, key = s->lead[i] + first;
+        const uint64_t cells = site_window(m->bits, key);
+        const int32_t before = site_count(m->bits, m->ranks, key);
+        for (int t = 0; t < most; ++t) {
+            const int64_t wanted = reach.offset + t * m->stride, cell = reach.high - t;
+            const int64_t j = wanted < size ? wanted : size - 1;
+            const int bit = most - 1 - t;
+            const int inside = (wanted < size) & (cell >= 0) & (cell < m->last_extent);
+            int32_t *pairs = s->pairs + 2 * j * room + found[j];
+            pairs[0] = site;
+            pairs[room] = before + SPCONV_POPCOUNT(cells & (((uint64_t)1 << bit) - 1));
+            found[j] += inside & (int)(cells >> bit & 1);
+        }
+    }
+    for (int64_t j = 0; j < size; ++j) counts[j] = found[j];
+}
+
 /* Pairs of one group and their numbers. */
 SPCONV_POPCNT_CLONES static void match_group(const spconv_matcher *m, int64_t group,
                                              spconv_scratch *s, int64_t *counts) {
@@ -186,6 +256,11 @@ SPCONV_POPCNT_CLONES static void match_group(const spconv_matcher *m, int64_t gr
             int32_t *pairs = s->pairs + 2 * j * room;
             counts[j] = match_offset(m, s, j, pairs, pairs + room);
         }
+    } else if (m->stride > 1) {
+        const int64_t most = (m->group_size + m->stride - 1) / m->stride;
+        if (most == 1) match_strided(m, s, 1, counts);
+        else if (most == 2) match_strided(m, s, 2, counts);
+        else match_strided(m, s, (int)most, counts);
     } else if (taps == 2) match_windows(m, s, 2, counts);
     else if (taps == 3) match_windows(m, s, 3, counts);
     else match_windows(m, s, (int)taps, counts);

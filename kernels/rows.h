@@ -1,16 +1,10 @@
-/* Loops over the channels of rows, compiled for several instruction sets where the loader can
- * choose among them (GNU libc); the results do not depend on the choice. */
+/* Pooling, activations and sums: loops over the channels of rows. */
 #ifndef SPCONV_ROWS_H
 #define SPCONV_ROWS_H
 #include <stdint.h>
 
+#include "clones.h"
 #include "pairs.h"
-
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__)
-#define SPCONV_CLONES __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
-#else
-#define SPCONV_CLONES
-#endif
 
 #define SPCONV_ROWS(real, type)                                                                  \
     /* y[out] += x[in] over the pairs with output rows in [row_begin, row_end). */               \
@@ -98,25 +92,6 @@
         const real *restrict y, const real *restrict dy, real slope, real *restrict dx,          \
         int64_t count) {                                                                         \
         for (int64_t i = 0; i < count; ++i) dx[i] = y[i] > 0 ? dy[i] : slope * dy[i];            \
-    }                                                                                            \
-    /* y = (x - mean) * scale + shift. */                                                        \
-    SPCONV_CLONES static void affine_rows_##type(                                                \
-        const real *restrict x, const real *restrict mean, const real *restrict scale,           \
-        const real *restrict shift, int64_t rows, int64_t channels, real *restrict y) {          \
-        for (int64_t n = 0; n < rows; ++n, x += channels, y += channels)                         \
-            for (int64_t c = 0; c < channels; ++c) y[c] = (x[c] - mean[c]) * scale[c] + shift[c];\
-    }                                                                                            \
-    /* total[c] += sum over rows of dy * (x - mean); without dy of (x - mean)^2. */              \
-    SPCONV_CLONES static void sum_centred_##type(                                                \
-        const real *restrict dy, const real *restrict x, const real *restrict mean,              \
-        int64_t rows, int64_t channels, double *restrict total) {                                \
-        for (int64_t n = 0; n < rows; ++n, x += channels) {                                      \
-            for (int64_t c = 0; c < channels; ++c) {                                             \
-                const real centred = x[c] - mean[c];                                             \
-                total[c] += (double)centred * (double)(dy ? dy[c] : centred);                    \
-            }                                                                                    \
-            if (dy) dy += channels;                                                              \
-        }                                                                                        \
     }                                                                                            \
     /* total[c] += sum over rows of x, or of its squares. */                                     \
     SPCONV_CLONES static void sum_rows_##type(const real *restrict x, int64_t rows,              \

@@ -15,7 +15,7 @@ cdef extern from "match.h" nogil:
         const int64_t* terms
         const int64_t* first_term
         const int32_t* last
-        int64_t last_step, last_extent, first_tap, tap_step
+        int64_t last_step, last_extent, first_tap, tap_step, stride
         int windowed
         uint64_t* bits
         const int32_t* ranks
@@ -144,6 +144,8 @@ cdef class Matcher:
 
     cdef spconv_matcher m
     cdef Py_ssize_t num_groups, volume
+    cdef int64_t[:, ::1] terms
+    cdef object axes
     cdef object keep_alive
     cdef int64_t[:, ::1] lead
     cdef int32_t[:, ::1] sites
@@ -153,46 +155,54 @@ cdef class Matcher:
                  const int64_t[::1] stride, const int64_t[::1] padding,
                  const int64_t[::1] dilation, const int64_t[::1] out_shape,
                  bint transposed, bint symmetric):
-        cdef Py_ssize_t axis, j, i, row = 0, n = indices.shape[0], ndim = kernel_size.shape[0]
+        cdef Py_ssize_t axis, n = indices.shape[0], ndim = kernel_size.shape[0]
         cdef Py_ssize_t last = ndim - 1
-        cdef int64_t shift, cell
-        cdef int64_t[:, ::1] terms = empty((int(np.sum(kernel_size)), n), np.int64)
-        cdef int64_t[::1] first_term = np.zeros(ndim, np.int64)
-        cdef int64_t[::1] cells = np.ones(ndim + 1, np.int64)
+        cdef int64_t[::1] first_term = np.cumsum(kernel_size) - kernel_size
+        self.terms = empty((int(np.sum(kernel_size)), n), np.int64)
         self.volume = int(np.prod(kernel_size))
         self.num_groups = self.volume // kernel_size[last]
-        self.keep_alive = [np.asarray(indices), np.asarray(kernel_size), np.asarray(terms),
-                           np.asarray(first_term)]
+        self.keep_alive = [np.asarray(indices), np.asarray(kernel_size), np.asarray(first_term)]
         self.m.num_sites, self.m.ndim, self.m.group_size = n, ndim, kernel_size[last]
         self.m.computed = self.volume // 2 + 1 if symmetric else self.volume
         if n == 0:
             return
-        for axis in range(ndim - 1, -1, -1):
-            cells[axis] = cells[axis + 1] * out_shape[axis]
-        for axis in range(ndim):
-            first_term[axis] = row
-            for j in range(kernel_size[axis]):
-                shift = padding[axis] - j * dilation[axis]
-                match_term(&indices[0, axis + 1], ndim + 1, n, stride[axis], shift,
-                           out_shape[axis], cells[axis + 1], transposed, &terms[row, 0])
-                if axis == 0:
-                    cell = cells[0]
-                    for i in range(n):
-                        terms[row, i] += indices[i, 0] * cell
-                row += 1
-        self.m.kernel_size, self.m.terms = &kernel_size[0], &terms[0, 0]
+        self.axes = (indices, kernel_size, stride, padding, dilation, out_shape, transposed)
+        for axis in range(last):
+            self.fill_terms(axis)
+        self.m.kernel_size, self.m.terms = &kernel_size[0], &self.terms[0, 0]
         self.m.first_term = &first_term[0]
         self.m.last, self.m.last_step = &indices[0, ndim], ndim + 1
         self.m.last_extent = out_shape[last]
         self.m.first_tap = -padding[last] if transposed else padding[last]
         self.m.tap_step = dilation[last] if transposed else -dilation[last]
         cdef int64_t reach = (kernel_size[last] - 1) * dilation[last]
+        self.m.stride = stride[last]
         # With one axis the batch is part of the only term, and there is no group to share it.
         # Cropping by more than the kernel's reach would put windows outside the bitmap.
-        self.m.windowed = (
-            ndim > 1 and stride[last] == 1 and reach < 63
-            and (not transposed or padding[last] <= reach)
+        self.m.windowed = ndim > 1 and reach < 63 and (
+            dilation[last] == 1 and not transposed if stride[last] > 1
+            else not transposed or padding[last] <= reach
         )
+        if not self.m.windowed:
+            self.fill_terms(last)
+
+    cdef fill_terms(self, Py_ssize_t axis):
+        """The terms of one axis; the first one's hold the sample in the batch as well."""
+        cdef const int32_t[:, ::1] indices
+        cdef const int64_t[::1] kernel_size, stride, padding, dilation, out_shape
+        cdef bint transposed
+        indices, kernel_size, stride, padding, dilation, out_shape, transposed = self.axes
+        cdef Py_ssize_t columns = indices.shape[1], n = indices.shape[0], j, i
+        cdef Py_ssize_t row = int(np.sum(kernel_size[:axis]))
+        cdef int64_t cell = int(np.prod(out_shape[axis + 1:])), sample = cell * out_shape[axis]
+        cdef int64_t shift
+        for j in range(kernel_size[axis]):
+            shift = padding[axis] - j * dilation[axis]
+            match_term(&indices[0, axis + 1], columns, n, stride[axis], shift, out_shape[axis],
+                       cell, transposed, &self.terms[row + j, 0])
+            if axis == 0:
+                for i in range(n):
+                    self.terms[row + j, i] += indices[i, 0] * sample
 
     cdef reserve(self, Py_ssize_t num_threads, Py_ssize_t num_groups):
         """Make scratch memory for threads, and for the pairs of groups."""
@@ -226,7 +236,8 @@ cdef class Matcher:
 
     def reached_keys(self):
         """Keys of all output cells that some offset reaches, sorted and unique."""
-        _, _, terms, first_term = self.keep_alive
+        terms, first_term = np.asarray(self.terms), self.keep_alive[2]
+        self.without_windows()
         parts = [np.empty(0, np.int64)]
         self.reserve(1, 0)
         cdef spconv_scratch scratch = self.scratch(0, 0)
@@ -245,9 +256,15 @@ cdef class Matcher:
         self.m.bits, self.m.ranks = &bits[0], &ranks[0]
         self.keep_alive += [np.asarray(bits), np.asarray(ranks)]
 
+    cdef without_windows(self):
+        if self.m.windowed and self.m.num_sites:
+            self.fill_terms(self.m.ndim - 1)
+        self.m.windowed = False
+
     def use_keys(self, const int64_t[::1] keys):
         """Look output rows up in a sorted list of keys."""
-        self.m.bits, self.m.windowed, self.m.num_keys = NULL, False, keys.shape[0]
+        self.without_windows()
+        self.m.bits, self.m.num_keys = NULL, keys.shape[0]
         if keys.shape[0]:
             self.m.keys = &keys[0]
         self.keep_alive.append(np.asarray(keys))

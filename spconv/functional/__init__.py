@@ -12,7 +12,7 @@ from spconv.functional.fractional import (
 from spconv.functional.join import add, concat
 from spconv.functional.linear import linear
 from spconv.functional.loss import cross_entropy
-from spconv.functional.norm import moments, normalize
+from spconv.functional.norm import batch_norm, moments, normalize
 from spconv.functional.pool import (
     global_avg_pool,
     global_max_pool,
@@ -22,6 +22,7 @@ from spconv.functional.pool import (
 
 __all__ = [
     "add",
+    "batch_norm",
     "batchwise_dropout",
     "concat",
     "cross_entropy",

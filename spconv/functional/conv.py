@@ -59,8 +59,6 @@ def sparse_conv(
         Of a leaky rectifier on the result (0: ReLU), computed while the sums are in cache.
     """
     check_sparse(owner, x, geometry.ndim)
-    if keep is not None and groups > 1:
-        raise ValueError(f"{owner}: keep needs groups=1, got {groups}; drop channels afterwards")
     rulebook = rulebook_of(x, geometry, owner, indice_key)
     exact = geometry.unit_stride or not geometry.transposed
     return _apply(x, weight, bias, rulebook, groups, exact, keep, negative_slope, owner)
@@ -73,6 +71,7 @@ def inverse_conv(
     indice_key: str,
     *,
     groups: int = 1,
+    keep: KeptChannels | None = None,
     negative_slope: float | None = None,
     owner: str = "inverse_conv",
 ) -> SparseConvTensor:
@@ -91,7 +90,7 @@ def inverse_conv(
             f"{saved.volume} offsets, but the weight has {weight.shape[0]}"
         )
     exact = saved.geometry.unit_stride
-    return _apply(x, weight, bias, saved.inverse, groups, exact, None, negative_slope, owner)
+    return _apply(x, weight, bias, saved.inverse, groups, exact, keep, negative_slope, owner)
 
 
 def _apply(
@@ -108,6 +107,8 @@ def _apply(
     check_weight(owner, weight, bias, rulebook.volume, groups)
     check_channels(owner, weight.shape[1] * groups, x)
     check_device(owner, x.features, weight, bias)
+    if keep is not None and groups > 1:
+        raise ValueError(f"{owner}: keep needs groups=1, got {groups}; drop channels afterwards")
     if x.channels is not None and groups > 1:
         x = all_channels(x)
     if x.channels is not None:

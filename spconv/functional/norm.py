@@ -1,7 +1,7 @@
 """Batch normalization (Ioffe & Szegedy 2015, arXiv 1502.03167) over active sites or whole grids.
 
-Two operations on the tape: the moments, and the affine map that uses them. The ground state
-goes through the same map as the active sites.
+Rows alone are one operation, :func:`batch_norm`. Where a ground state goes through the same map
+there are two: the moments, and the affine map that uses them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,45 @@ from spconv.autograd import Tensor, record
 from spconv.compat import Array
 from spconv.functional._common import cast, common_dtype
 from spconv.ops import get_ops
+
+
+def batch_norm(
+    x: Tensor, weight: Tensor, bias: Tensor, eps: float, negative_slope: float | None = None
+) -> tuple[Tensor, Array, Array]:
+    """Normalize rows (N, C) by their own moments, in one pass over memory and one back.
+
+    Parameters
+    ----------
+    x : Tensor (N, C)
+    weight, bias : Tensor (C,)
+    eps : float
+    negative_slope : float, optional
+        Of a leaky rectifier on the result (0: ReLU).
+
+    Returns
+    -------
+    y : Tensor (N, C)
+    mean, variance : ndarray (C,)
+        The biased variance.
+    """
+    dtype = common_dtype(x, weight, bias)
+    ops, features = get_ops(x.data), cast(x, dtype)
+    count = dtype.type(max(len(x), 1))
+    mean = ops.sum_rows(features) / count
+    variance = ops.sum_centred_squares(features, mean) / count
+    inverse = 1 / np.sqrt(variance + dtype.type(eps))
+    scale = cast(weight, dtype) * inverse
+    data = ops.normalize(features, mean, scale, cast(bias, dtype), negative_slope)
+
+    def backward(gradient: Array) -> tuple[Array, ...]:
+        d_bias, d_scale = ops.normalize_sums(gradient, features, data, mean, negative_slope)
+        shift, factor = -scale * d_bias / count, -scale * inverse**2 * d_scale / count
+        dx = ops.normalize_gradient(
+            gradient, features, data, mean, scale, shift, factor, negative_slope
+        )
+        return dx, d_scale * inverse, d_bias
+
+    return record(data, (x, weight, bias), backward), mean, variance
 
 
 def moments(x: Tensor, ground: Tensor | None = None, copies: int = 0) -> Tensor:
@@ -47,7 +86,10 @@ def moments(x: Tensor, ground: Tensor | None = None, copies: int = 0) -> Tensor:
 
 
 def normalize(x: Tensor, statistics: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """``(x - mean) / sqrt(variance + eps) * weight + bias`` for rows (N, C) or one row (C,)."""
+    """``(x - mean) / sqrt(variance + eps) * weight + bias`` for rows (N, C) or one row (C,).
+
+    ``statistics`` (2, C): mean and variance.
+    """
     dtype = common_dtype(x, statistics, weight, bias)
     ops, row = get_ops(x.data), x.ndim == 1
     mean, variance = cast(statistics, dtype)

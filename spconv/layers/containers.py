@@ -8,15 +8,18 @@ from typing import Any
 from spconv import functional
 from spconv.functional._common import all_channels, check_sparse
 from spconv.layers.activation import LeakyReLU, ReLU, Tanh
-from spconv.layers.conv import SparseConv, SparseConvTranspose, SubMConv
+from spconv.layers.conv import SparseConv, SparseConvTranspose, SparseInverseConv, SubMConv
 from spconv.layers.dropout import BatchwiseDropout
 from spconv.layers.fractional import SparseFractionalMaxPool
 from spconv.layers.linear import Linear
 from spconv.layers.module import Module
+from spconv.layers.norm import BatchNorm
 from spconv.layers.pool import SparseAvgPool, SparseMaxPool
 from spconv.tensor import SparseConvTensor
 
 CONVOLUTIONS = (SparseConv, SubMConv, SparseConvTranspose)
+RECTIFY = (*CONVOLUTIONS, SparseInverseConv, BatchNorm)
+"""Layers that compute a rectifier behind them while their result is at hand."""
 KEEPS_ZERO = (ReLU, LeakyReLU, Tanh, SparseMaxPool, SparseFractionalMaxPool, SparseAvgPool)
 """Layers that act on every channel alone and leave a channel of zeros as it is."""
 
@@ -29,7 +32,8 @@ class SparseSequential(Module):
     """Layers in a row, sparse and dense ones alike.
 
     Channels that a :class:`BatchwiseDropout` is going to drop are not computed by the
-    convolution in front of it either.
+    convolution in front of it either. A rectifier right behind a convolution or a
+    :class:`BatchNorm` is computed with it, which changes nothing but the time.
 
     Examples
     --------
@@ -69,11 +73,14 @@ class SparseSequential(Module):
     def forward(self, x: Any) -> Any:
         kept = None
         for position, layer in enumerate(self.layers):
+            if self._rectified(position - 1) is not None:
+                continue
+            slope = self._rectified(position)
             if isinstance(layer, CONVOLUTIONS):
                 dropout = self._next(position, BatchwiseDropout)
                 whole = layer.groups > 1 or not (dropout and dropout.acts())
                 kept = None if whole else dropout.draw(layer.out_channels)
-                x = layer(x, kept)
+                x = layer(x, kept, slope)
             elif isinstance(layer, BatchwiseDropout) and layer.acts():
                 check_sparse("BatchwiseDropout", x)
                 if kept is None and self._next(position, (*CONVOLUTIONS, Linear)):
@@ -84,8 +91,20 @@ class SparseSequential(Module):
             else:
                 if isinstance(x, SparseConvTensor) and not isinstance(layer, KNOW_CHANNELS):
                     x = all_channels(x)
-                x = layer(x)
+                x = layer(x) if slope is None else layer(x, negative_slope=slope)
         return x if not isinstance(x, SparseConvTensor) else all_channels(x)
+
+    def _rectified(self, position: int) -> float | None:
+        """The slope of the rectifier behind a layer that computes it as well, else None."""
+        if not 0 <= position < len(self.layers) - 1:
+            return None
+        layer, behind = self.layers[position : position + 2]
+        if not isinstance(layer, RECTIFY) or type(behind) not in (ReLU, LeakyReLU):
+            return None
+        if getattr(layer, "negative_slope", None) is not None:
+            return None
+        slope: float = getattr(behind, "negative_slope", 0.0)
+        return slope if slope >= 0 else None
 
     def _next(self, position: int, kind: Any) -> Any:
         """The next layer if it is of that kind, layers between them keeping channels apart."""

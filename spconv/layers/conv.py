@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -68,7 +68,13 @@ class _Convolution(Module):
         text += "" if self.negative_slope is None else f", negative_slope={self.negative_slope:g}"
         return text + (f", indice_key={self.indice_key!r}" if self.indice_key else "")
 
-    def forward(self, x: SparseConvTensor, keep: KeptChannels | None = None) -> SparseConvTensor:
+    def forward(
+        self,
+        x: SparseConvTensor,
+        keep: KeptChannels | None = None,
+        negative_slope: float | None = None,
+    ) -> SparseConvTensor:
+        """Convolve; with a ``negative_slope`` as if a :class:`LeakyReLU` came behind."""
         return functional.sparse_conv(
             x,
             self.weight,
@@ -77,7 +83,7 @@ class _Convolution(Module):
             groups=self.groups,
             indice_key=self.indice_key,
             keep=keep,
-            negative_slope=self.negative_slope,
+            negative_slope=self.negative_slope if negative_slope is None else negative_slope,
             owner=type(self).__name__,
         )
 
@@ -206,7 +212,12 @@ class SparseInverseConv(_Convolution):
         kernel = f"kernel_size={self.geometry.kernel_size}"
         return f"{self.in_channels}, {self.out_channels}, {kernel}, indice_key={self.indice_key!r}"
 
-    def forward(self, x: SparseConvTensor, *_: Any) -> SparseConvTensor:
+    def forward(
+        self,
+        x: SparseConvTensor,
+        keep: KeptChannels | None = None,
+        negative_slope: float | None = None,
+    ) -> SparseConvTensor:
         owner = type(self).__name__
         return functional.inverse_conv(
             x,
@@ -214,7 +225,8 @@ class SparseInverseConv(_Convolution):
             self.bias,
             self.indice_key,
             groups=self.groups,
-            negative_slope=self.negative_slope,
+            keep=keep,
+            negative_slope=self.negative_slope if negative_slope is None else negative_slope,
             owner=owner,
         )
 

@@ -70,7 +70,10 @@ class BatchNorm(Module):
     def describe(self) -> str:
         return f"{self.num_features}, statistics={self.statistics!r}"
 
-    def forward(self, x: SparseConvTensor | Tensor) -> SparseConvTensor | Tensor:
+    def forward(
+        self, x: SparseConvTensor | Tensor, negative_slope: float | None = None
+    ) -> SparseConvTensor | Tensor:
+        """Normalize; with a ``negative_slope`` as if a :class:`LeakyReLU` came behind."""
         check_features("BatchNorm", x)
         if isinstance(x, Tensor):
             if x.ndim < 2:
@@ -80,32 +83,51 @@ class BatchNorm(Module):
                 )
             check_channels("BatchNorm", self.num_features, x)
             if x.ndim == 2:
-                return self._normalize(x, self._moments(x, None, 0))
-            rows = functional.grid_to_rows(x)
-            normalized = self._normalize(rows, self._moments(rows, None, 0))
-            return functional.rows_to_grid(normalized, len(x), x.shape[2:])
+                return self._rows(x, negative_slope)
+            rows = self._rows(functional.grid_to_rows(x), negative_slope)
+            return functional.rows_to_grid(rows, len(x), x.shape[2:])
         x = all_channels(x)
         check_channels("BatchNorm", self.num_features, x)
         copies = x.sites.num_cells - len(x.sites) if self.statistics == "all" else 0
+        if x.ground_state is None and (copies == 0 or not self.training):
+            return x.derive(self._rows(x.features, negative_slope), None)
         ground = x.ground_state
-        if copies and ground is None:
+        if ground is None:
             ground = Tensor(array_module(x.features.data).zeros(x.num_channels, x.features.dtype))
         moments = self._moments(x.features, ground, copies)
-        background = None if x.ground_state is None else self._normalize(x.ground_state, moments)
-        return x.derive(self._normalize(x.features, moments), background)
+        y = x.derive(
+            self._normalize(x.features, moments),
+            None if x.ground_state is None else self._normalize(ground, moments),
+        )
+        return y if negative_slope is None else functional.leaky_relu(y, negative_slope)
 
-    def _moments(self, x: Tensor, ground: Tensor | None, copies: int) -> Tensor:
+    def _rows(self, x: Tensor, negative_slope: float | None) -> Tensor:
         if not self.training:
-            xp, dtype = array_module(self.running_mean), common_dtype(x, self.weight)
-            return Tensor(xp.stack([self.running_mean, self.running_var]).astype(dtype))
+            y = self._normalize(x, self._running(x))
+            return y if negative_slope is None else functional.leaky_relu(y, negative_slope)
+        y, mean, variance = functional.batch_norm(
+            x, self.weight, self.bias, self.eps, negative_slope
+        )
+        self._track(mean, variance, len(x))
+        return y
+
+    def _moments(self, x: Tensor, ground: Tensor, copies: int) -> Tensor:
+        if not self.training:
+            return self._running(x)
         moments = functional.moments(x, ground, copies)
-        count = len(x) + copies
+        mean, variance = moments.data
+        self._track(mean, variance, len(x) + copies)
+        return moments
+
+    def _running(self, x: Tensor) -> Tensor:
+        xp, dtype = array_module(self.running_mean), common_dtype(x, self.weight)
+        return Tensor(xp.stack([self.running_mean, self.running_var]).astype(dtype))
+
+    def _track(self, mean: Array, variance: Array, count: int) -> None:
         if count:
-            mean, variance = moments.data
             unbiased = variance * (count / max(count - 1, 1))
             self.running_mean = self._blend(self.running_mean, mean)
             self.running_var = self._blend(self.running_var, unbiased)
-        return moments
 
     def _blend(self, running: Array, batch: Array) -> Array:
         # Widened first: 0.9 in float32 is not 0.9.

@@ -147,9 +147,39 @@ class Ops:
         """Sum over the sites of ``dy (x - mean)``, (C,)."""
         return self.sum_rows(dy_nc * (x_nc - mean_c))
 
-    def normalize(self, x_nc: Array, mean_c: Array, scale_c: Array, bias_c: Array) -> Array:
-        """``(x - mean) scale + bias``."""
-        return (x_nc - mean_c) * scale_c + bias_c
+    def normalize(
+        self,
+        x_nc: Array,
+        mean_c: Array,
+        scale_c: Array,
+        bias_c: Array,
+        slope: float | None = None,
+    ) -> Array:
+        """``(x - mean) scale + bias``, with a ``slope`` through :meth:`leaky_relu`."""
+        y = (x_nc - mean_c) * scale_c + bias_c
+        return y if slope is None else self.leaky_relu(y, slope)
+
+    def normalize_sums(
+        self, dy_nc: Array, x_nc: Array, y_nc: Array, mean_c: Array, slope: float | None
+    ) -> tuple[Array, Array]:
+        """Sums over the sites of ``dy`` and ``dy (x - mean)``, dy in front of the rectifier."""
+        dy_nc = dy_nc if slope is None else self.leaky_relu_gradient(y_nc, dy_nc, slope)
+        return self.sum_rows(dy_nc), self.sum_centred_products(dy_nc, x_nc, mean_c)
+
+    def normalize_gradient(
+        self,
+        dy_nc: Array,
+        x_nc: Array,
+        y_nc: Array,
+        mean_c: Array,
+        scale_c: Array,
+        shift_c: Array,
+        factor_c: Array,
+        slope: float | None,
+    ) -> Array:
+        """``dy scale + shift + factor (x - mean)``, dy in front of the rectifier."""
+        dy_nc = dy_nc if slope is None else self.leaky_relu_gradient(y_nc, dy_nc, slope)
+        return dy_nc * scale_c + self.moments_gradient(x_nc, mean_c, shift_c, factor_c)
 
     def moments_gradient(
         self, x_nc: Array, mean_c: Array, shift_c: Array, factor_c: Array

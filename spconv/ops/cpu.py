@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from spconv.compat import Array
-from spconv.kernels import convolution, elementwise, memory, pooling
+from spconv.kernels import convolution, elementwise, memory, normalization, pooling
 from spconv.ops.base import Ops
 from spconv.rulebook import Rulebook
 from spconv.threads import threads_for
@@ -186,12 +186,43 @@ class CpuOps(Ops):
     def sum_squares(self, x_nc: Array) -> Array:
         return elementwise.sum_rows(np.ascontiguousarray(x_nc), True, _row_threads(x_nc.size))
 
-    def normalize(self, x_nc: Array, mean_c: Array, scale_c: Array, bias_c: Array) -> Array:
-        x = np.ascontiguousarray(x_nc)
+    def normalize(
+        self,
+        x_nc: Array,
+        mean_c: Array,
+        scale_c: Array,
+        bias_c: Array,
+        slope: float | None = None,
+    ) -> Array:
+        (x,), rows = _like(x_nc, x_nc), _like(x_nc, mean_c, scale_c, bias_c)
         y = memory.empty(x.shape, x.dtype)
-        rows = (np.ascontiguousarray(row, x.dtype) for row in (mean_c, scale_c, bias_c))
-        elementwise.affine_rows(x, *rows, y, _row_threads(x.size))
+        normalization.normalize(x, *rows, slope, y, _row_threads(x.size))
         return y
+
+    def normalize_sums(
+        self, dy_nc: Array, x_nc: Array, y_nc: Array, mean_c: Array, slope: float | None
+    ) -> tuple[Array, Array]:
+        rows = _like(x_nc, dy_nc, x_nc, y_nc)
+        (mean,) = _like(x_nc, mean_c)
+        plain, centred = normalization.normalize_sums(*rows, mean, slope, _row_threads(x_nc.size))
+        return plain, centred
+
+    def normalize_gradient(
+        self,
+        dy_nc: Array,
+        x_nc: Array,
+        y_nc: Array,
+        mean_c: Array,
+        scale_c: Array,
+        shift_c: Array,
+        factor_c: Array,
+        slope: float | None,
+    ) -> Array:
+        rows = _like(x_nc, dy_nc, x_nc, y_nc)
+        channels = _like(x_nc, mean_c, scale_c, shift_c, factor_c)
+        dx = memory.empty(x_nc.shape, x_nc.dtype)
+        normalization.normalize_gradient(*rows, *channels, slope, dx, _row_threads(x_nc.size))
+        return dx
 
     def moments_gradient(
         self, x_nc: Array, mean_c: Array, shift_c: Array, factor_c: Array
@@ -199,13 +230,12 @@ class CpuOps(Ops):
         return self.normalize(x_nc, mean_c, factor_c, shift_c)
 
     def sum_centred_squares(self, x_nc: Array, mean_c: Array) -> Array:
-        x, mean = np.ascontiguousarray(x_nc), np.ascontiguousarray(mean_c, x_nc.dtype)
-        return elementwise.sum_centred(x, mean, None, _row_threads(x.size))
+        (x,), (mean,) = _like(x_nc, x_nc), _like(x_nc, mean_c)
+        return normalization.sum_centred(x, mean, None, _row_threads(x.size))
 
     def sum_centred_products(self, dy_nc: Array, x_nc: Array, mean_c: Array) -> Array:
-        x, mean = np.ascontiguousarray(x_nc), np.ascontiguousarray(mean_c, x_nc.dtype)
-        dy = np.ascontiguousarray(dy_nc, x.dtype)
-        return elementwise.sum_centred(x, mean, dy, _row_threads(x.size))
+        (x, dy), (mean,) = _like(x_nc, x_nc, dy_nc), _like(x_nc, mean_c)
+        return normalization.sum_centred(x, mean, dy, _row_threads(x.size))
 
 
 def _conv_threads(num_pairs: int, weight: Array) -> int:
@@ -216,6 +246,11 @@ def _conv_threads(num_pairs: int, weight: Array) -> int:
 def _row_threads(num_values: int) -> int:
     """At about 4 values per nanosecond."""
     return threads_for(num_values / 4)
+
+
+def _like(first: Array, *arrays: Array) -> list[Array]:
+    """The arrays contiguous and in the dtype of the first."""
+    return [np.ascontiguousarray(array, first.dtype) for array in arrays]
 
 
 def _memory_order(array: Array) -> list[int]:

@@ -125,8 +125,16 @@ class CudaOps(Ops):
     def sum_centred_products(self, dy_nc: Array, x_nc: Array, mean_c: Array) -> Array:
         return self._sum("centred_product_parts", dy_nc, self._dense(x_nc), self._dense(mean_c))
 
-    def normalize(self, x_nc: Array, mean_c: Array, scale_c: Array, bias_c: Array) -> Array:
-        return self._by_channel("normalize", x_nc, mean_c, scale_c, bias_c)
+    def normalize(
+        self,
+        x_nc: Array,
+        mean_c: Array,
+        scale_c: Array,
+        bias_c: Array,
+        slope: float | None = None,
+    ) -> Array:
+        y = self._by_channel("normalize", x_nc, mean_c, scale_c, bias_c)
+        return y if slope is None else self.leaky_relu(y, slope)
 
     def moments_gradient(
         self, x_nc: Array, mean_c: Array, shift_c: Array, factor_c: Array
