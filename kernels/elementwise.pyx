@@ -1,10 +1,10 @@
-"""Activations and sums over rows; callers check every argument."""
+"""Activations, dropout and sums over rows; callers check every argument."""
 
 import numpy as np
 
 from cython cimport floating
 from cython.parallel cimport prange
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 cdef extern from "rows.h" nogil:
     void leaky_relu_f32(const float* x, float slope, float* y, int64_t count)
@@ -13,6 +13,10 @@ cdef extern from "rows.h" nogil:
                                  int64_t count)
     void leaky_relu_gradient_f64(const double* y, const double* dy, double slope, double* dx,
                                  int64_t count)
+    void dropout_f32(const float* x, uint32_t key, uint32_t salt, uint64_t threshold, float scale,
+                     int64_t first, int64_t count, float* y)
+    void dropout_f64(const double* x, uint32_t key, uint32_t salt, uint64_t threshold,
+                     double scale, int64_t first, int64_t count, double* y)
     void sum_rows_f32(const float* x, int64_t rows, int64_t channels, int squared, double* total)
     void sum_rows_f64(const double* x, int64_t rows, int64_t channels, int squared, double* total)
 
@@ -45,6 +49,21 @@ def leaky_relu_gradient(const floating[::1] y, const floating[::1] dy, floating 
         else:
             leaky_relu_gradient_f64(&y[block * BLOCK], &dy[block * BLOCK], slope,
                                     &dx[block * BLOCK], min(BLOCK, count - block * BLOCK))
+
+
+def dropout(const floating[::1] x, uint32_t key, uint32_t salt, uint64_t threshold, double scale,
+            floating[::1] y, int num_threads):
+    """y = scale * x where the number drawn for the position reaches the threshold, else 0."""
+    cdef Py_ssize_t block, first, count = x.shape[0]
+    for block in prange((count + BLOCK - 1) // BLOCK, nogil=True, schedule="static",
+                        num_threads=num_threads):
+        first = block * BLOCK
+        if floating is float:
+            dropout_f32(&x[first], key, salt, threshold, <float>scale, first,
+                        min(BLOCK, count - first), &y[first])
+        else:
+            dropout_f64(&x[first], key, salt, threshold, scale, first, min(BLOCK, count - first),
+                        &y[first])
 
 
 def sum_rows(const floating[:, ::1] x, bint squared, int num_threads):

@@ -101,6 +101,27 @@
             for (int64_t c = 0; c < channels; ++c)                                               \
                 total[c] += squared ? (double)x[c] * (double)x[c] : (double)x[c];                \
     }
+
+/* A well mixed 32-bit integer (Wellons 2018, "lowbias32"). */
+static inline uint32_t mixed(uint32_t x) {
+    x = (x ^ x >> 16) * 0x7feb352du;
+    x = (x ^ x >> 15) * 0x846ca68bu;
+    return x ^ x >> 16;
+}
+
+#define SPCONV_DROPOUT(real, type)                                                               \
+    /* y[i] = scale * x[i] where a number drawn from (key, first + i) reaches the threshold. */  \
+    SPCONV_CLONES static void dropout_##type(const real *restrict x, uint32_t key, uint32_t salt, \
+                                             uint64_t threshold, real scale, int64_t first,      \
+                                             int64_t count, real *restrict y) {                  \
+        salt += (uint32_t)((uint64_t)first >> 32) * 0x9e3779b9u; /* no block crosses 2^32 */     \
+        for (int64_t i = 0; i < count; ++i) {                                                    \
+            const uint32_t drawn = mixed(mixed(((uint32_t)first + (uint32_t)i) ^ key) + salt);   \
+            y[i] = drawn >= threshold ? x[i] * scale : (real)0;                                  \
+        }                                                                                        \
+    }
+SPCONV_DROPOUT(float, f32)
+SPCONV_DROPOUT(double, f64)
 SPCONV_ROWS(float, f32)
 SPCONV_ROWS(double, f64)
 #endif

@@ -5,28 +5,30 @@ from __future__ import annotations
 import numpy as np
 
 from spconv.autograd import record
-from spconv.compat import Array, array_module
+from spconv.compat import Array
 from spconv.functional._common import Features, select
+from spconv.ops import get_ops
 from spconv.tensor import KeptChannels, SparseConvTensor
 
 
 def dropout(x: Features, p: float, rng: np.random.Generator) -> Features:
     """Zero each entry with probability ``p`` and scale the others by ``1 / (1 - p)``.
 
-    Srivastava et al. 2014. The ground state of a sparse tensor stays as it is.
+    Srivastava et al. 2014. The ground state of a sparse tensor stays as it is. Which entries go is
+    a hash of their position and of a key drawn from ``rng``, so that backward needs no mask.
     """
     if isinstance(x, SparseConvTensor):
         return x.derive(dropout(x.features, p, rng), x.ground_state, channels=x.channels)
     if p == 0:
         return x
-    xp = array_module(x.data)
-    kept = rng.random(x.shape, dtype=np.float32) >= p
-    factor = xp.asarray(kept.astype(x.dtype) * x.dtype.type(0 if p == 1 else 1 / (1 - p)))
+    ops, threshold = get_ops(x.data), round(p * 2**32)
+    scale = 0.0 if p == 1 else 1 / (1 - p)
+    first, second = rng.integers(2**32, size=2).tolist()
 
     def backward(gradient: Array) -> tuple[Array]:
-        return (gradient * factor,)
+        return (ops.dropout(gradient, threshold, scale, (first, second)),)
 
-    return record(x.data * factor, (x,), backward)
+    return record(ops.dropout(x.data, threshold, scale, (first, second)), (x,), backward)
 
 
 def draw_channels(total: int, p: float, rng: np.random.Generator) -> KeptChannels:

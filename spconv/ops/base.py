@@ -131,6 +131,19 @@ class Ops:
         """Gradient of :meth:`leaky_relu` from its result (``slope >= 0`` keeps the sign)."""
         return self.xp.where(y > 0, dy, dy.dtype.type(slope) * dy)
 
+    def dropout(self, x: Array, threshold: int, scale: float, key: tuple[int, int]) -> Array:
+        """``scale * x`` where a number in [0, 2^32) reaches the threshold, else 0; any shape.
+
+        The number is a hash of the key and the position in row-major order, so that equal keys
+        drop the same entries, on every engine.
+        """
+        xp = self.xp
+        position = xp.arange(x.size, dtype=xp.uint64).reshape(x.shape)
+        salt = key[1] + (position >> 32) * 0x9E3779B9
+        drawn = _mixed((position & 0xFFFFFFFF) ^ key[0])
+        drawn = _mixed((drawn + salt) & 0xFFFFFFFF)
+        return xp.where(drawn >= threshold, x * x.dtype.type(scale), x.dtype.type(0))
+
     def sum_rows(self, x_nc: Array) -> Array:
         """Sum over the sites, (C,), accumulated in float64."""
         return x_nc.sum(axis=0, dtype=self.xp.float64).astype(x_nc.dtype)
@@ -272,6 +285,13 @@ class Ops:
     def _pairs(self, rulebook: Rulebook, k: int) -> tuple[Array, Array]:
         in_rows, out_rows = rulebook.pairs(k)
         return self.xp.asarray(in_rows), self.xp.asarray(out_rows)
+
+
+def _mixed(x: Array) -> Array:
+    """Well mixed 32-bit integers, held in 64 bits (Wellons 2018, "lowbias32")."""
+    x = ((x ^ x >> 16) * 0x7FEB352D) & 0xFFFFFFFF
+    x = ((x ^ x >> 15) * 0x846CA68B) & 0xFFFFFFFF
+    return x ^ x >> 16
 
 
 def _transpose(w_kco: Array, groups: int) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from spconv.compat import Array
-from spconv.kernels import convolution, elementwise, memory, normalization, pooling
+from spconv.kernels import convolution, elementwise, memory, normalization, optimizer, pooling
 from spconv.ops.base import Ops
 from spconv.rulebook import Rulebook
 from spconv.threads import threads_for
@@ -180,6 +180,13 @@ class CpuOps(Ops):
         )
         return target.transpose([axes.index(axis) for axis in range(target.ndim)])
 
+    def dropout(self, x: Array, threshold: int, scale: float, key: tuple[int, int]) -> Array:
+        source = np.ascontiguousarray(x)
+        y = memory.empty(source.shape, source.dtype)
+        threads = _row_threads(source.size)
+        elementwise.dropout(source.ravel(), *key, threshold, scale, y.ravel(), threads)
+        return y.reshape(x.shape)
+
     def sum_rows(self, x_nc: Array) -> Array:
         return elementwise.sum_rows(np.ascontiguousarray(x_nc), False, _row_threads(x_nc.size))
 
@@ -236,6 +243,51 @@ class CpuOps(Ops):
     def sum_centred_products(self, dy_nc: Array, x_nc: Array, mean_c: Array) -> Array:
         (x, dy), (mean,) = _like(x_nc, x_nc, dy_nc), _like(x_nc, mean_c)
         return normalization.sum_centred(x, mean, dy, _row_threads(x.size))
+
+    def sgd_step(
+        self,
+        data: Array,
+        master: Array | None,
+        grad: Array,
+        velocity: Array | None,
+        lr: float,
+        momentum: float,
+        nesterov: bool,
+        weight_decay: float,
+    ) -> None:
+        settings = momentum, nesterov, weight_decay
+        if not _in_place(data, master, velocity):
+            return super().sgd_step(data, master, grad, velocity, lr, *settings)
+        state = None if velocity is None else velocity.reshape(-1)
+        (gradient,) = _like(data, grad)
+        threads = _row_threads(data.size)
+        optimizer.sgd(data.reshape(-1), gradient.reshape(-1), state, lr, *settings, threads)
+
+    def adam_step(
+        self,
+        data: Array,
+        master: Array | None,
+        grad: Array,
+        mean: Array,
+        square: Array,
+        factors: dict[str, float],
+    ) -> None:
+        if not _in_place(data, master, mean, square):
+            return super().adam_step(data, master, grad, mean, square, factors)
+        flat = (array.reshape(-1) for array in (data, *_like(data, grad), mean, square))
+        optimizer.adam(*flat, **factors, num_threads=_row_threads(data.size))
+
+
+def _in_place(data: Array, master: Array | None, *state: Array | None) -> bool:
+    """Whether the compiled steps can update the arrays where they are."""
+    arrays = [data, *(array for array in state if array is not None)]
+    kinds = {array.dtype for array in arrays}
+    return (
+        master is None
+        and kinds <= {data.dtype}
+        and data.dtype in (np.float32, np.float64)
+        and all(array.flags.c_contiguous for array in arrays)
+    )
 
 
 def _conv_threads(num_pairs: int, weight: Array) -> int:

@@ -137,6 +137,21 @@ def test_moments_and_normalize(copies):
     check_gradients(run, inputs, rng=rng)
 
 
+@pytest.mark.parametrize("slope", [None, 0.0, 0.3])
+def test_batch_norm(slope):
+    rng = np.random.default_rng(6)
+    names = {"x": (9, 4), "weight": (4,), "bias": (4,)}
+    inputs = {n: spconv.Parameter(rng.standard_normal(shape)) for n, shape in names.items()}
+
+    def run():
+        y, mean, variance = functional.batch_norm(*inputs.values(), 1e-3, slope)
+        np.testing.assert_allclose(mean, inputs["x"].data.mean(axis=0), atol=1e-14)
+        np.testing.assert_allclose(variance, inputs["x"].data.var(axis=0), rtol=1e-13)
+        return y * y
+
+    check_gradients(run, inputs, rng=rng)
+
+
 @with_or_without_ground
 @pytest.mark.parametrize("join", ["add", "concat"])
 def test_joins_on_the_union(join, ground):

@@ -165,14 +165,9 @@ def test_nothing_is_written_behind_the_end(ops, dtype, cout):
     assert (buffer[3 * cout :] == -7).all()
 
 
-PLAIN_ON_THE_CPU = {
-    "adam_step",
-    "build_rulebook",
-    "cross_entropy",
-    "cross_entropy_gradient",
-    "sgd_step",
-}
-"""What the compiled engine does not override."""
+PLAIN_ON_THE_CPU = {"build_rulebook", "cross_entropy", "cross_entropy_gradient"}
+PLAIN_ON_THE_GPU = {"dropout", "normalize_gradient", "normalize_sums"}
+"""What the engines do not override: array code, or other operations one after another."""
 
 CPU = CpuOps()
 
@@ -250,6 +245,79 @@ def test_normalization(dtype, shape):
     compare(CPU, dtype, length, "sum_centred_products", dy, x, mean)
 
 
+@pytest.mark.parametrize("slope", [None, 0.0, 0.3])
+@pytest.mark.parametrize("shape", [(0, 3), (1, 1), (7, 13), (5000, 17), (3, 0)])
+def test_normalization_with_a_rectifier(dtype, shape, slope):
+    rng = np.random.default_rng(0)
+    x, dy = random(rng, dtype, *shape), random(rng, dtype, *shape)
+    mean, scale, shift, factor = (random(rng, dtype, shape[1]) for _ in range(4))
+    y = CPU.normalize(x, mean, scale, shift, slope)
+    np.testing.assert_array_equal(y, SPECIFICATION.normalize(x, mean, scale, shift, slope))
+    arguments = dy, x, y, mean, scale, shift, factor, slope
+    dx = CPU.normalize_gradient(*arguments)
+    np.testing.assert_array_equal(dx, SPECIFICATION.normalize_gradient(*arguments))
+    length = 1 if dtype == np.float32 else len(x)  # they add up in float64
+    sums = CPU.normalize_sums(dy, x, y, mean, slope)
+    expected = SPECIFICATION.normalize_sums(*exactly(dy, x, y, mean), slope)
+    for total, exact in zip(sums, expected, strict=True):
+        assert total.dtype == dtype
+        assert_close(total, exact, tolerance(dtype, length), "normalize_sums")
+
+
+@pytest.mark.parametrize("shape", [(), (0, 3), (5,), (7, 13), (300, 111)])
+@pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
+def test_dropout_drops_what_the_specification_drops(dtype, shape, p):
+    x = random(np.random.default_rng(0), dtype, *shape)
+    for values in (x, x.T):
+        arguments = values, round(p * 2**32), 1.5, (3_000_000_000, 17)
+        np.testing.assert_array_equal(CPU.dropout(*arguments), SPECIFICATION.dropout(*arguments))
+
+
+def test_dropped_entries_are_a_fair_and_independent_share():
+    """Within five standard deviations: the share, and how often neighbours and layers agree."""
+    ones, threshold = np.ones(100_000), round(0.3 * 2**32)
+    first, second, near = (
+        CPU.dropout(ones, threshold, 1.0, key) == 0 for key in ((5, 6), (5, 7), (4, 6))
+    )
+    for dropped, share in (
+        (first, 0.3),
+        (first[1:] & first[:-1], 0.09),
+        (first & second, 0.09),
+        (first & near, 0.09),
+    ):
+        assert abs(dropped.mean() - share) < 5 * np.sqrt(share * (1 - share) / len(dropped))
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("decay", [0.0, 0.01])
+def test_sgd_step_is_the_specification_bit_for_bit(dtype, momentum, nesterov, decay):
+    rng = np.random.default_rng(0)
+    grad = random(rng, dtype, 111, 300)
+    mine = [random(rng, dtype, 111, 300), random(rng, dtype, 111, 300) if momentum else None]
+    theirs = [None if array is None else array.copy() for array in mine]
+    for _ in range(3):
+        for ops, (data, velocity) in ((CPU, mine), (SPECIFICATION, theirs)):
+            ops.sgd_step(data, None, grad.T.copy().T, velocity, 0.03, momentum, nesterov, decay)
+    np.testing.assert_array_equal(mine[0], theirs[0])
+    if momentum:
+        np.testing.assert_array_equal(mine[1], theirs[1])
+
+
+@pytest.mark.parametrize("decay, shrink", [(0.0, 1.0), (0.01, 1.0), (0.0, 0.99)])
+def test_adam_step_is_the_specification_bit_for_bit(dtype, decay, shrink):
+    rng = np.random.default_rng(0)
+    grad, mine = random(rng, dtype, 111, 300), [random(rng, dtype, 111, 300) for _ in range(3)]
+    mine[2] **= 2
+    theirs = [array.copy() for array in mine]
+    factors = {"beta1": 0.9, "rest1": 0.1, "beta2": 0.999, "rest2": 0.001, "correction": 0.3}
+    factors |= {"eps": 1e-8, "rate": 0.002, "decay": decay, "shrink": shrink}
+    for ops, (data, mean, square) in ((CPU, mine), (SPECIFICATION, theirs)):
+        ops.adam_step(data, None, grad, mean, square, factors)
+    for one, other in zip(mine, theirs, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("engine", [CpuOps, CudaOps])
 def test_overrides_have_the_signatures_of_the_specification(engine):
     overridden = [name for name in vars(engine) if not name.startswith("_")]
@@ -257,10 +325,8 @@ def test_overrides_have_the_signatures_of_the_specification(engine):
         assert hasattr(Ops, name), f"{engine.__name__}.{name} is not in the specification"
         assert inspect.signature(getattr(engine, name)) == inspect.signature(getattr(Ops, name))
     public = {name for name in vars(Ops) if not name.startswith("_")}
-    if engine is CpuOps:
-        assert set(overridden) == public - PLAIN_ON_THE_CPU
-    else:
-        assert set(overridden) == public
+    plain = PLAIN_ON_THE_CPU if engine is CpuOps else PLAIN_ON_THE_GPU
+    assert set(overridden) == public - plain
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.5])
