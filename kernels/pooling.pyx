@@ -66,7 +66,7 @@ def sum_pairs(const floating[:, ::1] x, const int32_t[::1] in_rows, const int32_
 def max_pairs(const floating[:, ::1] x, const int32_t[::1] in_rows, const int32_t[::1] out_rows,
               const int64_t[::1] starts, floating[:, ::1] y, int32_t[:, ::1] winner,
               const floating[::1] ground, const int64_t[::1] active, int num_threads):
-    """y[n] = largest x[m] over the pairs (m, n), winner[n] = its m; winner comes filled with -1.
+    """y[n] = largest x[m] over the pairs (m, n), winner[n] = its m, or -1 for no pairs.
 
     With a ``ground`` row (or None), outputs with fewer ``active`` taps than offsets take it into
     the maximum, and winner is -1 where it is larger.
@@ -75,19 +75,22 @@ def max_pairs(const floating[:, ::1] x, const int32_t[::1] in_rows, const int32_
     cdef Py_ssize_t rows = tile_rows(num_out, channels * (4 + sizeof(floating)), num_threads)
     cdef Py_ssize_t tile
     cdef bint has_ground = ground is not None
-    if in_rows.shape[0] == 0 or channels == 0:
+    cdef const floating* x_pointer = &x[0, 0] if x.shape[0] and channels else NULL
+    cdef const int32_t* in_pointer = &in_rows[0] if in_rows.shape[0] else NULL
+    cdef const int32_t* out_pointer = &out_rows[0] if in_rows.shape[0] else NULL
+    if channels == 0:
         return
     for tile in prange((num_out + rows - 1) // rows, nogil=True, schedule="dynamic",
                        num_threads=num_threads):
         if floating is float:
-            max_tile_f32(&x[0, 0], &in_rows[0], &out_rows[0], &starts[0], volume, &y[0, 0],
-                         &winner[0, 0], channels, tile * rows, (tile + 1) * rows)
+            max_tile_f32(x_pointer, in_pointer, out_pointer, &starts[0], volume, &y[0, 0],
+                         &winner[0, 0], channels, tile * rows, min(num_out, (tile + 1) * rows))
             if has_ground:
                 ground_tile_f32(&ground[0], &active[0], volume, &y[0, 0], &winner[0, 0], channels,
                                 tile * rows, min(num_out, (tile + 1) * rows))
         else:
-            max_tile_f64(&x[0, 0], &in_rows[0], &out_rows[0], &starts[0], volume, &y[0, 0],
-                         &winner[0, 0], channels, tile * rows, (tile + 1) * rows)
+            max_tile_f64(x_pointer, in_pointer, out_pointer, &starts[0], volume, &y[0, 0],
+                         &winner[0, 0], channels, tile * rows, min(num_out, (tile + 1) * rows))
             if has_ground:
                 ground_tile_f64(&ground[0], &active[0], volume, &y[0, 0], &winner[0, 0], channels,
                                 tile * rows, min(num_out, (tile + 1) * rows))
@@ -96,20 +99,26 @@ def max_pairs(const floating[:, ::1] x, const int32_t[::1] in_rows, const int32_
 def max_pairs_gradient(const floating[:, ::1] dy, const int32_t[:, ::1] winner,
                        const int32_t[::1] out_rows, const int32_t[::1] in_rows,
                        const int64_t[::1] starts, floating[:, ::1] dx, int num_threads):
-    """dx[m] += dy[n] where winner[n] is m, over pairs sorted by m (an inverse rulebook)."""
+    """dx[m] = sum of dy[n] where winner[n] is m, over pairs sorted by m (an inverse rulebook)."""
     cdef Py_ssize_t num_in = dx.shape[0], channels = dx.shape[1], volume = starts.shape[0] - 1
     cdef Py_ssize_t rows = tile_rows(num_in, channels * (4 + sizeof(floating)), num_threads)
     cdef Py_ssize_t tile
-    if in_rows.shape[0] == 0 or channels == 0:
+    cdef const floating* dy_pointer = &dy[0, 0] if dy.shape[0] and channels else NULL
+    cdef const int32_t* winner_pointer = &winner[0, 0] if dy.shape[0] and channels else NULL
+    cdef const int32_t* in_pointer = &in_rows[0] if in_rows.shape[0] else NULL
+    cdef const int32_t* out_pointer = &out_rows[0] if in_rows.shape[0] else NULL
+    if channels == 0:
         return
     for tile in prange((num_in + rows - 1) // rows, nogil=True, schedule="dynamic",
                        num_threads=num_threads):
         if floating is float:
-            max_gradient_tile_f32(&dy[0, 0], &winner[0, 0], &out_rows[0], &in_rows[0], &starts[0],
-                                  volume, &dx[0, 0], channels, tile * rows, (tile + 1) * rows)
+            max_gradient_tile_f32(dy_pointer, winner_pointer, out_pointer, in_pointer, &starts[0],
+                                  volume, &dx[0, 0], channels, tile * rows,
+                                  min(num_in, (tile + 1) * rows))
         else:
-            max_gradient_tile_f64(&dy[0, 0], &winner[0, 0], &out_rows[0], &in_rows[0], &starts[0],
-                                  volume, &dx[0, 0], channels, tile * rows, (tile + 1) * rows)
+            max_gradient_tile_f64(dy_pointer, winner_pointer, out_pointer, in_pointer, &starts[0],
+                                  volume, &dx[0, 0], channels, tile * rows,
+                                  min(num_in, (tile + 1) * rows))
 
 
 def ground_gradient(const floating[:, ::1] dy, const int32_t[:, ::1] winner):

@@ -20,11 +20,13 @@
             }                                                                                    \
         }                                                                                        \
     }                                                                                            \
-    /* y[out] = largest x[in], winner[out] = its row; winner comes filled with -1. A NaN wins. */\
+    /* y[out] = largest x[in], winner[out] = its row; 0 and -1 without any. A NaN wins. */       \
     SPCONV_CLONES static void max_tile_##type(                                                   \
         const real *x, const int32_t *in_rows, const int32_t *out_rows, const int64_t *starts,   \
         int64_t volume, real *y, int32_t *winner, int64_t channels, int64_t row_begin,           \
         int64_t row_end) {                                                                       \
+        for (int64_t i = row_begin * channels; i < row_end * channels; ++i) y[i] = 0;            \
+        for (int64_t i = row_begin * channels; i < row_end * channels; ++i) winner[i] = -1;      \
         for (int64_t k = 0; k < volume; ++k) {                                                   \
             int64_t p = lower_bound(out_rows, starts[k], starts[k + 1], row_begin);              \
             for (; p < starts[k + 1] && out_rows[p] < row_end; ++p) {                            \
@@ -64,11 +66,12 @@
         for (int64_t n = 0; n < rows; ++n, dy += channels, winner += channels)                   \
             for (int64_t c = 0; c < channels; ++c) total[c] += winner[c] < 0 ? dy[c] : (real)0;  \
     }                                                                                            \
-    /* dx[in] += dy[out] where winner[out] is in, over pairs sorted by in. */                    \
+    /* dx[in] = sum of dy[out] where winner[out] is in, over pairs sorted by in. */              \
     SPCONV_CLONES static void max_gradient_tile_##type(                                          \
         const real *dy, const int32_t *winner, const int32_t *out_rows, const int32_t *in_rows,  \
         const int64_t *starts, int64_t volume, real *dx, int64_t channels, int64_t row_begin,    \
         int64_t row_end) {                                                                       \
+        for (int64_t i = row_begin * channels; i < row_end * channels; ++i) dx[i] = 0;           \
         for (int64_t k = 0; k < volume; ++k) {                                                   \
             int64_t p = lower_bound(in_rows, starts[k], starts[k + 1], row_begin);               \
             for (; p < starts[k + 1] && in_rows[p] < row_end; ++p) {                             \

@@ -20,7 +20,8 @@ from spconv.tensor import SparseConvTensor
 CONVOLUTIONS = (SparseConv, SubMConv, SparseConvTranspose)
 RECTIFY = (*CONVOLUTIONS, SparseInverseConv, BatchNorm)
 """Layers that compute a rectifier behind them while their result is at hand."""
-KEEPS_ZERO = (ReLU, LeakyReLU, Tanh, SparseMaxPool, SparseFractionalMaxPool, SparseAvgPool)
+MAX_POOLS = (SparseMaxPool, SparseFractionalMaxPool)
+KEEPS_ZERO = (ReLU, LeakyReLU, Tanh, *MAX_POOLS, SparseAvgPool)
 """Layers that act on every channel alone and leave a channel of zeros as it is."""
 
 
@@ -33,7 +34,8 @@ class SparseSequential(Module):
 
     Channels that a :class:`BatchwiseDropout` is going to drop are not computed by the
     convolution in front of it either. A rectifier right behind a convolution or a
-    :class:`BatchNorm` is computed with it, which changes nothing but the time.
+    :class:`BatchNorm` is computed with it, one in front of a max-pooling behind that, where there
+    is less to rectify. Both change nothing but the time.
 
     Examples
     --------
@@ -71,19 +73,19 @@ class SparseSequential(Module):
         return iter(self.layers)
 
     def forward(self, x: Any) -> Any:
-        kept = None
-        for position, layer in enumerate(self.layers):
-            if self._rectified(position - 1) is not None:
+        kept, layers = None, _pooled_first(self.layers)
+        for position, layer in enumerate(layers):
+            if position and _slope_behind(*layers[position - 1 : position + 1]) is not None:
                 continue
-            slope = self._rectified(position)
+            slope = _slope_behind(layer, *layers[position + 1 : position + 2])
             if isinstance(layer, CONVOLUTIONS):
-                dropout = self._next(position, BatchwiseDropout)
+                dropout = _next(layers[position + 1 :], BatchwiseDropout)
                 whole = layer.groups > 1 or not (dropout and dropout.acts())
                 kept = None if whole else dropout.draw(layer.out_channels)
                 x = layer(x, kept, slope)
             elif isinstance(layer, BatchwiseDropout) and layer.acts():
                 check_sparse("BatchwiseDropout", x)
-                if kept is None and self._next(position, (*CONVOLUTIONS, Linear)):
+                if kept is None and _next(layers[position + 1 :], (*CONVOLUTIONS, Linear)):
                     x = all_channels(x)
                     kept = layer.draw(x.num_channels)
                 x = layer(x) if kept is None else functional.batchwise_dropout(x, kept)
@@ -94,23 +96,32 @@ class SparseSequential(Module):
                 x = layer(x) if slope is None else layer(x, negative_slope=slope)
         return x if not isinstance(x, SparseConvTensor) else all_channels(x)
 
-    def _rectified(self, position: int) -> float | None:
-        """The slope of the rectifier behind a layer that computes it as well, else None."""
-        if not 0 <= position < len(self.layers) - 1:
-            return None
-        layer, behind = self.layers[position : position + 2]
-        if not isinstance(layer, RECTIFY) or type(behind) not in (ReLU, LeakyReLU):
-            return None
-        if getattr(layer, "negative_slope", None) is not None:
-            return None
-        slope: float = getattr(behind, "negative_slope", 0.0)
-        return slope if slope >= 0 else None
 
-    def _next(self, position: int, kind: Any) -> Any:
-        """The next layer if it is of that kind, layers between them keeping channels apart."""
-        for layer in self.layers[position + 1 :]:
-            if isinstance(layer, kind):
-                return layer
-            if not isinstance(layer, KEEPS_ZERO):
-                return None
+def _pooled_first(layers: list[Module]) -> list[Module]:
+    """With every rectifier behind the max-pooling that follows it: rising functions commute."""
+    ordered = list(layers)
+    for position in range(len(ordered) - 1):
+        rectifier, pool = ordered[position : position + 2]
+        if type(rectifier) in (ReLU, LeakyReLU) and isinstance(pool, MAX_POOLS):
+            ordered[position : position + 2] = pool, rectifier
+    return ordered
+
+
+def _slope_behind(layer: Module, behind: Module | None = None) -> float | None:
+    """The slope of the rectifier behind a layer that computes it as well, else None."""
+    if not isinstance(layer, RECTIFY) or type(behind) not in (ReLU, LeakyReLU):
         return None
+    if getattr(layer, "negative_slope", None) is not None:
+        return None
+    slope: float = getattr(behind, "negative_slope", 0.0)
+    return slope if slope >= 0 else None
+
+
+def _next(layers: list[Module], kind: Any) -> Any:
+    """The first layer if it is of that kind, layers before it keeping channels apart."""
+    for layer in layers:
+        if isinstance(layer, kind):
+            return layer
+        if not isinstance(layer, KEEPS_ZERO):
+            return None
+    return None

@@ -133,7 +133,6 @@ class CpuOps(Ops):
     ) -> tuple[Array, Array]:
         shape = (len(rulebook.out_sites), x_nc.shape[1])
         y, winner = memory.empty(shape, x_nc.dtype), memory.empty(shape, np.int32)
-        winner.fill(-1)
         pooling.max_pairs(
             np.ascontiguousarray(x_nc),
             rulebook.in_rows,
@@ -152,7 +151,7 @@ class CpuOps(Ops):
 
     def max_pairs_gradient(self, dy_nc: Array, winner_nc: Array, rulebook: Rulebook) -> Array:
         inverse = rulebook.inverse
-        dx = memory.zeros((len(rulebook.in_sites), dy_nc.shape[1]), dy_nc.dtype)
+        dx = memory.empty((len(rulebook.in_sites), dy_nc.shape[1]), dy_nc.dtype)
         pooling.max_pairs_gradient(
             np.ascontiguousarray(dy_nc),
             winner_nc,

@@ -19,6 +19,7 @@ def network(rectifier):
         rectifier(),
         spconv.SparseInverseConv2d(6, 4, 3, "down", rng=rng),
         rectifier(),
+        spconv.SparseMaxPool2d(3, 2),
         spconv.SparseConvTranspose2d(4, 3, 2, 2, rng=rng),
         rectifier(),
     )
@@ -70,13 +71,32 @@ def test_rectifiers_are_called_where_nothing_in_front_computes_them(monkeypatch)
         spconv.ReLU(),
         rectified,
         spconv.ReLU(),
-        spconv.SparseMaxPool2d(2),
+        spconv.SparseAvgPool2d(2),
         spconv.ReLU(),
         spconv.SubMConv2d(3, 3, 3),
         spconv.ReLU(),
     )
     net(image(ground=False))
     assert calls == [net[0], net[2], net[4]]
+
+
+@pytest.mark.parametrize("pool", [spconv.SparseMaxPool2d, spconv.SparseFractionalMaxPool2d])
+def test_max_pooling_comes_before_the_rectifier_in_front_of_it(monkeypatch, pool):
+    sizes = []
+    forward = layers.ReLU.forward
+    monkeypatch.setattr(
+        layers.ReLU, "forward", lambda self, x: sizes.append(x.spatial_shape) or forward(self, x)
+    )
+    window = 2 if pool is spconv.SparseMaxPool2d else 1.5
+    net = spconv.SparseSequential(spconv.SubMConv2d(3, 3, 3), spconv.ReLU(), pool(window))
+    y = net(image(ground=True))
+    assert sizes == [y.spatial_shape] != [(9, 9)]
+
+
+def test_a_negative_slope_in_front_of_a_pooling_is_refused():
+    net = spconv.SparseSequential(spconv.LeakyReLU(-1.0), spconv.SparseMaxPool2d(2))
+    with pytest.raises(ValueError, match="negative_slope must be >= 0, got -1"):
+        net(image(ground=False))
 
 
 def test_a_negative_slope_is_refused_behind_a_convolution_too():

@@ -304,7 +304,7 @@ def test_sgd_step_is_the_specification_bit_for_bit(dtype, momentum, nesterov, de
         np.testing.assert_array_equal(mine[1], theirs[1])
 
 
-@pytest.mark.parametrize("decay, shrink", [(0.0, 1.0), (0.01, 1.0), (0.0, 0.99)])
+@pytest.mark.parametrize(("decay", "shrink"), [(0.0, 1.0), (0.01, 1.0), (0.0, 0.99)])
 def test_adam_step_is_the_specification_bit_for_bit(dtype, decay, shrink):
     rng = np.random.default_rng(0)
     grad, mine = random(rng, dtype, 111, 300), [random(rng, dtype, 111, 300) for _ in range(3)]
