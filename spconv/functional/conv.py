@@ -15,7 +15,6 @@ import numpy as np
 from spconv.autograd import Tensor, needs_gradient, record
 from spconv.compat import Array, is_cupy
 from spconv.functional._common import (
-    all_channels,
     cast,
     check_channels,
     check_device,
@@ -29,7 +28,7 @@ from spconv.functional.activation import leaky_relu
 from spconv.geometry import Geometry
 from spconv.ops import get_ops
 from spconv.rulebook import Rulebook
-from spconv.tensor import KeptChannels, SparseConvTensor
+from spconv.tensor import KeptChannels, SparseConvTensor, all_channels
 
 
 def sparse_conv(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from spconv import functional
-from spconv.functional._common import all_channels, check_sparse
+from spconv.functional._common import check_sparse
 from spconv.layers.activation import LeakyReLU, ReLU, Tanh
 from spconv.layers.conv import SparseConv, SparseConvTranspose, SubMConv
 from spconv.layers.dropout import BatchwiseDropout
@@ -14,7 +14,7 @@ from spconv.layers.fractional import SparseFractionalMaxPool
 from spconv.layers.linear import Linear
 from spconv.layers.module import Module
 from spconv.layers.pool import SparseAvgPool, SparseMaxPool
-from spconv.tensor import SparseConvTensor
+from spconv.tensor import SparseConvTensor, all_channels
 
 CONVOLUTIONS = (SparseConv, SubMConv, SparseConvTranspose)
 KEEPS_ZERO = (ReLU, LeakyReLU, Tanh, SparseMaxPool, SparseFractionalMaxPool, SparseAvgPool)
