@@ -15,6 +15,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +77,16 @@ def rates(function: Callable[[], object], gigaflop: float) -> dict[str, float]:
     }
 
 
-def layer_rates(sites: Sites, channels: int, threads: int) -> dict[str, dict[str, float]]:
-    """:func:`rates` of a submanifold layer of size 3, in the engine's own memory."""
-    spconv.set_num_threads(threads)
+@dataclass(frozen=True)
+class LayerCalls:
+    """The three convolutions of a submanifold layer of size 3, and the work of each."""
+
+    calls: dict[str, Callable[[], object]]
+    gigaflop: float
+
+
+def layer_calls(sites: Sites, channels: int) -> LayerCalls:
+    """The convolutions of a layer, on arrays in the engine's own memory."""
     geometry = Geometry.make(sites.ndim, 3, submanifold=True)
     book = build(
         SiteSet(sites.indices, sites.spatial_shape, sites.batch_size), geometry, "benchmark"
@@ -88,12 +96,20 @@ def layer_rates(sites: Sites, channels: int, threads: int) -> dict[str, dict[str
     # As between two layers: what the engine has written, not what a user has.
     x, dy = (ops.leaky_relu(sites.features(channels, seed=seed), 1.0) for seed in (0, 1))
     w = rng.standard_normal((book.volume, channels, channels), np.float32)
-    work, inverse = 2 * book.num_pairs * channels**2 / 1e9, book.inverse
-    return {
-        "forward": rates(lambda: ops.convolve(x, w, book), work),
-        "input gradient": rates(lambda: ops.convolve(dy, w, inverse, transposed=True), work),
-        "weight gradient": rates(lambda: ops.weight_gradient(x, dy, book), work),
+    inverse = book.inverse
+    calls: dict[str, Callable[[], object]] = {
+        "forward": lambda: ops.convolve(x, w, book),
+        "input gradient": lambda: ops.convolve(dy, w, inverse, transposed=True),
+        "weight gradient": lambda: ops.weight_gradient(x, dy, book),
     }
+    return LayerCalls(calls, 2 * book.num_pairs * channels**2 / 1e9)
+
+
+def layer_rates(sites: Sites, channels: int, threads: int) -> dict[str, dict[str, float]]:
+    """:func:`rates` of the three convolutions of a layer."""
+    spconv.set_num_threads(threads)
+    layer = layer_calls(sites, channels)
+    return {name: rates(call, layer.gigaflop) for name, call in layer.calls.items()}
 
 
 def scenes() -> list[tuple[str, Sites]]:
