@@ -315,6 +315,7 @@ def no_grad() -> Iterator[None]:
 def _run_backward(root: Node, gradient: Array) -> None:
     """Visit nodes from the newest to the oldest: every consumer comes before its inputs."""
     gradients: dict[Node, Array] = {root: gradient}
+    summed: set[Node] = set()
     heap = [(-root.number, root)]
     while heap:
         _, node = heapq.heappop(heap)
@@ -323,9 +324,11 @@ def _run_backward(root: Node, gradient: Array) -> None:
             gradient = gradient.astype(node.dtype)
         if node.leaf is not None:
             leaf = node.leaf()
-            if leaf is not None:
+            if leaf is not None and leaf.grad is not None:
+                leaf.grad = leaf.grad + gradient
+            elif leaf is not None:
                 # A copy: the array may be another leaf's gradient too, or the caller's.
-                leaf.grad = gradient.copy() if leaf.grad is None else leaf.grad + gradient
+                leaf.grad = gradient if node in summed else gradient.copy()
             continue
         if node.backward is None:
             raise RuntimeError(
@@ -340,6 +343,7 @@ def _run_backward(root: Node, gradient: Array) -> None:
             # The first gradient is borrowed, so sums are made out of place.
             if parent in gradients:
                 gradients[parent] = gradients[parent] + result
+                summed.add(parent)
             else:
                 gradients[parent] = result
                 heapq.heappush(heap, (-parent.number, parent))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from spconv.autograd import Tensor, needs_gradient, record
-from spconv.compat import Array, is_cupy
+from spconv.compat import Array, array_module, is_cupy
 from spconv.functional._common import (
     cast,
     check_channels,
@@ -187,7 +187,7 @@ def _ground_conv(
             d = gradient.reshape(groups, 1, -1)
             dg = (d @ total.transpose(0, 2, 1)).reshape(-1)
             one = (g.transpose(0, 2, 1) @ d).transpose(1, 0, 2).reshape(1, cin, cout)
-            dw = one.repeat(volume, axis=0)
+            dw = array_module(one).broadcast_to(one, (volume, cin, cout))
         return (dg, dw, gradient)[:num_inputs]
 
     return record(data, inputs, backward)
