@@ -48,7 +48,7 @@ class LayerCount:
 
 
 def count_network(model: spconv.Module, x: Any) -> list[LayerCount]:
-    """Run ``model`` on ``x`` in evaluation and count what every layer does, in their order.
+    """Run ``model`` on ``x`` in evaluation and count what every layer does, in the order they run.
 
     Parameters
     ----------

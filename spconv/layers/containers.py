@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from spconv import functional
@@ -29,7 +30,8 @@ class SparseSequential(Module):
     """Layers in a row, sparse and dense ones alike.
 
     Channels that a :class:`BatchwiseDropout` is going to drop are not computed by the
-    convolution in front of it either.
+    convolution in front of it either. A rectifier runs after the max-pooling behind it where
+    windows do not overlap: the values are the same, and it finds fewer of them.
 
     Examples
     --------
@@ -67,16 +69,16 @@ class SparseSequential(Module):
         return iter(self.layers)
 
     def forward(self, x: Any) -> Any:
-        kept = None
-        for position, layer in enumerate(self.layers):
+        kept, layers = None, _pooled_first(self.layers)
+        for position, layer in enumerate(layers):
             if isinstance(layer, CONVOLUTIONS):
-                dropout = self._next(position, BatchwiseDropout)
+                dropout = _next(layers, position, BatchwiseDropout)
                 whole = layer.groups > 1 or not (dropout and dropout.acts())
                 kept = None if whole else dropout.draw(layer.out_channels)
                 x = layer(x, kept)
             elif isinstance(layer, BatchwiseDropout) and layer.acts():
                 check_sparse("BatchwiseDropout", x)
-                if kept is None and self._next(position, (*CONVOLUTIONS, Linear)):
+                if kept is None and _next(layers, position, (*CONVOLUTIONS, Linear)):
                     x = all_channels(x)
                     kept = layer.draw(x.num_channels)
                 x = layer(x) if kept is None else functional.batchwise_dropout(x, kept)
@@ -87,11 +89,27 @@ class SparseSequential(Module):
                 x = layer(x)
         return x if not isinstance(x, SparseConvTensor) else all_channels(x)
 
-    def _next(self, position: int, kind: Any) -> Any:
-        """The next layer if it is of that kind, layers between them keeping channels apart."""
-        for layer in self.layers[position + 1 :]:
-            if isinstance(layer, kind):
-                return layer
-            if not isinstance(layer, KEEPS_ZERO):
-                return None
-        return None
+
+def _next(layers: list[Module], position: int, kind: Any) -> Any:
+    """The next layer if it is of that kind, layers between them keeping channels apart."""
+    for layer in layers[position + 1 :]:
+        if isinstance(layer, kind):
+            return layer
+        if not isinstance(layer, KEEPS_ZERO):
+            return None
+    return None
+
+
+def _pooled_first(layers: list[Module]) -> list[Module]:
+    """The layers with every max-pooling in front of the rectifier that it is given behind.
+
+    The two commute to the bit, and fewer sites are left to rectify, forward and backward, if the
+    windows do not overlap.
+    """
+    order = list(layers)
+    for position, (layer, pool) in enumerate(pairwise(layers)):
+        if type(layer) in (ReLU, LeakyReLU) and isinstance(pool, SparseMaxPool):
+            geometry = pool.geometry
+            if all(k <= s for k, s in zip(geometry.kernel_size, geometry.stride, strict=True)):
+                order[position : position + 2] = pool, layer
+    return order
