@@ -11,7 +11,6 @@ convolutions and linear layers multiply and add, forward and backward; all else 
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
@@ -115,14 +114,14 @@ class Watched:
         batches = self.loader.epoch(epoch, start)
         try:
             for number in range(start, self.steps):
+                self.marks.append(self.watch.lap())
                 if number == self.warm_up:
                     self.watch.reset()
-                self.marks.append(time.perf_counter())
                 with self.watch.label(LOADER):
                     batch = next(batches)
                 yield batch
-            self.marks.append(time.perf_counter())
-            self.totals = self.watch.totals()
+            self.marks.append(self.watch.lap())
+            self.totals = dict(self.watch.seconds)
         finally:
             batches.close()
 
@@ -163,23 +162,21 @@ def scan_step(size: str) -> Profile:
     """Training steps of the U-Net."""
     subject, watch = subjects.scan(size), Stopwatch()
     optimizer = subject.optimizer()
-    seconds: list[float] = []
-    totals: dict[str, float] = {}
-    with watched(watch, subject.model, optimizer):
+    with watched(watch, subject.model, optimizer), watch.label(REST):
+        marks = [watch.lap()]
         for number in range(1 + SCAN_STEPS[size]):
-            if number == 1:
+            optimizer.zero_grad()
+            logits = subject.model(subject.source())
+            with watch.label(LOSS):
+                loss = cross_entropy(logits, subject.labels)
+            loss.backward()
+            optimizer.step()
+            marks.append(watch.lap())
+            if not number:
                 watch.reset()
-            began = time.perf_counter()
-            with watch.label(REST):
-                optimizer.zero_grad()
-                logits = subject.model(subject.source())
-                with watch.label(LOSS):
-                    loss = cross_entropy(logits, subject.labels)
-                loss.backward()
-                optimizer.step()
-            seconds.append(time.perf_counter() - began)
-        totals = watch.totals()
-    return Profile.of(subject.name, watch, totals, seconds[1:])
+        totals = dict(watch.seconds)
+    seconds = [after - before for before, after in pairwise(marks[1:])]
+    return Profile.of(subject.name, watch, totals, seconds)
 
 
 def table(profile: Profile) -> str:

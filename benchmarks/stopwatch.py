@@ -109,24 +109,26 @@ class Stopwatch:
     def label(self, name: str) -> Iterator[None]:
         """Count the block's time for ``name``, except for blocks inside it."""
         self.calls[name] += 1
-        self._count()
+        self.lap()
         self._open.append(name)
         try:
             yield
         finally:
-            self._count()
+            self.lap()
             self._open.pop()
 
+    def lap(self) -> float:
+        """Count up to now; what the clock says."""
+        now = self.clock()
+        if self._open:
+            self.seconds[self._open[-1]] += now - self._since
+        self._since = now
+        return now
+
     def reset(self) -> None:
-        """Forget what was counted; open labels go on from now."""
-        self._count()
+        """Forget what was counted; open labels go on from the last lap."""
         for counts in (self.seconds, self.calls, self.multiply_adds):
             counts.clear()
-
-    def totals(self) -> dict[str, float]:
-        """Seconds by label up to now."""
-        self._count()
-        return dict(self.seconds)
 
     def wrapped(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
         """The same function on the watch."""
@@ -136,12 +138,6 @@ class Stopwatch:
                 return function(*arguments, **options)
 
         return call
-
-    def _count(self) -> None:
-        now = self.clock()
-        if self._open:
-            self.seconds[self._open[-1]] += now - self._since
-        self._since = now
 
 
 @contextmanager

@@ -1,3 +1,4 @@
+import doctest
 import json
 import subprocess
 import sys
@@ -5,6 +6,7 @@ import sys
 import numpy as np
 import profile_step
 import pytest
+import standalone
 import stopwatch
 import subjects
 from counting import count_network
@@ -64,7 +66,7 @@ def test_the_parts_are_the_whole_and_an_epoch_is_its_steps():
     profile = profile_step.mnist_epoch("tiny", None)
     assert len(profile.seconds) == 3
     assert profile.steps_per_epoch == 5
-    assert profile.milliseconds == pytest.approx(1e3 * np.mean(profile.seconds), rel=0.02)
+    assert profile.milliseconds == pytest.approx(1e3 * np.mean(profile.seconds), rel=1e-9)
     assert profile.epoch_seconds == 5 * np.median(profile.seconds)
     assert 0 < profile.arithmetic < 1
     labels = [part.label for part in profile.parts]
@@ -83,3 +85,10 @@ def test_the_command(tmp_path, benchmarks_folder):
     text = (tmp_path / "profile.md").read_text()
     assert text == done.stdout
     assert text.count("**arithmetic**") == 2
+
+
+@pytest.mark.parametrize("module", [standalone, stopwatch], ids=lambda m: m.__name__)
+def test_examples_in_the_docstrings(module):
+    result = doctest.testmod(module)
+    assert result.attempted
+    assert result.failed == 0
