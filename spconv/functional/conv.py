@@ -26,6 +26,7 @@ from spconv.functional._common import (
 )
 from spconv.functional.activation import leaky_relu
 from spconv.geometry import Geometry
+from spconv.memory import combined
 from spconv.ops import get_ops
 from spconv.rulebook import Rulebook
 from spconv.tensor import KeptChannels, SparseConvTensor, all_channels
@@ -141,7 +142,7 @@ def _deviation_conv(
     deviation = cast(x, dtype)
     # On a GPU looking costs a round trip, more than subtracting.
     if ground is not None and (is_cupy(ground.data) or ground.data.any()):
-        deviation = deviation - cast(ground, dtype)
+        deviation = combined(np.subtract, deviation, cast(ground, dtype))
     init = None if constant is None else cast(constant, dtype)
     data = ops.convolve(deviation, w, rulebook, groups, init, slope=slope)
     inputs = [t for t in (x, ground, weight, constant) if t is not None]
