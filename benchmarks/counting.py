@@ -12,6 +12,7 @@ import spconv
 from spconv import layers
 from spconv.layers.conv import SparseConv, SparseConvTranspose, SparseInverseConv, SubMConv
 from spconv.layers.pool import SparseAvgPool, SparseMaxPool
+from spconv.rulebook import Rulebook
 
 WITH_RULEBOOK = (SparseConv, SubMConv, SparseConvTranspose, SparseMaxPool, SparseAvgPool)
 DENSE_CONVOLUTIONS = (layers.Conv2d, layers.Conv3d)
@@ -47,7 +48,7 @@ class LayerCount:
 
 
 def count_network(model: spconv.Module, x: Any) -> list[LayerCount]:
-    """Run ``model`` on ``x`` in evaluation and count what every layer does, in their order.
+    """Run ``model`` on ``x`` in evaluation and count what every layer does, in the order they run.
 
     Parameters
     ----------
@@ -59,7 +60,8 @@ def count_network(model: spconv.Module, x: Any) -> list[LayerCount]:
     Returns
     -------
     list of LayerCount
-        Of the innermost layers; one that is used twice comes twice.
+        Of the innermost layers; one that is used twice comes twice, and a rectifier that the layer
+        in front of it computes does not come.
 
     Examples
     --------
@@ -88,8 +90,8 @@ def observed(model: spconv.Module, see: Callable[..., object]) -> Iterator[None]
     def seen_by(path: str, layer: spconv.Module) -> Callable[..., Any]:
         forward = layer.forward
 
-        def seen(x: Any, *others: Any) -> Any:
-            y = forward(x, *others)
+        def seen(x: Any, *others: Any, **options: Any) -> Any:
+            y = forward(x, *others, **options)
             see(path, layer, x, y)
             return y
 
@@ -106,11 +108,9 @@ def observed(model: spconv.Module, see: Callable[..., object]) -> Iterator[None]
 
 def _count(path: str, layer: Any, x: Any, y: Any) -> LayerCount:
     sites, grid = _sites(y)
-    pairs = cost = dense_cost = 0
-    if isinstance(layer, WITH_RULEBOOK):
-        pairs = x.rulebooks.get(x.sites, layer.geometry).num_pairs
-    elif isinstance(layer, SparseInverseConv):
-        pairs = x.rulebooks.named(layer.indice_key, "count_network").num_pairs
+    cost = dense_cost = 0
+    rulebook = rulebook_of(layer, x)
+    pairs = 0 if rulebook is None else rulebook.num_pairs
     weight = getattr(layer, "weight", None)
     if isinstance(layer, layers.Linear):
         cost, dense_cost = sites * weight.size, grid * weight.size
@@ -123,6 +123,15 @@ def _count(path: str, layer: Any, x: Any, y: Any) -> LayerCount:
     channels = y.num_channels if isinstance(y, spconv.SparseConvTensor) else y.shape[1]
     name = type(layer).__name__
     return LayerCount(path, name, channels, sites, grid, pairs, cost, dense_cost)
+
+
+def rulebook_of(layer: Any, x: Any) -> Rulebook | None:
+    """The rulebook that a layer of this input has used; None for layers without one."""
+    if isinstance(layer, WITH_RULEBOOK):
+        return x.rulebooks.get(x.sites, layer.geometry)
+    if isinstance(layer, SparseInverseConv):
+        return x.rulebooks.named(layer.indice_key, "rulebook_of")
+    return None
 
 
 def _sites(y: Any) -> tuple[int, int]:

@@ -1,10 +1,12 @@
 """How close are the convolutions to what the processor can do?
 
     python benchmarks/cpu_roofline.py --out out
+    python benchmarks/cpu_roofline.py --quick --check       # half a minute, for CI
 
 The useful rate of each layer, 2 * pairs * C_in * C_out / time, is printed next to the machine's
 own sgemm rate on one core, measured in turns with it, and its copy bandwidth. ``--check`` compares
-the ratios with the floors below and exits with 1 if one is missed; times are never compared.
+the ratios with ``FLOORS`` and exits with 1 if one is missed; times are never compared, and what
+misses is measured again before it counts, so that a busy machine does not fail it.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +41,14 @@ SGEMM_SIZE = 1024
 SGEMM = np.random.default_rng(0).standard_normal((SGEMM_SIZE, SGEMM_SIZE), np.float32)
 PRODUCT = np.empty_like(SGEMM)
 CHANNELS = (16, 32, 64, 128)
-FLOORS = {"forward": 0.75, "input gradient": 0.75, "weight gradient": 0.65}
-FLOOR_16 = 0.45
-"""Least share of the sgemm rate on one thread, from 32 channels and at 16."""
+FLOORS = {16: 0.24, 32: 0.43, 64: 0.56, 128: 0.56}
+"""Least share of the sgemm rate by channels, of 3-D layers on one thread.
+
+Seven tenths of the smallest share in ``results/cpu/cpu_roofline.md`` (an Intel Xeon with AVX-512),
+for any scene and operation: what falls below is no noise but a slower kernel. Raise them when the
+kernels get better.
+"""
+ATTEMPTS = 3
 
 
 def copy_rate() -> float:
@@ -76,9 +84,16 @@ def rates(function: Callable[[], object], gigaflop: float) -> dict[str, float]:
     }
 
 
-def layer_rates(sites: Sites, channels: int, threads: int) -> dict[str, dict[str, float]]:
-    """:func:`rates` of a submanifold layer of size 3, in the engine's own memory."""
-    spconv.set_num_threads(threads)
+@dataclass(frozen=True)
+class LayerCalls:
+    """The three convolutions of a submanifold layer of size 3, and the work of each."""
+
+    calls: dict[str, Callable[[], object]]
+    gigaflop: float
+
+
+def layer_calls(sites: Sites, channels: int) -> LayerCalls:
+    """The convolutions of a layer, on arrays in the engine's own memory."""
     geometry = Geometry.make(sites.ndim, 3, submanifold=True)
     book = build(
         SiteSet(sites.indices, sites.spatial_shape, sites.batch_size), geometry, "benchmark"
@@ -88,12 +103,20 @@ def layer_rates(sites: Sites, channels: int, threads: int) -> dict[str, dict[str
     # As between two layers: what the engine has written, not what a user has.
     x, dy = (ops.leaky_relu(sites.features(channels, seed=seed), 1.0) for seed in (0, 1))
     w = rng.standard_normal((book.volume, channels, channels), np.float32)
-    work, inverse = 2 * book.num_pairs * channels**2 / 1e9, book.inverse
-    return {
-        "forward": rates(lambda: ops.convolve(x, w, book), work),
-        "input gradient": rates(lambda: ops.convolve(dy, w, inverse, transposed=True), work),
-        "weight gradient": rates(lambda: ops.weight_gradient(x, dy, book), work),
+    inverse = book.inverse
+    calls: dict[str, Callable[[], object]] = {
+        "forward": lambda: ops.convolve(x, w, book),
+        "input gradient": lambda: ops.convolve(dy, w, inverse, transposed=True),
+        "weight gradient": lambda: ops.weight_gradient(x, dy, book),
     }
+    return LayerCalls(calls, 2 * book.num_pairs * channels**2 / 1e9)
+
+
+def layer_rates(sites: Sites, channels: int, threads: int) -> dict[str, dict[str, float]]:
+    """:func:`rates` of the three convolutions of a layer."""
+    spconv.set_num_threads(threads)
+    layer = layer_calls(sites, channels)
+    return {name: rates(call, layer.gigaflop) for name, call in layer.calls.items()}
 
 
 def scenes() -> list[tuple[str, Sites]]:
@@ -117,34 +140,50 @@ def shares(rows: list[dict[str, Any]]) -> str:
 
 def misses(rows: list[dict[str, Any]]) -> list[str]:
     """Single-threaded 3-D layers below their floor."""
-    found = []
-    for row in rows:
-        if row["threads"] > 1 or not row["layer"].startswith("3-D"):
-            continue
-        for name, of in row["rates"].items():
-            floor = FLOORS[name] if row["channels"] >= 32 else FLOOR_16
-            if of["share"] < floor:
-                found.append(f"{row['layer']}: {name} at {of['share']:.0%}, floor {floor:.0%}")
-    return found
+    return [
+        f"{row['layer']}: {name} at {of['share']:.0%}, floor {FLOORS[row['channels']]:.0%}"
+        for row in rows
+        if row["threads"] == 1 and row["layer"].startswith("3-D")
+        for name, of in row["rates"].items()
+        if of["share"] < FLOORS[row["channels"]]
+    ]
+
+
+def better(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Of two measurements of a layer, the one with the larger share for every operation."""
+    rates = {
+        name: max(of, other["rates"][name], key=lambda rate: rate["share"])
+        for name, of in one["rates"].items()
+    }
+    return {**one, "rates": rates}
+
+
+def measure_layer(name: str, sites: Sites, channels: int, threads: int) -> dict[str, Any]:
+    """A row of the table; on one thread, a layer below its floor is measured again."""
+    layer = f"{name}, {len(sites):,} sites, {channels} channels"
+    found = {"layer": layer, "channels": channels, "threads": threads}
+    row = {**found, "rates": layer_rates(sites, channels, threads)}
+    for _ in range(ATTEMPTS - 1):
+        if misses([row]):
+            row = better(row, {**found, "rates": layer_rates(sites, channels, threads)})
+    return row
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", default="out", type=Path)
-    parser.add_argument("--threads", default="1,2", help="comma-separated numbers of threads")
+    parser.add_argument("--threads", default="1", help="comma-separated numbers of threads")
     parser.add_argument("--check", action="store_true", help="fail below the floors")
+    parser.add_argument("--quick", action="store_true", help="3-D layers of 32 and 64 channels")
     options = parser.parse_args()
     sgemm, copy = statistics.median(sgemm_rate() for _ in range(9)), copy_rate()
     print(f"sgemm on one core {sgemm:.0f} GFLOP/s, copy {copy:.1f} GB/s")
-    rows = []
-    for threads in map(int, options.threads.split(",")):
-        for name, sites in scenes():
-            for channels in CHANNELS:
-                measured = layer_rates(sites, channels, threads)
-                layer = f"{name}, {len(sites):,} sites, {channels} channels"
-                rows.append(
-                    {"layer": layer, "channels": channels, "threads": threads, "rates": measured}
-                )
+    rows = [
+        measure_layer(name, sites, channels, threads)
+        for threads in map(int, options.threads.split(","))
+        for name, sites in (scenes()[1:] if options.quick else scenes())
+        for channels in (CHANNELS[1:3] if options.quick else CHANNELS)
+    ]
     print("GFLOP/s of useful work, and share of the sgemm rate of one core:\n")
     print(shares(rows))
     options.out.mkdir(parents=True, exist_ok=True)

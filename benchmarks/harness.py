@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -44,13 +44,15 @@ def measure(
     function: Callable[[], object],
     budget: Budget | None = None,
     clock: Callable[[], float] = time.perf_counter,
+    warm_up: bool = True,
 ) -> Timing:
     """Time ``function``: one call to warm up, then repeats within the budget.
 
     The garbage collector rests during the measurement.
     """
     budget = Budget() if budget is None else budget
-    function()
+    if warm_up:
+        function()
     was_enabled = gc.isenabled()
     gc.disable()
     seconds: list[float] = []
@@ -69,6 +71,48 @@ def measure(
         if was_enabled:
             gc.enable()
     return Timing(1e3 * statistics.median(seconds), 1e3 * min(seconds), len(seconds))
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Milliseconds of every round of :func:`measure_in_turns`, by name."""
+
+    milliseconds: dict[str, list[float]]
+
+    def timing(self, name: str) -> Timing:
+        """Median and minimum of one of the functions."""
+        times = self.milliseconds[name]
+        return Timing(statistics.median(times), min(times), len(times))
+
+    def ratio(self, above: str, below: str) -> float:
+        """Median over the rounds of one time divided by the other."""
+        pairs = zip(self.milliseconds[above], self.milliseconds[below], strict=True)
+        return statistics.median(a / b for a, b in pairs)
+
+
+def measure_in_turns(
+    functions: Mapping[str, Callable[[], object]],
+    budget: Budget | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Turns:
+    """Time functions one after the other, round by round, so that a slow spell meets them all.
+
+    The budget is that of all functions together. Each is called once to warm up; the garbage
+    collector rests.
+    """
+    budget = Budget() if budget is None else budget
+    for function in functions.values():
+        function()
+    rounds: dict[str, list[float]] = {name: [] for name in functions}
+
+    def one_round() -> None:
+        for name, function in functions.items():
+            began = clock()
+            function()
+            rounds[name].append(1e3 * (clock() - began))
+
+    measure(one_round, budget, clock, warm_up=False)
+    return Turns(rounds)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import session
+from counting import LayerCount, count_network
 from harness import Budget, Record, Recorder, too_large
 from layers import check_close
 from torch_baseline import TorchBaseline, import_torch
@@ -21,7 +22,7 @@ import spconv
 from spconv.functional import cross_entropy
 from spconv.models import DeepCNet, dense_twin
 
-INFERENCE, TRAINING = "inference", "training step"
+INFERENCE, TRAINING, MULTIPLY_ADDS = "inference", "training step", "multiply-adds"
 NUM_CLASSES = 10
 LR, MOMENTUM = 1e-3, 0.9
 
@@ -38,8 +39,8 @@ class Plan:
 
 PLANS = {
     "tiny": Plan((1, 2), 2, 2, Budget(0.005, 2)),
-    "quick": Plan((3, 4, 5, 6), 60, 32, Budget(0.6)),
-    "full": Plan((3, 4, 5, 6, 7), 60, 100, Budget(3.0)),
+    "quick": Plan((3, 4, 5, 6, 7), 60, 32, Budget(0.6)),
+    "full": Plan((3, 4, 5, 6, 7), 60, 32, Budget(6.0, 5)),
 }
 
 
@@ -76,6 +77,7 @@ def _measure(recorder: Recorder, l: int, k: int, batch_size: int) -> None:  # no
 
     twin = dense_twin(model)
     grid = new_tensor().dense()
+    recorder.records += work_records(count_network(model, new_tensor()), case)
     with spconv.no_grad():
         expected = model.eval()(new_tensor()).data
     why = too_large(training_bytes(twin, batch_size, (model.field,) * 2))
@@ -96,6 +98,18 @@ def _measure(recorder: Recorder, l: int, k: int, batch_size: int) -> None:  # no
         _time_both(recorder, "dense", case, twin, lambda: grid, labels)
     # A new tensor for every step: the rulebooks of all layers are part of the time.
     _time_both(recorder, "sparse", case, model, new_tensor, labels)
+
+
+def work_records(counts: list[LayerCount], case: dict[str, Any]) -> list[Record]:
+    """The multiply-adds of a forward pass over the batch, sparse and dense: counted, not timed."""
+    totals = {
+        "sparse": sum(count.multiply_adds for count in counts),
+        "dense": sum(count.dense_multiply_adds for count in counts),
+    }
+    return [
+        Record("work", name, MULTIPLY_ADDS, {**case, "multiply_adds": total}, None, "counted")
+        for name, total in totals.items()
+    ]
 
 
 def _time_both(

@@ -52,13 +52,37 @@ def _train(plan: Plan, x: Any, labels: np.ndarray) -> float:
 
 def own_peak_megabytes() -> float:
     """Peak resident memory of this process, in 10^6 bytes."""
+    return own_peak_bytes() / 1e6
+
+
+def own_peak_bytes() -> int:
+    """Peak resident memory of this process, since its start or :func:`forget_own_peak`."""
+    # Linux hands ru_maxrss on to started programs: it would tell the parent's peak.
+    peak = _own_status("VmHWM")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT if peak is None else peak
+
+
+def own_resident_bytes() -> int:
+    """Resident memory of this process now; its peak where the system does not tell."""
+    resident = _own_status("VmRSS")
+    return own_peak_bytes() if resident is None else resident
+
+
+def forget_own_peak() -> None:
+    """Let the peak begin at what is resident now, where the system can (Linux)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def _own_status(name: str) -> int | None:
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT / 1e6
-    # Linux hands ru_maxrss on to started programs: it would tell the parent's peak.
-    (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
-    return int(peak) * 1024 / 1e6
+        return None
+    (value,) = (line.split()[1] for line in lines if line.startswith(f"{name}:"))
+    return int(value) * 1024
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import plots_comparison
 import plots_layers
+import plots_networks
 import plots_pictures
 import plots_training
 import style
@@ -220,6 +221,15 @@ PLOTS = (
         "A whole network on characters that fill the middle third of the field. The sparse times "
         "include all rulebooks, which are built anew for every batch; the dense times do not "
         "include making the input dense.",
+    ),
+    Plot(
+        "networks_growth",
+        "networks",
+        plots_networks.growth_plot,
+        "What a network costs, relative to the smallest field: multiply-adds of a forward pass, "
+        "counted, and the time of a training step. The dense network is left out where it would "
+        "need more than 2 GB.",
+        needs="work",
     ),
     Plot(
         "mnist",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,14 +12,10 @@ from pathlib import Path
 
 import report
 import results
+from blas_threads import positive, use_threads
 from harness import BaselineMismatch, Record
 from machine import describe_machine
 from summary import headlines
-from torch_baseline import set_torch_threads
-
-import spconv
-
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -56,11 +51,7 @@ def main(
         Instead of the command line.
     """
     arguments = _parser(runs, description).parse_args(argv)
-    if argv is None and arguments.threads is not None:
-        _restart_with_threads(arguments.threads)
-    if arguments.threads is not None:
-        spconv.set_num_threads(arguments.threads)
-    set_torch_threads(spconv.get_num_threads())
+    use_threads(arguments.threads, restart=argv is None)
     echo = partial(print, flush=True)
     options = Options(arguments.size, arguments.out, arguments.data, echo, arguments.finished)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -125,24 +116,6 @@ def _parser(runs: Mapping[str, Run], description: str | None) -> argparse.Argume
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder of the results")
     parser.add_argument("--data", help="folder that holds MNIST, or mnist/ with it")
     parser.add_argument(
-        "--threads", type=_positive, help="threads of spconv, of NumPy's BLAS and of PyTorch"
+        "--threads", type=positive, help="threads of spconv, of NumPy's BLAS and of PyTorch"
     )
     return parser
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected at least 1, got {value}")
-    return value
-
-
-def _restart_with_threads(num_threads: int) -> None:
-    """Start this command again if NumPy's BLAS has been loaded with another number of threads.
-
-    BLAS libraries read their number of threads when they are loaded, and never again.
-    """
-    wanted = {name: str(num_threads) for name in THREAD_VARIABLES}
-    if any(os.environ.get(name) != value for name, value in wanted.items()):
-        sys.stdout.flush()
-        os.execve(sys.executable, sys.orig_argv, {**os.environ, **wanted})

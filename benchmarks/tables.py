@@ -179,7 +179,33 @@ def network_tables(records: Sequence[Record]) -> list[Table]:
         title = f"Whole networks, {operation}, batch of {batch}"
         note = _notes(select(records, operation=operation))
         tables.append(Table("networks", title, columns, rows, note))
-    return tables
+    return [*tables, *_work_table(records)]
+
+
+def _work_table(records: Sequence[Record]) -> list[Table]:
+    """Counted multiply-adds of whole networks."""
+    rows = []
+    dense = {
+        record.case["x"]: record.case["multiply_adds"]
+        for record in select(records, experiment="work", implementation="dense")
+    }
+    for record in select(records, experiment="work", implementation="sparse"):
+        case = record.case
+        samples = case["batch_size"]
+        own, other = case["multiply_adds"], dense.get(case["x"])
+        rows.append(
+            [
+                shape_text([case["field"]] * 2),
+                f"{case['sites'] / samples:.0f}",
+                f"{case['field'] ** 2:,}",
+                f"{own / samples / 1e6:,.2f}",
+                NOTHING if other is None else f"{other / samples / 1e6:,.2f}",
+                NOTHING if other is None else times_text(other / own),
+            ]
+        )
+    columns = ["field", "ink (sites)", "area (sites)", "sparse", "dense", "dense / sparse"]
+    title = "Multiply-adds of a forward pass, million per sample"
+    return [Table("networks_growth", title, columns, rows)] if rows else []
 
 
 def mnist_tables(records: Sequence[Record]) -> list[Table]:

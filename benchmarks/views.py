@@ -75,6 +75,21 @@ def ratios(above: Pairs, below: Pairs) -> Pairs:
     return [(x, y / denominators[x]) for x, y in above if x in denominators]
 
 
+def growth(pairs: Pairs) -> Pairs:
+    """A curve relative to its first point.
+
+    >>> growth([(24, 2.0), (48, 5.0)])
+    [(24, 1.0), (48, 2.5)]
+    """
+    return [(x, y / pairs[0][1]) for x, y in pairs]
+
+
+def slope_text(pairs: Pairs) -> str:
+    """By what factor a curve grows for every doubling of x, over its whole length."""
+    (x0, y0), (x1, y1) = pairs[0], pairs[-1]
+    return times_text((y1 / y0) ** (1 / math.log2(x1 / x0)))
+
+
 def crossing(pairs: Pairs, level: float = 1.0) -> float | None:
     """Where a curve falls from above ``level`` to below it, interpolated on log-log axes."""
     for (x0, y0), (x1, y1) in pairwise(pairs):

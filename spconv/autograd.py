@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from spconv.compat import Array, is_cupy
+from spconv.memory import combined, copied
 
 Backward = Callable[[Array], Sequence[Array | None]]
 
@@ -209,7 +210,7 @@ class Tensor:
         def backward(gradient: Array) -> tuple[Array, Array]:
             return _unbroadcast(gradient, shapes[0]), _unbroadcast(gradient, shapes[1])
 
-        return record(self._data + other._data, (self, other), backward)
+        return record(combined(np.add, self._data, other._data), (self, other), backward)
 
     def __mul__(self, other: Any) -> Tensor:
         other = _operand(other, self)
@@ -315,6 +316,7 @@ def no_grad() -> Iterator[None]:
 def _run_backward(root: Node, gradient: Array) -> None:
     """Visit nodes from the newest to the oldest: every consumer comes before its inputs."""
     gradients: dict[Node, Array] = {root: gradient}
+    summed: set[Node] = set()
     heap = [(-root.number, root)]
     while heap:
         _, node = heapq.heappop(heap)
@@ -323,9 +325,11 @@ def _run_backward(root: Node, gradient: Array) -> None:
             gradient = gradient.astype(node.dtype)
         if node.leaf is not None:
             leaf = node.leaf()
-            if leaf is not None:
+            if leaf is not None and leaf.grad is not None:
+                leaf.grad = combined(np.add, leaf.grad, gradient)
+            elif leaf is not None:
                 # A copy: the array may be another leaf's gradient too, or the caller's.
-                leaf.grad = gradient.copy() if leaf.grad is None else leaf.grad + gradient
+                leaf.grad = gradient if node in summed else copied(gradient)
             continue
         if node.backward is None:
             raise RuntimeError(
@@ -339,7 +343,8 @@ def _run_backward(root: Node, gradient: Array) -> None:
                 continue
             # The first gradient is borrowed, so sums are made out of place.
             if parent in gradients:
-                gradients[parent] = gradients[parent] + result
+                gradients[parent] = combined(np.add, gradients[parent], result)
+                summed.add(parent)
             else:
                 gradients[parent] = result
                 heapq.heappush(heap, (-parent.number, parent))

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from operator import index
 
+import numpy as np
+
+from spconv.compat import Array
 from spconv.kernels import memory
+
+WORTH_KEEPING = 16 * 1024
+"""Bytes from which on an array has kept memory."""
 
 
 def set_memory_cache(num_bytes: int) -> None:
@@ -39,3 +45,41 @@ def set_memory_cache(num_bytes: int) -> None:
 def get_memory_cache() -> int:
     """Bytes that are kept now and belong to no array."""
     return memory.idle_bytes()
+
+
+def combined(function: np.ufunc, a: Array, b: Array) -> Array:
+    """``function(a, b)``; large results of C-ordered arrays get kept memory.
+
+    Parameters
+    ----------
+    function : numpy.ufunc
+        Of two arrays.
+    a, b : ndarray
+        NumPy's, or another library's, whose own memory is used then.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> combined(np.subtract, np.ones((2, 2)), np.array([0.0, 1.0]))
+    array([[1., 0.],
+           [1., 0.]])
+    """
+    fits = isinstance(b, np.ndarray) and b.dtype == a.dtype
+    if fits and a.shape[a.ndim - b.ndim :] == b.shape and _is_large(a):
+        return function(a, b, out=memory.empty(a.shape, a.dtype))
+    return function(a, b)
+
+
+def copied(array: Array) -> Array:
+    """A copy; of large C-ordered arrays in kept memory."""
+    if not _is_large(array):
+        return array.copy()
+    copy = memory.empty(array.shape, array.dtype)
+    copy[...] = array
+    return copy
+
+
+def _is_large(array: Array) -> bool:
+    return (
+        isinstance(array, np.ndarray) and array.nbytes >= WORTH_KEEPING and array.flags.c_contiguous
+    )

@@ -127,23 +127,7 @@ class SparseConvTensor:
         """Sum on equal sites; ``functional.add(x, y, union=True)`` joins different ones."""
         if not isinstance(other, SparseConvTensor):
             return NotImplemented
-        owner = "SparseConvTensor + SparseConvTensor"
-        check_same_grid((self, other), owner)
-        if not other.sites.same_as(self.sites):
-            raise ValueError(
-                f"{owner}: the tensors have different sites ({self.sites.describe()} and "
-                f"{other.sites.describe()}, or the same in another order); use "
-                "functional.add(x, y, union=True) to join them on all sites of either"
-            )
-        if other.num_channels != self.num_channels:
-            raise ValueError(
-                f"{owner}: expected equal channels, got {self.num_channels} and "
-                f"{other.num_channels}"
-            )
-        ground = None
-        if self.ground_state is not None and other.ground_state is not None:
-            ground = self.ground_state + other.ground_state
-        return self.derive(self.features + other.features, ground)
+        return add_on_same_sites(self, other, "SparseConvTensor + SparseConvTensor")
 
     def replace_feature(
         self, features: Array | Tensor, ground_state: Array | Tensor | None = None
@@ -232,6 +216,51 @@ def check_same_grid(tensors: Sequence[SparseConvTensor], owner: str) -> None:
                 f"{owner}: one tensor has a ground state and the other has none; give both or "
                 "neither"
             )
+
+
+def check_same_sites(tensors: Sequence[SparseConvTensor], owner: str) -> None:
+    """Raise ValueError unless all hold the same sites in the same order."""
+    first = tensors[0]
+    for other in tensors[1:]:
+        if not other.sites.same_as(first.sites):
+            raise ValueError(
+                f"{owner}: the tensors have different sites ({first.sites.describe()} and "
+                f"{other.sites.describe()}, or the same in another order); functional.add and "
+                "concat with union=True join them on all sites of either"
+            )
+
+
+def add_on_same_sites(x: SparseConvTensor, y: SparseConvTensor, owner: str) -> SparseConvTensor:
+    """Sum of two tensors with equal channels, on the sites that both hold."""
+    check_same_grid((x, y), owner)
+    check_same_sites((x, y), owner)
+    x, y = all_channels(x), all_channels(y)
+    if x.num_channels != y.num_channels:
+        raise ValueError(
+            f"{owner}: expected equal channels, got {x.num_channels} and {y.num_channels}"
+        )
+    ground = None if x.ground_state is None else x.ground_state + y.ground_state
+    return x.derive(x.features + y.features, ground)
+
+
+def _spread(tensor: Tensor, slots: Array, total: int) -> Tensor:
+    """Put the channels of the last axis into these slots of ``total``; the others are zero."""
+    slots = array_module(tensor.data).asarray(slots)
+    data = np.zeros_like(tensor.data, shape=(*tensor.shape[:-1], total))
+    data[..., slots] = tensor.data
+
+    def backward(gradient: Array) -> tuple[Array]:
+        return (gradient[..., slots],)
+
+    return record(data, (tensor,), backward)
+
+
+def all_channels(x: SparseConvTensor) -> SparseConvTensor:
+    """Store the channels that a :class:`~spconv.BatchwiseDropout` dropped as zeros again."""
+    if x.channels is None:
+        return x
+    ground = None if x.ground_state is None else _spread(x.ground_state, *x.channels)
+    return x.derive(_spread(x.features, *x.channels), ground)
 
 
 def from_scipy(*matrices: Any, ground_state: Array | Tensor | None = None) -> SparseConvTensor:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import spconv
 from spconv.kernels import memory
+from spconv.memory import combined, copied
 
 LARGE = 300_000  # bytes; small arrays are NumPy's own
 
@@ -114,3 +115,48 @@ def test_threads_and_collections_do_not_share_a_block():
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def in_kept_memory(array):
+    return type(array.base).__name__ == "Block"
+
+
+def test_sums_and_copies_of_large_arrays_have_kept_memory():
+    rng = np.random.default_rng(0)
+    a, row = rng.standard_normal((5000, 16)), rng.standard_normal(16)
+    view = np.broadcast_to(row, a.shape)
+    for b in (a + 1, row, view):
+        result = combined(np.subtract, a, b)
+        np.testing.assert_array_equal(result, a - b)
+        assert in_kept_memory(result)
+    copy = copied(a)
+    assert in_kept_memory(copy)
+    assert not np.shares_memory(copy, a)
+    np.testing.assert_array_equal(copy, a)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        (np.ones((5000, 16)), np.ones((5000, 16), "f4")),
+        (np.ones((5000, 16)), np.ones((5000, 1))),
+        (np.ones(16), np.ones((5000, 16))),
+        (np.ones((5000, 1)), np.ones((5000, 16))),
+        (np.ones((3, 2)), np.ones((3, 2))),
+        (np.ones(()), np.ones(())),
+        (np.ones((16, 5000)).T, np.ones((5000, 16))),
+    ],
+    ids=["dtypes", "columns", "row first", "column first", "small", "scalars", "transposed"],
+)
+def test_all_others_are_numpy_s_own(a, b):
+    result = combined(np.add, a, b)
+    assert result.shape == (a + b).shape
+    assert result.dtype == (a + b).dtype
+    assert result.strides == (a + b).strides
+    assert not in_kept_memory(np.asarray(result))
+
+
+def test_a_transposed_copy_is_numpy_s_own():
+    a = np.ones((16, 5000)).T
+    assert not in_kept_memory(copied(a))
+    np.testing.assert_array_equal(copied(a), a)

@@ -121,26 +121,3 @@ def select(tensor: Tensor, slots: Array, axis: int) -> Tensor:
         return (full,)
 
     return record(np.ascontiguousarray(tensor.data[where]), (tensor,), backward)
-
-
-def spread(tensor: Tensor, slots: Array, total: int) -> Tensor:
-    """Inverse of :func:`select` on the last axis: the other entries are zero."""
-    slots = array_module(tensor.data).asarray(slots)
-    data = np.zeros_like(tensor.data, shape=(*tensor.shape[:-1], total))
-    data[..., slots] = tensor.data
-
-    def backward(gradient: Array) -> tuple[Array]:
-        return (gradient[..., slots],)
-
-    return record(data, (tensor,), backward)
-
-
-def all_channels(x: SparseConvTensor) -> SparseConvTensor:
-    """Store the channels that a :class:`~spconv.BatchwiseDropout` dropped as zeros again."""
-    if x.channels is None:
-        return x
-    ground = x.ground_state
-    return x.derive(
-        spread(x.features, *x.channels),
-        None if ground is None else spread(ground, *x.channels),
-    )

@@ -8,8 +8,9 @@ import numpy as np
 
 from spconv.autograd import Tensor, record
 from spconv.compat import Array
-from spconv.functional._common import Features, all_channels
+from spconv.functional._common import Features
 from spconv.ops import get_ops
+from spconv.tensor import all_channels
 
 
 def relu(x: Features) -> Features:

@@ -13,9 +13,8 @@ from __future__ import annotations
 import numpy as np
 
 from spconv.autograd import Tensor, needs_gradient, record
-from spconv.compat import Array, is_cupy
+from spconv.compat import Array, array_module, is_cupy
 from spconv.functional._common import (
-    all_channels,
     cast,
     check_channels,
     check_device,
@@ -27,9 +26,10 @@ from spconv.functional._common import (
 )
 from spconv.functional.activation import leaky_relu
 from spconv.geometry import Geometry
+from spconv.memory import combined
 from spconv.ops import get_ops
 from spconv.rulebook import Rulebook
-from spconv.tensor import KeptChannels, SparseConvTensor
+from spconv.tensor import KeptChannels, SparseConvTensor, all_channels
 
 
 def sparse_conv(
@@ -143,7 +143,7 @@ def _deviation_conv(
     deviation = cast(x, dtype)
     # On a GPU looking costs a round trip, more than subtracting.
     if ground is not None and (is_cupy(ground.data) or ground.data.any()):
-        deviation = deviation - cast(ground, dtype)
+        deviation = combined(np.subtract, deviation, cast(ground, dtype))
     init = None if constant is None else cast(constant, dtype)
     data = ops.convolve(deviation, w, rulebook, groups, init, slope=slope)
     inputs = [t for t in (x, ground, weight, constant) if t is not None]
@@ -189,7 +189,7 @@ def _ground_conv(
             d = gradient.reshape(groups, 1, -1)
             dg = (d @ total.transpose(0, 2, 1)).reshape(-1)
             one = (g.transpose(0, 2, 1) @ d).transpose(1, 0, 2).reshape(1, cin, cout)
-            dw = one.repeat(volume, axis=0)
+            dw = array_module(one).broadcast_to(one, (volume, cin, cout))
         return (dg, dw, gradient)[:num_inputs]
 
     return record(data, inputs, backward)

@@ -9,10 +9,16 @@ from numpy.typing import NDArray
 
 from spconv.autograd import Tensor, record
 from spconv.compat import Array, array_module
-from spconv.functional._common import all_channels, check_sparse, common_dtype
+from spconv.functional._common import check_sparse, common_dtype
 from spconv.ops import get_ops
 from spconv.sites import SiteSet
-from spconv.tensor import SparseConvTensor, check_same_grid
+from spconv.tensor import (
+    SparseConvTensor,
+    add_on_same_sites,
+    all_channels,
+    check_same_grid,
+    check_same_sites,
+)
 
 
 def add(
@@ -33,12 +39,7 @@ def add(
         For different sites without ``union``, different channels, or a ground state in one only.
     """
     x, y = _aligned((x, y), union, owner)
-    if x.num_channels != y.num_channels:
-        raise ValueError(
-            f"{owner}: expected equal channels, got {x.num_channels} and {y.num_channels}"
-        )
-    ground = None if x.ground_state is None else x.ground_state + y.ground_state
-    return x.derive(x.features + y.features, ground)
+    return add_on_same_sites(x, y, owner)
 
 
 def concat(
@@ -78,17 +79,12 @@ def _aligned(
     tensors = [all_channels(tensor) for tensor in tensors]
     first = tensors[0]
     check_same_grid(tensors, owner)
-    if all(other.sites.same_as(first.sites) for other in tensors[1:]):
-        return [t if t is first else t.derive(t.features, t.ground_state) for t in tensors]
     if not union:
-        other = next(t for t in tensors[1:] if not t.sites.same_as(first.sites))
-        raise ValueError(
-            f"{owner}: the tensors have different sites ({first.sites.describe()} and "
-            f"{other.sites.describe()}, or the same in another order); use union=True to join "
-            "them on all sites of either"
-        )
-    sites = first.rulebooks.union(tuple(tensor.sites for tensor in tensors))
-    return [_onto(tensor, sites) for tensor in tensors]
+        check_same_sites(tensors, owner)
+    elif not all(other.sites.same_as(first.sites) for other in tensors[1:]):
+        sites = first.rulebooks.union(tuple(tensor.sites for tensor in tensors))
+        return [_onto(tensor, sites) for tensor in tensors]
+    return tensors
 
 
 def _onto(x: SparseConvTensor, sites: SiteSet) -> SparseConvTensor:

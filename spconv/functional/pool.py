@@ -14,7 +14,6 @@ import numpy as np
 from spconv.autograd import Tensor, record
 from spconv.compat import Array, array_module
 from spconv.functional._common import (
-    all_channels,
     cast,
     check_sparse,
     common_dtype,
@@ -24,7 +23,7 @@ from spconv.geometry import Geometry
 from spconv.ops import get_ops
 from spconv.rulebook import Rulebook
 from spconv.sites import SiteSet
-from spconv.tensor import SparseConvTensor
+from spconv.tensor import SparseConvTensor, all_channels
 
 
 def sparse_max_pool(

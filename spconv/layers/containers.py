@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from spconv import functional
-from spconv.functional._common import all_channels, check_sparse
+from spconv.functional._common import check_sparse
 from spconv.layers.activation import LeakyReLU, ReLU, Tanh
 from spconv.layers.conv import SparseConv, SparseConvTranspose, SparseInverseConv, SubMConv
 from spconv.layers.dropout import BatchwiseDropout
@@ -15,13 +16,12 @@ from spconv.layers.linear import Linear
 from spconv.layers.module import Module
 from spconv.layers.norm import BatchNorm
 from spconv.layers.pool import SparseAvgPool, SparseMaxPool
-from spconv.tensor import SparseConvTensor
+from spconv.tensor import SparseConvTensor, all_channels
 
 CONVOLUTIONS = (SparseConv, SubMConv, SparseConvTranspose)
 RECTIFY = (*CONVOLUTIONS, SparseInverseConv, BatchNorm)
 """Layers that compute a rectifier behind them while their result is at hand."""
-MAX_POOLS = (SparseMaxPool, SparseFractionalMaxPool)
-KEEPS_ZERO = (ReLU, LeakyReLU, Tanh, *MAX_POOLS, SparseAvgPool)
+KEEPS_ZERO = (ReLU, LeakyReLU, Tanh, SparseMaxPool, SparseFractionalMaxPool, SparseAvgPool)
 """Layers that act on every channel alone and leave a channel of zeros as it is."""
 
 
@@ -34,8 +34,8 @@ class SparseSequential(Module):
 
     Channels that a :class:`BatchwiseDropout` is going to drop are not computed by the
     convolution in front of it either. A rectifier right behind a convolution or a
-    :class:`BatchNorm` is computed with it, one in front of a max-pooling behind that, where there
-    is less to rectify. Both change nothing but the time.
+    :class:`BatchNorm` is computed with it, one in front of a max-pooling behind that where windows
+    do not overlap: the values are the same, and it finds fewer of them.
 
     Examples
     --------
@@ -79,13 +79,13 @@ class SparseSequential(Module):
                 continue
             slope = _slope_behind(layer, *layers[position + 1 : position + 2])
             if isinstance(layer, CONVOLUTIONS):
-                dropout = _next(layers[position + 1 :], BatchwiseDropout)
+                dropout = _next(layers, position, BatchwiseDropout)
                 whole = layer.groups > 1 or not (dropout and dropout.acts())
                 kept = None if whole else dropout.draw(layer.out_channels)
                 x = layer(x, kept, slope)
             elif isinstance(layer, BatchwiseDropout) and layer.acts():
                 check_sparse("BatchwiseDropout", x)
-                if kept is None and _next(layers[position + 1 :], (*CONVOLUTIONS, Linear)):
+                if kept is None and _next(layers, position, (*CONVOLUTIONS, Linear)):
                     x = all_channels(x)
                     kept = layer.draw(x.num_channels)
                 x = layer(x) if kept is None else functional.batchwise_dropout(x, kept)
@@ -95,16 +95,6 @@ class SparseSequential(Module):
                     x = all_channels(x)
                 x = layer(x) if slope is None else layer(x, negative_slope=slope)
         return x if not isinstance(x, SparseConvTensor) else all_channels(x)
-
-
-def _pooled_first(layers: list[Module]) -> list[Module]:
-    """With every rectifier behind the max-pooling that follows it: rising functions commute."""
-    ordered = list(layers)
-    for position in range(len(ordered) - 1):
-        rectifier, pool = ordered[position : position + 2]
-        if type(rectifier) in (ReLU, LeakyReLU) and isinstance(pool, MAX_POOLS):
-            ordered[position : position + 2] = pool, rectifier
-    return ordered
 
 
 def _slope_behind(layer: Module, behind: Module | None = None) -> float | None:
@@ -117,11 +107,26 @@ def _slope_behind(layer: Module, behind: Module | None = None) -> float | None:
     return slope if slope >= 0 else None
 
 
-def _next(layers: list[Module], kind: Any) -> Any:
-    """The first layer if it is of that kind, layers before it keeping channels apart."""
-    for layer in layers:
+def _next(layers: list[Module], position: int, kind: Any) -> Any:
+    """The next layer if it is of that kind, layers between them keeping channels apart."""
+    for layer in layers[position + 1 :]:
         if isinstance(layer, kind):
             return layer
         if not isinstance(layer, KEEPS_ZERO):
             return None
     return None
+
+
+def _pooled_first(layers: list[Module]) -> list[Module]:
+    """The layers with every max-pooling in front of the rectifier that it is given behind.
+
+    The two commute to the bit, and fewer sites are left to rectify, forward and backward, if the
+    windows do not overlap.
+    """
+    order = list(layers)
+    for position, (layer, pool) in enumerate(pairwise(layers)):
+        if type(layer) in (ReLU, LeakyReLU) and isinstance(pool, SparseMaxPool):
+            geometry = pool.geometry
+            if all(k <= s for k, s in zip(geometry.kernel_size, geometry.stride, strict=True)):
+                order[position : position + 2] = pool, layer
+    return order

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from spconv import functional
-from spconv.functional._common import Features, all_channels, check_features, check_sparse
+from spconv.functional._common import Features, check_features, check_sparse
 from spconv.layers.module import Module
-from spconv.tensor import KeptChannels, SparseConvTensor
+from spconv.tensor import KeptChannels, SparseConvTensor, all_channels
 
 
 class _Dropout(Module):

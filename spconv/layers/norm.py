@@ -10,13 +10,12 @@ from spconv import functional
 from spconv.autograd import Parameter, Tensor
 from spconv.compat import Array, array_module
 from spconv.functional._common import (
-    all_channels,
     check_channels,
     check_features,
     common_dtype,
 )
 from spconv.layers.module import Module
-from spconv.tensor import SparseConvTensor
+from spconv.tensor import SparseConvTensor, all_channels
 
 
 class BatchNorm(Module):

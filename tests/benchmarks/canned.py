@@ -113,6 +113,9 @@ def networks(torch):
             "density": 0.04,
             "parameters": 1_000_000,
         }
+        for name, work in (("sparse", 1_000 * field), ("dense", 10 * field**2)):
+            counted = {**case, "multiply_adds": work}
+            records.append(Record("work", name, "multiply-adds", counted, None, "counted"))
         for operation in ("training step", "inference"):
             records.append(record("fields", "sparse", operation, case, field / 4))
             records += dense("fields", operation, case, field**2 / 10, torch)

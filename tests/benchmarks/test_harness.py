@@ -2,7 +2,16 @@ import gc
 import json
 
 import pytest
-from harness import Budget, Record, Recorder, Timing, measure, select, too_large
+from harness import (
+    Budget,
+    Record,
+    Recorder,
+    Timing,
+    measure,
+    measure_in_turns,
+    select,
+    too_large,
+)
 
 
 class Clock:
@@ -88,3 +97,24 @@ def test_select_by_attributes_and_by_the_case():
 def test_large_dense_baselines_are_skipped_with_the_reason():
     assert too_large(1.9e9) == ""
     assert "3.2 GB" in too_large(3.2e9)
+
+
+def test_turns_meet_the_same_spells():
+    now, slow = [0.0], [1.0]
+
+    def take(seconds):
+        def work():
+            now[0] += seconds * slow[0]
+
+        return work
+
+    def spell():
+        slow[0] *= 10
+
+    turns = measure_in_turns(
+        {"a": take(2.0), "b": take(1.0), "spell": spell}, Budget(1e9, most=3), lambda: now[0]
+    )
+    assert [len(times) for times in turns.milliseconds.values()] == [3, 3, 3]
+    assert turns.timing("a").median_ms == pytest.approx(200_000)
+    assert turns.timing("b").min_ms == pytest.approx(10_000)
+    assert turns.ratio("a", "b") == pytest.approx(2)

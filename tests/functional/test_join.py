@@ -114,3 +114,17 @@ def test_channels_have_to_agree_in_sums_only():
     np.testing.assert_array_equal(functional.concat([x, y]).features.numpy(), [[1, 2, 3]])
     with pytest.raises(ValueError, match="concat: expected at least one"):
         functional.concat([])
+
+
+@with_or_without_ground
+def test_sums_know_of_dropped_channels(ground):
+    rng = np.random.default_rng(0)
+    x = random_sparse_tensor(rng, (4, 5), channels=4, ground=ground)
+    dropped = [
+        functional.batchwise_dropout(x, functional.draw_channels(4, 0.5, np.random.default_rng(n)))
+        for n in (0, 1)
+    ]
+    assert not np.array_equal(dropped[0].channels.slots, dropped[1].channels.slots)
+    expected = dropped[0].dense().numpy() + dropped[1].dense().numpy()
+    for total in (dropped[0] + dropped[1], functional.add(*dropped)):
+        np.testing.assert_array_equal(total.dense().numpy(), expected)

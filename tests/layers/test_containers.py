@@ -1,12 +1,74 @@
-"""SparseSequential computes rectifiers with the layer in front of them: only the time changes."""
+"""SparseSequential moves and merges rectifiers, to the same results."""
 
 import numpy as np
 import pytest
 
 import spconv
-from spconv import layers
+from spconv import functional, layers
+from spconv.testing import random_sparse_tensor
 
-pytestmark = pytest.mark.usefixtures("engine")
+RECTIFIERS = {
+    "relu": (spconv.ReLU(), functional.relu),
+    "leaky": (spconv.LeakyReLU(0.3), lambda x: functional.leaky_relu(x, 0.3)),
+}
+
+
+@pytest.mark.parametrize("ground", [True, False])
+@pytest.mark.parametrize("kind", RECTIFIERS)
+@pytest.mark.parametrize("size", [(2, 2), (3, 2), (2, 3)])
+def test_values_and_gradients_are_those_of_the_order_given(ground, kind, size):
+    layer, rectifier = RECTIFIERS[kind]
+    net = spconv.SparseSequential(layer, spconv.SparseMaxPool2d(*size))
+    tensors = [
+        random_sparse_tensor(np.random.default_rng(0), (9, 8), density=0.5, ground=ground)
+        for _ in range(2)
+    ]
+    for x in tensors:
+        for leaf in (x.features, x.ground_state):
+            if leaf is not None:
+                leaf.requires_grad = True
+    actual, expected = net(tensors[0]), net[1](rectifier(tensors[1]))
+    np.testing.assert_array_equal(actual.features.data, expected.features.data)
+    np.testing.assert_array_equal(actual.indices, expected.indices)
+    gradient = np.random.default_rng(1).standard_normal(expected.features.shape)
+    for y, x in zip((actual, expected), tensors, strict=True):
+        y.features.backward(gradient)
+        assert x.features.grad.any()
+    np.testing.assert_array_equal(tensors[0].features.grad, tensors[1].features.grad)
+    if ground:
+        np.testing.assert_array_equal(actual.ground_state.data, expected.ground_state.data)
+        np.testing.assert_allclose(
+            tensors[0].ground_state.grad, tensors[1].ground_state.grad, rtol=1e-12
+        )
+
+
+@pytest.mark.parametrize(("size", "fewer"), [((2, 2), True), ((3, 2), False)])
+def test_the_rectifier_finds_fewer_sites_unless_windows_overlap(monkeypatch, size, fewer):
+    x = random_sparse_tensor(np.random.default_rng(0), (9, 8), density=0.5)
+    rectifier, seen = spconv.ReLU(), []
+    forward = rectifier.forward
+    monkeypatch.setattr(rectifier, "forward", lambda x: seen.append(len(x)) or forward(x))
+    y = spconv.SparseSequential(rectifier, spconv.SparseMaxPool2d(*size))(x)
+    assert seen == [len(y) if fewer else len(x)]
+    assert len(y) != len(x)
+
+
+def test_layers_keep_their_places():
+    net = spconv.SparseSequential(spconv.ReLU(), spconv.SparseMaxPool2d(2))
+    net(random_sparse_tensor(np.random.default_rng(0), (9, 8)))
+    assert [type(layer).__name__ for layer in net] == ["ReLU", "SparseMaxPool2d"]
+
+
+def test_a_rectifier_of_the_users_own_stays_in_front():
+    class Odd(spconv.ReLU):
+        def forward(self, x):
+            seen.append(len(x))
+            return super().forward(x)
+
+    seen = []
+    x = random_sparse_tensor(np.random.default_rng(0), (9, 8), density=0.5)
+    spconv.SparseSequential(Odd(), spconv.SparseMaxPool2d(2))(x)
+    assert seen == [len(x)]
 
 
 def network(rectifier):
@@ -78,25 +140,6 @@ def test_rectifiers_are_called_where_nothing_in_front_computes_them(monkeypatch)
     )
     net(image(ground=False))
     assert calls == [net[0], net[2], net[4]]
-
-
-@pytest.mark.parametrize("pool", [spconv.SparseMaxPool2d, spconv.SparseFractionalMaxPool2d])
-def test_max_pooling_comes_before_the_rectifier_in_front_of_it(monkeypatch, pool):
-    sizes = []
-    forward = layers.ReLU.forward
-    monkeypatch.setattr(
-        layers.ReLU, "forward", lambda self, x: sizes.append(x.spatial_shape) or forward(self, x)
-    )
-    window = 2 if pool is spconv.SparseMaxPool2d else 1.5
-    net = spconv.SparseSequential(spconv.SubMConv2d(3, 3, 3), spconv.ReLU(), pool(window))
-    y = net(image(ground=True))
-    assert sizes == [y.spatial_shape] != [(9, 9)]
-
-
-def test_a_negative_slope_in_front_of_a_pooling_is_refused():
-    net = spconv.SparseSequential(spconv.LeakyReLU(-1.0), spconv.SparseMaxPool2d(2))
-    with pytest.raises(ValueError, match="negative_slope must be >= 0, got -1"):
-        net(image(ground=False))
 
 
 def test_a_negative_slope_is_refused_behind_a_convolution_too():

@@ -1,0 +1,45 @@
+"""The number of threads of everything that computes: kernels, NumPy's BLAS and PyTorch."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from torch_baseline import set_torch_threads
+
+import spconv
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def positive(text: str) -> int:
+    """The type of ``--threads``."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, got {value}")
+    return value
+
+
+def use_threads(num_threads: int | None, *, restart: bool) -> None:
+    """Have everything use so many threads, or as many as the kernels do (None).
+
+    Parameters
+    ----------
+    num_threads : int, optional
+    restart : bool
+        Start this command again where NumPy's BLAS has been loaded with another number: BLAS
+        libraries read it when they are loaded, and never again.
+    """
+    if num_threads is not None:
+        if restart:
+            _restart_with_threads(num_threads)
+        spconv.set_num_threads(num_threads)
+    set_torch_threads(spconv.get_num_threads())
+
+
+def _restart_with_threads(num_threads: int) -> None:
+    wanted = {name: str(num_threads) for name in THREAD_VARIABLES}
+    if any(os.environ.get(name) != value for name, value in wanted.items()):
+        sys.stdout.flush()
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, **wanted})

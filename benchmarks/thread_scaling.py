@@ -1,0 +1,84 @@
+"""Two threads against one: the convolutions of single layers, and whole training steps.
+
+    python benchmarks/thread_scaling.py --data folder-with-mnist --threads 2 --out out
+
+Both numbers of threads take turns in one process, and give the same bits. A speed-up close to the
+number of threads needs as many cores that nothing else uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import standalone
+import subjects
+from blas_threads import use_threads
+from cpu_roofline import layer_calls, scenes
+from harness import Budget, measure_in_turns
+from workloads import surfaces
+
+import spconv
+
+BUDGETS = {"tiny": Budget(0.02, 2), "quick": Budget(3.0, 7), "full": Budget(10.0, 15)}
+CHANNELS = {"tiny": (8,), "quick": (32, 64), "full": (16, 32, 64, 128)}
+
+
+def cases(size: str, data: str | None) -> Iterator[tuple[str, Callable[[], object]]]:
+    """(name, call) of everything that is timed."""
+    small = [("3-D surfaces", surfaces(3, 24))]
+    for name, sites in small if size == "tiny" else scenes():
+        for channels in CHANNELS[size]:
+            layer = layer_calls(sites, channels)
+            for operation, call in layer.calls.items():
+                yield f"{name}, {len(sites):,} sites, {channels} channels: {operation}", call
+    for subject in (subjects.characters(size, data), subjects.scan(size)):
+        yield f"training step: {subject.name}", subject.step()
+
+
+def compare(call: Callable[[], object], threads: int, budget: Budget) -> dict[str, Any]:
+    """Milliseconds with one and with ``threads`` threads, and the median speed-up."""
+
+    def with_threads(count: int) -> Callable[[], object]:
+        def run() -> object:
+            spconv.set_num_threads(count)
+            return call()
+
+        return run
+
+    turns = measure_in_turns({"one": with_threads(1), "many": with_threads(threads)}, budget)
+    return {
+        "one": turns.timing("one").median_ms,
+        "many": turns.timing("many").median_ms,
+        "rounds": turns.timing("one").repeats,
+        "speed-up": turns.ratio("one", "many"),
+    }
+
+
+def table(rows: list[dict[str, Any]], threads: int) -> str:
+    """One row for each case."""
+    cells = [
+        [row["name"], f"{row['one']:.2f}", f"{row['many']:.2f}", f"{row['speed-up']:.2f}"]
+        for row in rows
+    ]
+    columns = ["what", "one thread (ms)", f"{threads} threads (ms)", "speed-up"]
+    return standalone.markdown(columns, cells)
+
+
+def main() -> None:
+    parser = standalone.parser(__doc__)
+    parser.add_argument("--data", help="folder that holds MNIST, or mnist/ with it")
+    options = parser.parse_args()
+    use_threads(options.threads, restart=True)
+    threads = spconv.get_num_threads()
+    rows = []
+    for name, call in cases(options.size, options.data):
+        rows.append({"name": name, **compare(call, threads, BUDGETS[options.size])})
+        print(f"{name}: {rows[-1]['speed-up']:.2f}", flush=True)
+    spconv.set_num_threads(threads)
+    result = {"size": options.size, "threads": threads, "rows": rows}
+    standalone.write(options.out, "thread_scaling", result, table(rows, threads))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""The regression check of the kernels, on made-up rates: it compares ratios, never times."""
+
+import cpu_roofline
+import pytest
+from cpu_roofline import FLOORS
+from workloads import surfaces
+
+
+def row(share, layer="3-D surfaces", channels=32, threads=1):
+    rates = {name: {"rate": 1.0, "share": share} for name in ("forward", "weight gradient")}
+    return {"layer": layer, "channels": channels, "threads": threads, "rates": rates}
+
+
+def test_floors_are_for_every_number_of_channels():
+    assert set(FLOORS) == set(cpu_roofline.CHANNELS)
+    for channels, floor in FLOORS.items():
+        assert cpu_roofline.misses([row(floor, channels=channels)]) == []
+        missed = cpu_roofline.misses([row(0.99 * floor, channels=channels)])
+        assert len(missed) == 2
+        assert f"forward at {0.99 * floor:.0%}, floor {floor:.0%}" in missed[0]
+
+
+def test_floors_are_for_3_d_layers_on_one_thread():
+    assert cpu_roofline.misses([row(0.01, layer="2-D pen strokes"), row(0.01, threads=2)]) == []
+
+
+def test_the_committed_results_are_above_the_floors(benchmarks_folder):
+    path = benchmarks_folder / "results" / "cpu" / "cpu_roofline.json"
+    rows = cpu_roofline.json.loads(path.read_text())["rows"]
+    assert len(rows) >= 12
+    assert cpu_roofline.misses(rows) == []
+
+
+@pytest.mark.parametrize(
+    ("measured", "attempts", "share"),
+    [([0.9], 1, 0.9), ([0.1, 0.8], 2, 0.8), ([0.1, 0.3, 0.2], 3, 0.3)],
+)
+def test_what_misses_is_measured_again(monkeypatch, measured, attempts, share):
+    shares = iter(measured)
+    calls = []
+
+    def layer_rates(sites, channels, threads):
+        calls.append(channels)
+        return row(next(shares))["rates"]
+
+    monkeypatch.setattr(cpu_roofline, "layer_rates", layer_rates)
+    found = cpu_roofline.measure_layer("3-D surfaces", surfaces(3, 12), 32, 1)
+    assert len(calls) == attempts
+    assert {rate["share"] for rate in found["rates"].values()} == {share}
+    assert bool(cpu_roofline.misses([found])) == (share < FLOORS[32])
+
+
+@pytest.mark.parametrize(("floor", "code"), [(0.0, 0), (1e9, 1)])
+def test_the_command_fails_below_a_floor(monkeypatch, tmp_path, capsys, floor, code):
+    monkeypatch.setattr(cpu_roofline, "FLOORS", dict.fromkeys(cpu_roofline.CHANNELS, floor))
+    monkeypatch.setattr(
+        cpu_roofline, "scenes", lambda: [("2-D", surfaces(2, 24)), ("3-D", surfaces(3, 24))]
+    )
+    monkeypatch.setattr(cpu_roofline, "ROUNDS", 1)
+    monkeypatch.setattr(cpu_roofline, "SECONDS", 0.0)
+    monkeypatch.setattr(cpu_roofline, "copy_rate", lambda: 1.0)
+    monkeypatch.setattr(
+        "sys.argv", ["cpu_roofline.py", "--quick", "--check", "--out", str(tmp_path)]
+    )
+    assert cpu_roofline.main() == code
+    assert ("below its floor: 3-D" in capsys.readouterr().out) == bool(code)
+    assert (tmp_path / "cpu_roofline.md").read_text().count("| 3-D, ") == 2

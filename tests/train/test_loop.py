@@ -1,0 +1,199 @@
+"""What a training does: seeds, schedule, log, history, hooks, progress, non-finite losses."""
+
+import json
+
+import numpy as np
+import pytest
+from training_runs import BATCHES, EPOCHS, Loader, Stop, make_model, run
+
+from spconv.autograd import Tensor
+from spconv.checkpoint import load
+from spconv.functional import cross_entropy
+from spconv.layers import Conv2d, Flatten, Linear, ReLU, SparseSequential
+from spconv.optim import SGD
+from spconv.schedules import Cosine
+from spconv.tensor import from_dense
+from spconv.train import evaluate
+
+
+def test_every_step_is_seeded_by_its_number(tmp_path):
+    seeds = []
+
+    class Recorder(SparseSequential):
+        def seed(self, *entropy):
+            seeds.append(entropy)
+            return super().seed(*entropy)
+
+    run(tmp_path, model=Recorder(*make_model()), seed=7)
+    assert seeds == [(7, step) for step in range(EPOCHS * BATCHES)]
+
+
+def test_dropout_depends_on_the_seed(tmp_path, uninterrupted):
+    _, make_optimizer, reference = uninterrupted
+    other = run(tmp_path, make_optimizer, seed=1)
+    assert other[2].last.loss != reference[2].last.loss
+
+
+def test_it_learns_and_the_history_tells(tmp_path):
+    test = Loader(seed=1, num_batches=20)
+    epochs = []
+    model, _, history = run(
+        tmp_path,
+        lambda model: SGD(model.named_parameters(), lr=0.05, momentum=0.9),
+        loader=Loader(batch_size=16),
+        epochs=20,
+        schedule=None,
+        evaluate=test,
+        on_epoch=epochs.append,
+    )
+    assert history.epochs == epochs
+    assert history.last.loss < 0.5 * history.epochs[0].loss
+    assert [epoch.step for epoch in epochs] == [BATCHES * (e + 1) for e in range(20)]
+    assert all(epoch.lr == 0.05 and epoch.samples_per_second > 0 for epoch in epochs)
+    result = evaluate(model, test)
+    assert result.error < 0.1
+    assert (history.last.test_loss, history.last.test_error) == (result.loss, result.error)
+    assert test.num_open == 0
+
+
+def test_running_loss_and_error_are_means_over_samples(tmp_path):
+    class Growing(Loader):
+        def epoch(self, epoch, start=0):
+            for number in range(start, len(self)):
+                yield Tensor(np.zeros((number + 1, 6), np.float32)), np.arange(number + 1) % 3
+
+    model = SparseSequential(Linear(6, 3))
+    loader = Growing(num_batches=3)
+    *_, history = run(
+        tmp_path, model=model, loader=loader, evaluate=loader, epochs=1, schedule=lambda step: 0.0
+    )
+    assert history.last.loss == pytest.approx(np.log(3), rel=1e-6)
+    assert history.last.error == pytest.approx(3 / 6)
+    assert (history.last.test_loss, history.last.test_error) == (
+        pytest.approx(history.last.loss),
+        history.last.error,
+    )
+
+
+def test_the_log(tmp_path):
+    schedule = Cosine(0.2, EPOCHS * BATCHES)
+    *_, history = run(tmp_path, schedule=schedule, log_every=1, evaluate=None)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if line["event"] == "step"]
+    assert [line["step"] for line in steps] == list(range(1, EPOCHS * BATCHES + 1))
+    assert [line["lr"] for line in steps] == [schedule(s) for s in range(EPOCHS * BATCHES)]
+    epochs = [line for line in lines if line["event"] == "epoch"]
+    assert [line["loss"] for line in epochs] == [epoch.loss for epoch in history.epochs]
+    mean = np.mean([line["loss"] for line in steps[-BATCHES:]])
+    assert history.last.loss == pytest.approx(mean, rel=1e-12)
+    assert epochs[0]["test_error"] is None
+
+
+def test_folders_are_made_before_the_training(tmp_path):
+    run(
+        tmp_path,
+        epochs=1,
+        checkpoint=tmp_path / "a" / "b" / "run.npz",
+        log=tmp_path / "c" / "log.jsonl",
+    )
+    assert (tmp_path / "a" / "b" / "run.npz").exists()
+    assert (tmp_path / "c" / "log.jsonl").exists()
+
+
+def test_a_list_of_batches_serves_as_loader_and_prepare_is_applied(tmp_path):
+    batches = list(Loader().epoch(0))
+    arrays = [(inputs.dense().numpy(), labels) for inputs, labels in batches]
+    zero = np.zeros(1, np.float32)
+    model, *_ = run(
+        tmp_path, loader=arrays, evaluate=arrays, prepare=lambda array: from_dense(array, zero)
+    )
+    expected, *_ = run(tmp_path / "other", loader=batches, evaluate=None, checkpoint_every=0.0)
+    for name, array in expected.state_dict().items():
+        np.testing.assert_array_equal(model.state_dict()[name], array)
+
+
+def test_dense_models_are_trained_too(tmp_path):
+    rng = np.random.default_rng(0)
+    model = SparseSequential(Conv2d(1, 8, 3, rng=rng), ReLU(), Flatten(), Linear(288, 3, rng=rng))
+    *_, history = run(tmp_path, model=model, prepare=lambda x: x.dense(), epochs=10)
+    assert history.last.loss < 0.5 * history.epochs[0].loss
+    assert history.last.test_error < 0.3
+
+
+def test_clip_norm(tmp_path):
+    norms = []
+
+    class Recorder(SGD):
+        def step(self):
+            norms.append(sum((p.grad**2).sum() for p in self.parameters.values()) ** 0.5)
+            super().step()
+
+    def make(model):
+        return Recorder(model.named_parameters(), lr=0.2)
+
+    run(tmp_path / "clipped", make, clip_norm=0.05)
+    assert max(norms) <= 0.05 * (1 + 1e-5)
+    norms.clear()
+    run(tmp_path / "free", make)
+    assert max(norms) > 0.2
+
+
+def test_frozen_layers_stay_in_their_mode_and_a_model_in_evaluation_is_trained(tmp_path):
+    model = make_model()
+    model[1].eval()
+    mean = model[1].running_mean.copy()
+    run(tmp_path, model=model)
+    np.testing.assert_array_equal(model[1].running_mean, mean)
+    model = make_model()
+    model.eval()
+    run(tmp_path / "other", model=model)
+    assert model.training
+    assert not np.array_equal(model[1].running_mean, mean)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_loss_that_is_not_finite_stops_before_the_update(tmp_path, bad):
+    calls = []
+
+    def loss(logits, labels):
+        calls.append(1)
+        value = cross_entropy(logits, labels)
+        return value * np.float32(bad) if len(calls) == BATCHES + 2 else value
+
+    model = make_model()
+    expected = make_model()
+    run(tmp_path / "expected", model=expected, checkpoint_every=0.0, epochs=1, evaluate=None)
+    with pytest.raises(FloatingPointError) as error:
+        run(tmp_path, model=model, loss=loss, evaluate=None)
+    message = str(error.value)
+    assert f"the loss is {bad} at step {BATCHES + 1} (epoch 1, batch 1, learning rate 0." in message
+    assert "lower learning rate" in message
+    assert all(np.isfinite(array).all() for array in model.state_dict().values())
+    saved = load(tmp_path / "run.npz").model
+    for name, array in expected.state_dict().items():
+        np.testing.assert_array_equal(saved[name], array)
+
+
+def test_progress_is_shown(tmp_path, capsys):
+    run(tmp_path, epochs=2, progress=True)
+    err = capsys.readouterr().err
+    assert "epoch 2/2" in err
+    assert "test error" in err
+    assert "samples/s" in err
+
+
+def test_the_threads_of_the_loader_end_with_an_error(tmp_path):
+    loader = Loader()
+
+    def loss(logits, labels):
+        raise Stop
+
+    with pytest.raises(Stop):
+        run(tmp_path, loader=loader, loss=loss)
+    assert loader.num_open == 0
+
+
+@pytest.mark.parametrize("options", [{"epochs": 0}, {"loader": []}])
+def test_nothing_to_do_is_refused(tmp_path, options):
+    with pytest.raises(ValueError, match="train: expected at least 1 epoch of at least 1 batch"):
+        run(tmp_path, **options)

@@ -1,0 +1,59 @@
+"""Checkpoints of other runs, of no run, and damaged ones are refused and left as they are."""
+
+import pytest
+from training_runs import Loader, make_adam, make_model, run
+
+from spconv.checkpoint import save
+from spconv.layers import Linear, SparseGlobalAvgPool, SparseSequential, SubMConv2d
+from spconv.optim import SGD
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 1}, "seed was 0 and is 1;"),
+        ({"loader": Loader(batch_size=5)}, "batch size was 4 and is 5"),
+        ({"loader": Loader(num_batches=6)}, "batches in an epoch was 5 and is 6"),
+        ({"loader": Loader(seed=7)}, "seed of the loader was 0 and is 7"),
+        ({"make_optimizer": make_adam}, "optimizer was SGD and is Adam"),
+        (
+            {"make_optimizer": lambda m: SGD(m.named_parameters(), 0.2, momentum=0.5)},
+            "optimizer's momentum was 0.9 and is 0.5",
+        ),
+        (
+            {"model": make_model(width=9)},
+            r"0.weight was float32 \(9, 1, 8\) and is float32 \(9, 1, 9\)",
+        ),
+        (
+            {"model": SparseSequential(SubMConv2d(1, 8, 3), SparseGlobalAvgPool(), Linear(8, 3))},
+            r"9.weight was float32 \(8, 3\) and is absent; .* 2.weight was absent and is float32",
+        ),
+        ({"schedule": None}, "optimizer's lr was absent and is 0.2"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused(tmp_path, change, message):
+    run(tmp_path, epochs=1)
+    before = (tmp_path / "run.npz").read_bytes(), (tmp_path / "log.jsonl").read_bytes()
+    with pytest.raises(ValueError, match=rf"run\.npz belongs to a run with other.*{message}"):
+        run(tmp_path, **change)
+    assert before == ((tmp_path / "run.npz").read_bytes(), (tmp_path / "log.jsonl").read_bytes())
+
+
+def test_another_learning_rate_without_a_schedule_is_refused(tmp_path):
+    run(tmp_path, epochs=1, schedule=None)
+    with pytest.raises(ValueError, match=r"optimizer's lr was 0\.2 and is 0\.1"):
+        run(tmp_path, lambda m: SGD(m.named_parameters(), 0.1, 0.9, True, 1e-3), schedule=None)
+
+
+def test_a_checkpoint_without_a_run_is_refused(tmp_path):
+    save(tmp_path / "run.npz", make_model())
+    with pytest.raises(ValueError, match=r"run\.npz was not written by train\(\)"):
+        run(tmp_path)
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path):
+    run(tmp_path, epochs=1)
+    whole = (tmp_path / "run.npz").read_bytes()
+    (tmp_path / "run.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"run\.npz: not a whole \.npz file"):
+        run(tmp_path)
