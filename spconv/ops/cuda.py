@@ -63,8 +63,7 @@ class CudaOps(Ops):
         slope: float | None = None,
     ) -> Array:
         kind = arithmetic(x_nc.dtype)
-        y = self._gemm.convolve(x_nc, w_kco, rulebook, groups, init_o, transposed, kind)
-        return y if slope is None else self.leaky_relu(y, slope)
+        return self._gemm.convolve(x_nc, w_kco, rulebook, groups, init_o, transposed, slope, kind)
 
     def weight_gradient(
         self, x_nc: Array, dy_no: Array, rulebook: Rulebook, groups: int = 1

@@ -13,7 +13,6 @@ BY_STORAGE = (
     "activation",
     "column_sums",
     "cross_entropy",
-    "epilogue",
     "normalization",
     "pooling",
     "rows",
@@ -23,6 +22,8 @@ KERNELS += [
     ("optimizer", {"STORAGE": s, "GRADIENT": g, "MASTER": int("16" in s)})
     for s, g in [*zip(STORAGE, STORAGE, strict=True), ("float16", "float")]
 ]
+KERNELS += [("tile_map", {"TILE_ROWS": 64})]
+KERNELS += [("convert", {"STORAGE": "bfloat16", "FROM": "float"})]
 KERNELS += [("rulebook", {"NDIM": ndim}) for ndim in (1, 2, 3, 4, 8)]
 
 

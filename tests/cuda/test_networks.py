@@ -101,6 +101,20 @@ def test_sites_of_outputs_stay_on_the_device(cupy):
     assert y.dense().shape == expected.dense().shape
 
 
+@pytest.mark.parametrize("kind", ["SGD", "Adam"])
+def test_bfloat16_learns(cupy, kind):
+    """Float32 parameters, no loss scaler: like float32, to bfloat16's rounding."""
+    expected, _ = train("cuda", "float32", False, kind)
+    spconv.set_cuda_precision("bfloat16")
+    try:
+        losses, state = train("cuda", "float32", False, kind)
+    finally:
+        spconv.set_cuda_precision("float32")
+    assert all(values.dtype == np.float32 for values in state.values() if values.dtype.kind == "f")
+    assert losses != expected
+    assert_close(np.array(losses), np.array(expected), tolerance("bfloat16", 100))
+
+
 def test_float16_learns(cupy):
     net = Net().to("cuda")
     for parameter in net.parameters():

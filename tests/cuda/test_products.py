@@ -8,11 +8,12 @@ import spconv
 from spconv.geometry import Geometry
 from spconv.ops import Ops
 from spconv.ops.cuda import CudaOps
+from spconv.ops.precision import CUDA_PRECISIONS
 from spconv.sites import SiteSet
 from spconv.testing import assert_close, tolerance
 
 SPECIFICATION = Ops(np)
-KINDS = ["float32", "tf32", "float64", "float16"]
+KINDS = ["float32", "tf32", "bfloat16", "float64", "float16"]
 
 
 @pytest.fixture
@@ -23,13 +24,14 @@ def ops(cupy):
 @pytest.fixture(params=KINDS)
 def kind(request):
     """Name of the arithmetic; sets the precision of float32."""
-    spconv.set_cuda_precision("tf32" if request.param == "tf32" else "float32")
+    if request.param in CUDA_PRECISIONS:
+        spconv.set_cuda_precision(request.param)
     yield request.param
     spconv.set_cuda_precision("float32")
 
 
 def dtype_of(kind):
-    return np.dtype("float32" if kind == "tf32" else kind)
+    return np.dtype("float32" if kind in CUDA_PRECISIONS else kind)
 
 
 def sites(count=2, shape=(7, 6), density=0.4, seed=0):
@@ -171,6 +173,34 @@ def test_nothing_is_made_twice(emulated):
         np.testing.assert_array_equal(one.get(), two.get())
 
 
+@pytest.mark.parametrize("slope", [0.0, 1 / 3])
+def test_the_rectifier_is_part_of_the_convolution(ops, kind, slope):
+    book = ops.build_rulebook(sites(1), GEOMETRIES["down"], "test")
+    x = random(dtype_of(kind), len(book.in_sites), 8)
+    w = random(dtype_of(kind), book.volume, 8, 16, seed=2)
+    init = random(dtype_of(kind), 16, seed=3)
+    RawKernel.launches.clear()
+    compare(ops, kind, 32, "convolve", x, w, book, 1, init, slope=slope)
+    assert "leaky_relu" not in RawKernel.launches
+
+
+def test_bfloat16_leaves_no_bits_of_its_own(emulated):
+    """Features, results and gradients are float32 arrays; what the kernels read is half as big."""
+    ops = CudaOps()
+    spconv.set_cuda_precision("bfloat16")
+    try:
+        book = ops.build_rulebook(sites(1), GEOMETRIES["submanifold"], "test")
+        x = ops.xp.asarray(random("float32", len(book.in_sites), 5))
+        w = ops.xp.asarray(random("float32", 9, 5, 7))
+        RawKernel.launches.clear()
+        y = ops.convolve(x, w, book)
+        dw = ops.weight_gradient(x, y, book)
+        assert (y.dtype, dw.dtype) == (np.float32, np.float32)
+        assert RawKernel.launches.count("convert") == 3
+    finally:
+        spconv.set_cuda_precision("float32")
+
+
 def test_precision():
     assert spconv.get_cuda_precision() == "float32"
     with pytest.raises(ValueError, match=r"expected one of .*'tf32'.*, got 'fast'"):
@@ -178,15 +208,16 @@ def test_precision():
     assert spconv.get_cuda_precision() == "float32"
 
 
-def test_tf32_is_coarser_than_float32(ops):
+def test_precisions_are_what_they_say(ops):
     """And float32 is about as good as arithmetic in float32 can be."""
     x, w = random("float32", 64, 8), random("float32", 8, 16, seed=1)
     exact = x.astype(np.float64) @ w
     errors = {}
-    for precision in ("float32", "tf32"):
+    for precision in CUDA_PRECISIONS:
         spconv.set_cuda_precision(precision)
         y = ops.matmul(ops.xp.asarray(x), ops.xp.asarray(w)).get()
         errors[precision] = np.abs(y - exact).max() / np.abs(exact).max()
     spconv.set_cuda_precision("float32")
     assert errors["float32"] < 2.0**-21
     assert 2.0**-14 < errors["tf32"] < 2.0**-10
+    assert 2.0**-11 < errors["bfloat16"] < 2.0**-7
