@@ -7,6 +7,7 @@ has run on a device yet.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from spconv.geometry import Geometry
 from spconv.ops.base import Ops
 from spconv.ops.cuda_gemm import CudaGemm
 from spconv.ops.cuda_rulebook import CudaRulebookSteps
+from spconv.ops.cuda_samples import max_samples, sum_samples
 from spconv.ops.launch import column_sums, elementwise, math_type, storage_of
 from spconv.ops.precision import get_cuda_precision
 from spconv.ops.raw_kernels import NULL
@@ -100,6 +102,29 @@ class CudaOps(Ops):
         table = self._table(rulebook.inverse)
         self._pool("max_table_gradient", dx, rulebook, dy, winner, table, dx)
         return dx
+
+    def sample_counts(self, sites: SiteSet) -> Array:
+        return self.xp.diff(self._rulebooks.sample_starts(sites))
+
+    def sum_samples(self, x_nc: Array, sites: SiteSet) -> Array:
+        return sum_samples(self.xp, self._dense(x_nc), sites, self._rulebooks)
+
+    def max_samples(self, x_nc: Array, sites: SiteSet) -> tuple[Array, Array]:
+        return max_samples(self.xp, self._dense(x_nc), sites, self._rulebooks)
+
+    def max_samples_gradient(self, dy_bc: Array, winner_bc: Array, num_rows: int) -> Array:
+        dx = self.xp.zeros((num_rows, dy_bc.shape[1]), dy_bc.dtype)
+        sizes = (np.int64(size) for size in dy_bc.shape)
+        arguments = self._dense(dy_bc), self._dense(winner_bc), dx, *sizes
+        self._run("samples.cu", "max_samples_gradient", dy_bc.size, dx.dtype, arguments)
+        return dx
+
+    def spread_samples(self, y_bc: Array, sites: SiteSet) -> Array:
+        x = self._new(y_bc, len(sites), y_bc.shape[1])
+        keys, cells = self._rulebooks.site_keys(sites)[2], np.int64(prod(sites.spatial_shape))
+        arguments = self._dense(y_bc), keys, x, cells, *(np.int64(size) for size in x.shape)
+        self._run("samples.cu", "spread_samples", x.size, x.dtype, arguments)
+        return x
 
     def leaky_relu(self, x: Array, slope: float) -> Array:
         y = self._new(x, *x.shape)

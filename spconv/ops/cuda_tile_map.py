@@ -17,10 +17,10 @@ WARP = 32
 def cuda_tile_map(
     xp: Any, table: Array, offset_starts: NDArray[np.int64], tile_rows: int
 ) -> TileMap:
-    """The tile map of :func:`~spconv.ops.tile_map.build_tile_map`, through kernels/cuda/tile_map.cu.
+    """As :func:`~spconv.ops.tile_map.build_tile_map`, through kernels/cuda/tile_map.cu.
 
-    Nothing is copied to the host: ``offsets``, ``in_rows`` and ``groups`` have as many entries as
-    there can be, and what lies behind ``starts[-1]`` is undefined.
+    Nothing is copied to the host: ``offsets``, ``in_rows`` and ``groups`` have as many entries
+    as there can be, and what lies behind ``starts[-1]`` is undefined.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ BY_STORAGE = (
     "cross_entropy",
     "normalization",
     "pooling",
-    "rows",
+    "samples",
 )
 KERNELS = [(name, {"STORAGE": storage}) for name in BY_STORAGE for storage in STORAGE]
 KERNELS += [
@@ -50,6 +50,6 @@ def test_kernels_compile(name, defines, architecture):
 
 def test_compiler_errors_show():
     with pytest.raises(
-        RuntimeError, match=r'rows.cu for sm_90.*\n.*identifier "storage" is undefined'
+        RuntimeError, match=r'normalization.cu for sm_90.*\n.*identifier "storage" is undefined'
     ):
-        compile_kernels("rows", "sm_90")
+        compile_kernels("normalization", "sm_90")

@@ -170,7 +170,12 @@ PLAIN_ON_THE_CPU = {
     "build_rulebook",
     "cross_entropy",
     "cross_entropy_gradient",
+    "max_samples",
+    "max_samples_gradient",
+    "sample_counts",
     "sgd_step",
+    "spread_samples",
+    "sum_samples",
 }
 """What the compiled engine does not override."""
 
