@@ -7,8 +7,10 @@ itself is needed.
 
 from __future__ import annotations
 
+import hashlib
 import weakref
-from functools import lru_cache
+from collections.abc import Callable
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,14 +21,15 @@ from spconv.ops.cuda_tiles import (
     STORAGE,
     TILE_ROWS,
     Tile,
-    choose_gradient_tile,
-    choose_tile,
+    candidate_gradient_tiles,
+    candidate_tiles,
     split_pairs,
 )
 from spconv.ops.launch import THREADS, elementwise, math_type, storage_of
-from spconv.ops.raw_kernels import NULL, Launch, kernel
+from spconv.ops.raw_kernels import NULL, Launch, kernel, source
 from spconv.ops.rulebook_steps import RulebookSteps
 from spconv.ops.tile_map import TileMap, identity_tile_map
+from spconv.ops.tuner import Tuner, cache_file, event_timer, get_cuda_tuning
 from spconv.rulebook import Rulebook, is_symmetric
 
 ALIGNMENT = 16
@@ -135,27 +138,50 @@ class CudaGemm:
             return y
         number = math_type(x_nc.dtype)
         init = NULL if init_o is None else self._aligned(init_o.astype(number, copy=False))
-        tile = choose_tile(kind, cin, cout, self.architecture)
-        self._kernel(tile, OUTPUT=storage_of(y.dtype))(
-            tile.grid(tiles.num_tiles, cout, groups),
-            (tile.block,),
-            (
-                self._operand(x_nc, kind),
-                packed,
-                y,
-                init,
-                NULL,
-                tiles.starts,
-                tiles.offsets,
-                tiles.in_rows,
-                tiles.groups,
-                tiles.out_rows,
-                *(np.int32(number) for number in (num_out, cin, cout, volume)),
-                number(1 if slope is None else slope),
-            ),
-            shared_mem=tile.shared_bytes,
+        arguments = (
+            self._operand(x_nc, kind),
+            packed,
+            y,
+            init,
+            NULL,
+            tiles.starts,
+            tiles.offsets,
+            tiles.in_rows,
+            tiles.groups,
+            tiles.out_rows,
+            *(np.int32(number) for number in (num_out, cin, cout, volume)),
+            number(1 if slope is None else slope),
         )
+        output = storage_of(y.dtype)
+
+        def launch(tile: Tile) -> None:
+            function = self._kernel(tile, OUTPUT=output)
+            grid = tile.grid(tiles.num_tiles, cout, groups)
+            function(grid, (tile.block,), arguments, shared_mem=tile.shared_bytes)
+
+        shape = kind, output, cin, cout, groups, volume, num_out.bit_length()
+        self._run(candidate_tiles(kind, cin, cout, self.architecture), shape, launch)
         return y
+
+    def _run(
+        self, tiles: tuple[Tile, ...], shape: tuple[str | int, ...], launch: Callable[[Tile], None]
+    ) -> None:
+        """Launch the first of the tiles or, if tuning is on, the fastest for this shape."""
+        tile = tiles[0]
+        if get_cuda_tuning() and len(tiles) > 1:
+            text = hashlib.sha256(source(f"{tile.kernel}.cu").encode()).hexdigest()[:12]
+            key = " ".join(map(str, (self._device_name, text, *shape)))
+            tile = self._tuner.choose(key, tiles, launch)
+        launch(tile)
+
+    @cached_property
+    def _tuner(self) -> Tuner:
+        return Tuner(cache_file(), event_timer(self.xp))
+
+    @property
+    def _device_name(self) -> str:
+        device = self.xp.cuda.Device()
+        return self.xp.cuda.runtime.getDeviceProperties(device.id)["name"].decode()
 
     def _pack(self, w_kco: Array, groups: int, mode: tuple[int, int], kind: str) -> Array:
         """Weights as the kernels read them, (groups, K, rows, row length)."""
@@ -194,17 +220,18 @@ class CudaGemm:
             return dw
         partials = self.xp.empty((num_tasks, size), math_type(x_nc.dtype))
         if num_tasks:
-            tile = choose_gradient_tile(kind, cin, cout, self.architecture)
-            blocks = -(-cin // tile.rows) * -(-cout // tile.columns)
-            sizes = np.int32(cin), np.int32(cout)
             x, dy = self._operand(x_nc, kind), self._operand(dy_no, kind)
-            arrays = x, dy, partials, *pairs, task_starts
-            self._kernel(tile)(
-                (num_tasks, blocks, groups),
-                (tile.block,),
-                (*arrays, *sizes),
-                shared_mem=tile.shared_bytes,
-            )
+            arguments = x, dy, partials, *pairs, task_starts, np.int32(cin), np.int32(cout)
+
+            def launch(tile: Tile) -> None:
+                blocks = -(-cin // tile.rows) * -(-cout // tile.columns)
+                grid = num_tasks, blocks, groups
+                function = self._kernel(tile)
+                function(grid, (tile.block,), arguments, shared_mem=tile.shared_bytes)
+
+            shape = kind, "gradient", cin, cout, groups, volume, num_tasks.bit_length()
+            candidates = candidate_gradient_tiles(kind, cin, cout, self.architecture)
+            self._run(candidates, shape, launch)
         add = kernel("reduce_partials.cu", "reduce_partials", STORAGE=storage_of(x_nc.dtype))
         grid = -(-size // THREADS), volume
         add(grid, (THREADS,), (partials, dw, offset_tasks, np.int64(size)))

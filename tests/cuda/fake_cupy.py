@@ -189,7 +189,9 @@ def make_module() -> types.ModuleType:
         is_available=lambda: True,
         compiler=types.SimpleNamespace(CompileException=CompileException),
         runtime=types.SimpleNamespace(
-            driverGetVersion=lambda: 13000, runtimeGetVersion=lambda: 13000
+            driverGetVersion=lambda: 13000,
+            runtimeGetVersion=lambda: 13000,
+            getDeviceProperties=lambda number: {"name": b"Imaginary 9"},
         ),
         Device=lambda: types.SimpleNamespace(compute_capability="90", id=0),
     )

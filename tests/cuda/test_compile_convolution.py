@@ -5,7 +5,13 @@ from itertools import product
 import pytest
 from nvrtc import ARCHITECTURES, compile_kernels, library
 
-from spconv.ops.cuda_tiles import STORAGE, choose_gradient_tile, choose_tile
+from spconv.ops.cuda_tiles import (
+    STORAGE,
+    candidate_gradient_tiles,
+    candidate_tiles,
+    choose_gradient_tile,
+    choose_tile,
+)
 
 pytestmark = pytest.mark.skipif(
     library() is None, reason="the wheel nvidia-cuda-nvrtc-cu12 is not installed"
@@ -26,12 +32,11 @@ def cases():
         (13, 128),
         *zip(CHANNELS, CHANNELS[4:] + CHANNELS[:4], strict=True),
     ]
-    for choose in (choose_tile, choose_gradient_tile):
-        for number, (cin, cout) in enumerate(shapes):
-            for kind in sorted(STORAGE):
-                tile = choose(kind, cin, cout)
-                macros = [tile.macros]
-                if kind == "bfloat16" and choose is choose_tile:  # of float32 arrays
+    for candidates in (candidate_tiles, candidate_gradient_tiles):
+        for (number, (cin, cout)), kind in product(enumerate(shapes), sorted(STORAGE)):
+            for tile in candidates(kind, cin, cout):
+                macros, chosen = [tile.macros], tile == candidates(kind, cin, cout)[0]
+                if kind == "bfloat16" and candidates is candidate_tiles:  # of float32 arrays
                     macros.append(tile.macros | {"OUTPUT": "float"})
                 for defines, architecture in product(macros, ARCHITECTURES):
                     key = (tile.kernel, *sorted(defines.items()), architecture)
@@ -39,9 +44,9 @@ def cases():
                         continue
                     seen.add(key)
                     wide = number == 0 and kind in ("float16", "float32")
-                    quick = wide or (number < 3 and architecture == "sm_90")
+                    quick = chosen and (wide or (number < 3 and architecture == "sm_90"))
                     output = defines.get("OUTPUT", defines["STORAGE"])
-                    label = f"{tile.kernel}-{kind}-{output}-{cin}-{cout}-{architecture}"
+                    label = f"{tile.label}-{kind}-{output}-{cin}-{cout}-{architecture}"
                     marks = () if quick else pytest.mark.slow
                     yield pytest.param(tile, defines, architecture, id=label, marks=marks)
 
