@@ -101,12 +101,15 @@ extern "C" __global__ void join_max_parts(const storage* values, const i64* rows
 extern "C" __global__ void max_samples_gradient(const storage* dy, const i64* winner, storage* dx,
                                                 i64 samples, i64 channels) {
     const i64 i = thread_index();
-    if (i < samples * channels && winner[i] >= 0) dx[winner[i] * channels + i % channels] = dy[i];
+    if (i >= samples * channels || winner[i] < 0) return;
+    dx[winner[i] * channels + i - quotient(i, channels) * channels] = dy[i];
 }
 
 // x[n] = y[sample of row n]; keys[n] / cells is the sample.
 extern "C" __global__ void spread_samples(const storage* y, const i64* keys, storage* x, i64 cells,
                                           i64 rows, i64 channels) {
     const i64 i = thread_index();
-    if (i < rows * channels) x[i] = y[keys[i / channels] / cells * channels + i % channels];
+    if (i >= rows * channels) return;
+    const i64 n = quotient(i, channels);
+    x[i] = y[keys[n] / cells * channels + i - n * channels];
 }

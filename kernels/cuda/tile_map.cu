@@ -3,7 +3,8 @@
 // on the launch, and nobody has to know how many entries there are before they are written.
 //
 // -DTILE_ROWS is the number of rows of a tile, a multiple of 32. A cell is a pair (tile, kernel
-// offset), cell = tile * volume + offset; `order` (count) are the output rows in tile order.
+// offset), cell = tile * volume + offset; `order` (count) are the output rows in tile order. Cells
+// are counted in 32 bits, as tables of input rows with 2^31 cells of 64 rows fit nowhere.
 #include "ptx.cuh"
 
 typedef unsigned long long u64;
@@ -35,16 +36,17 @@ extern "C" __global__ void gray_keys(const int* table, const int* ranks, u64* ke
 }
 
 // Input row of the lane's position in a cell, or -1.
-__device__ __forceinline__ int row_of(const int* table, const i64* order, i64 count, i64 cell,
+__device__ __forceinline__ int row_of(const int* table, const i64* order, i64 count, int cell,
                                       int volume, int place) {
-    const i64 position = cell / volume * TILE_ROWS + place;
-    return position < count ? table[cell % volume * count + order[position]] : -1;
+    const int tile = cell / volume;
+    const i64 position = (i64)tile * TILE_ROWS + place;
+    return position < count ? table[(cell - tile * volume) * count + order[position]] : -1;
 }
 
 // groups[cell], bit i: one of the rows 16 i to 16 i + 15 is there. One warp for each cell.
 extern "C" __global__ void cell_groups(const int* table, const i64* order, u32* groups, i64 count,
-                                       i64 cells, int volume) {
-    const i64 cell = thread_index() / 32;
+                                       int cells, int volume) {
+    const int cell = (int)(thread_index() >> 5);
     const int lane = threadIdx.x % 32;
     if (cell >= cells) return;
     u32 found = 0;
@@ -62,15 +64,15 @@ extern "C" __global__ void cell_groups(const int* table, const i64* order, u32* 
 // each cell; starts (tiles + 1) comes with a zero in front.
 extern "C" __global__ void fill_entries(const int* table, const i64* order, const u32* groups,
                                         const int* ends, int* starts, int* offsets, int* in_rows,
-                                        u32* entry_groups, i64 count, i64 cells, int volume) {
-    const i64 cell = thread_index() / 32;
+                                        u32* entry_groups, i64 count, int cells, int volume) {
+    const int cell = (int)(thread_index() >> 5);
     const int lane = threadIdx.x % 32;
     if (cell >= cells) return;
     if (lane == 0 && (cell + 1) % volume == 0) starts[(cell + 1) / volume] = ends[cell];
     if (!groups[cell]) return;
     const i64 entry = ends[cell] - 1;
     if (lane == 0) {
-        offsets[entry] = (int)(cell % volume);
+        offsets[entry] = cell % volume;
         entry_groups[entry] = groups[cell];
     }
 #pragma unroll

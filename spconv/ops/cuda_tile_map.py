@@ -36,7 +36,7 @@ def cuda_tile_map(
     num_tiles = -(-count // tile_rows)
     cells = num_tiles * volume
     entries = min(cells, int(offset_starts[-1]))
-    sizes = np.int64(count), np.int64(cells), np.int32(volume)
+    sizes = np.int64(count), np.int32(cells), np.int32(volume)
     order = _sorted_rows(xp, table, offset_starts, tile_rows)
     groups = xp.empty(cells, np.uint32)
     _run("cell_groups", cells * WARP, (table, order, groups, *sizes), tile_rows)
