@@ -80,6 +80,10 @@ class Ops:
         """``x^T dy``, (C_in, C_out)."""
         return x_nc.T @ dy_no
 
+    def small_matmul(self, a_gnc: Array, b_gco: Array) -> Array:
+        """Products (G, N, O) of G pairs of matrices, a few rows in all: a ground state's."""
+        return a_gnc @ b_gco
+
     def sum_pairs(self, x_nc: Array, rulebook: Rulebook) -> Array:
         """Sum of the input rows of every output row, (N_out, C)."""
         y = self.xp.zeros((len(rulebook.out_sites), x_nc.shape[1]), x_nc.dtype)

@@ -78,6 +78,10 @@ class CudaOps(Ops):
     def matmul_gradient(self, x_nc: Array, dy_no: Array) -> Array:
         return self._gemm.matmul_gradient(x_nc, dy_no, arithmetic(x_nc.dtype))
 
+    def small_matmul(self, a_gnc: Array, b_gco: Array) -> Array:
+        # Not CuPy's product: that needs cuBLAS, which its wheels do not bring.
+        return (a_gnc[..., None] * b_gco[:, None]).sum(axis=2)
+
     def sum_pairs(self, x_nc: Array, rulebook: Rulebook) -> Array:
         y = self._new(x_nc, len(rulebook.out_sites), x_nc.shape[1])
         self._pool("sum_table", y, rulebook, self._dense(x_nc), self._table(rulebook), y)

@@ -126,6 +126,15 @@ def test_matrices(ops, kind, count):
         compare(ops, kind, count, "matmul_gradient", x, dy)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+def test_small_matrices(ops, dtype):
+    for groups, rows, cin, cout in [(1, 1, 7, 5), (3, 1, 4, 6), (2, 8, 1, 3)]:
+        a, b = random(dtype, groups, rows, cin), random(dtype, groups, cin, cout, seed=1)
+        compare(ops, dtype, cin, "small_matmul", a, b)
+        transposed = random(dtype, groups, cin, rows).transpose(0, 2, 1)
+        compare(ops, dtype, cin, "small_matmul", transposed, b)
+
+
 def test_any_strides(ops):
     book = ops.build_rulebook(sites(), GEOMETRIES["down"], "test")
     x = random(np.float32, 2 * len(book.in_sites), 16)[::2, ::2]

@@ -174,6 +174,7 @@ PLAIN_ON_THE_CPU = {
     "max_samples_gradient",
     "sample_counts",
     "sgd_step",
+    "small_matmul",
     "spread_samples",
     "sum_samples",
 }
