@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from functools import cached_property
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,6 +45,15 @@ class DeviceSites(SiteSet):
     @cached_property
     def order(self) -> None:
         return None
+
+    def columns(self, xp: ModuleType) -> tuple[Array, ...]:
+        if xp is np:
+            return super().columns(xp)
+        rest, columns = self.device_keys, []
+        for extent in reversed(self.spatial_shape):
+            columns.append(rest % extent)
+            rest = rest // extent
+        return rest, *reversed(columns)
 
 
 class DeviceRulebook(Rulebook):

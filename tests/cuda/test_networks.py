@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from fake_cupy import RawKernel
+from fake_cupy import COPIES, RawKernel
 
 import spconv
 from spconv.ops.device_rulebook import DeviceSites
@@ -88,6 +88,19 @@ def test_two_runs_have_the_same_bits(cupy, monkeypatch):
     assert runs[0][0] == runs[1][0]
     for path, values in runs[0][1].items():
         np.testing.assert_array_equal(values, runs[1][1][path], path)
+
+
+@pytest.mark.parametrize("ground", [True, False])
+def test_a_step_copies_one_count_for_each_rulebook(emulated, ground):
+    net = Net().to("cuda")
+    adam = spconv.optim.Adam(net.named_parameters(), lr=0.01)
+    x, labels = data("float32", ground)
+    x = x.to("cuda")
+    before = COPIES["to_host"]
+    loss = spconv.functional.cross_entropy(net(x), labels)
+    loss.backward()
+    adam.step()
+    assert COPIES["to_host"] - before == len(x.rulebooks._built) == 3
 
 
 def test_sites_of_outputs_stay_on_the_device(cupy):

@@ -85,6 +85,33 @@ def test_one_large_sample_is_cut_into_parts(ops, monkeypatch):
         np.testing.assert_array_equal(sums.get(), SPECIFICATION.sum_samples(z, where))
 
 
+def test_coordinates(ops):
+    for where in (sites("shuffled"), sites("none")):
+        made = ops.build_rulebook(where, Geometry.make(2, 3, 2), "test").out_sites
+        expected = SPECIFICATION.build_rulebook(where, Geometry.make(2, 3, 2), "test").out_indices
+        columns = [column.get() for column in made.columns(ops.xp)]
+        np.testing.assert_array_equal(np.stack(columns, axis=1), expected)
+        np.testing.assert_array_equal(np.stack(made.columns(np), axis=1), expected)
+
+
+def test_grids_of_sites_that_the_device_made(emulated):
+    ops, where = CudaOps(), sites("sorted")
+    book = ops.build_rulebook(where, Geometry.make(2, 2, 2), "test")
+    expected = SPECIFICATION.build_rulebook(where, Geometry.make(2, 2, 2), "test")
+    values = np.random.default_rng(0).standard_normal((len(book.out_sites), 3))
+    features = spconv.Tensor(ops.xp.asarray(values), requires_grad=True)
+    x = spconv.SparseConvTensor(
+        np.ones((len(where), 3), np.float32), where.indices, (30, 20), 4
+    ).to("cuda")
+    before = COPIES["to_host"]
+    y = x.derive(features, None, book.out_sites).dense()
+    y.backward(y.data)
+    assert COPIES["to_host"] == before
+    x = spconv.SparseConvTensor(values, expected.out_indices, (15, 10), 4)
+    np.testing.assert_array_equal(y.data.get(), x.dense().data)
+    np.testing.assert_array_equal(features.grad.get(), values)
+
+
 def test_pooled_sites_of_the_device_stay_there(emulated):
     """One count for the rulebook, and nothing after it, forward and backward."""
     where = sites("sorted")
