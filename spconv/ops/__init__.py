@@ -17,7 +17,7 @@ from spconv.compat import Array, is_cupy
 from spconv.ops.base import Ops
 from spconv.ops.cpu import INSTRUCTION_SETS, CpuOps
 from spconv.ops.precision import get_cuda_precision, set_cuda_precision
-from spconv.ops.tuner import get_cuda_tuning, set_cuda_tuning
+from spconv.ops.tuning import get_cuda_tuning, set_cuda_tuning
 
 ENGINES = ("numpy", "cpu", *INSTRUCTION_SETS)
 _cpu_engine = ContextVar("cpu_engine", default="cpu")

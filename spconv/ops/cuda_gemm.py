@@ -29,7 +29,8 @@ from spconv.ops.launch import THREADS, elementwise, math_type, storage_of
 from spconv.ops.raw_kernels import NULL, Launch, kernel, source
 from spconv.ops.rulebook_steps import RulebookSteps
 from spconv.ops.tile_map import TileMap, identity_tile_map
-from spconv.ops.tuner import Tuner, cache_file, event_timer, get_cuda_tuning
+from spconv.ops.tuner import Tuner, cache_file, event_timer
+from spconv.ops.tuning import get_cuda_tuning
 from spconv.rulebook import Rulebook, is_symmetric
 
 ALIGNMENT = 16

@@ -11,7 +11,6 @@ import os
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -19,34 +18,9 @@ from spconv.ops.cuda_tiles import Tile
 
 VERSION = 1
 WARM_UPS, REPEATS = 2, 5
-_tuning = ContextVar("cuda_tuning", default=False)
 
 Timer = Callable[[Callable[[], object]], float]
 """Time of one call, in any unit."""
-
-
-def set_cuda_tuning(enabled: bool) -> None:
-    """Choose tiles of GPU products by timing them, instead of from a table.
-
-    The first product of every shape is run with up to eight tiles; the fastest is remembered, also
-    on disk, beside CuPy's kernels (``$CUPY_CACHE_DIR``, by default ``~/.cupy/kernel_cache``).
-    Results have the same bits with and without. Not yet tried on a device.
-
-    Examples
-    --------
-    >>> set_cuda_tuning(True)
-    >>> get_cuda_tuning()
-    True
-    >>> set_cuda_tuning(False)
-    """
-    if not isinstance(enabled, bool):
-        raise TypeError(f"set_cuda_tuning: expected True or False, got {enabled!r}")
-    _tuning.set(enabled)
-
-
-def get_cuda_tuning() -> bool:
-    """Whether tiles of GPU products are chosen by timing them."""
-    return _tuning.get()
 
 
 class Tuner:

@@ -3,7 +3,6 @@ import stat
 
 import pytest
 
-import spconv
 from spconv.ops.cuda_tiles import candidate_tiles
 from spconv.ops.tuner import Tuner, cache_file
 
@@ -81,10 +80,3 @@ def test_place(monkeypatch, tmp_path):
     assert cache_file() == tmp_path / "spconv_tiles.json"
     monkeypatch.delenv("CUPY_CACHE_DIR")
     assert cache_file().parts[-3:] == (".cupy", "kernel_cache", "spconv_tiles.json")
-
-
-def test_switch():
-    assert spconv.get_cuda_tuning() is False
-    with pytest.raises(TypeError, match="set_cuda_tuning: expected True or False, got 'fast'"):
-        spconv.set_cuda_tuning("fast")
-    assert spconv.get_cuda_tuning() is False
