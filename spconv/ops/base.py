@@ -14,7 +14,7 @@ import numpy as np
 
 from spconv.compat import Array
 from spconv.geometry import Geometry
-from spconv.rulebook import Rulebook, build
+from spconv.rulebook import Rulebook, build, union_of
 from spconv.sites import SiteSet
 
 
@@ -127,6 +127,14 @@ class Ops:
             won = winner_nc[out_rows] == in_rows[:, None]
             dx[in_rows] += self.xp.where(won, dy_nc[out_rows], 0)
         return dx
+
+    def union_sites(self, sets: tuple[SiteSet, ...]) -> SiteSet:
+        """All sites of any of the sets, sorted."""
+        return union_of(sets)
+
+    def rows_among(self, sites: SiteSet, sorted_sites: SiteSet) -> Array:
+        """Row (N,) among ``sorted_sites``, which are in order, of each of ``sites``."""
+        return self.xp.asarray(np.searchsorted(sorted_sites.keys, sites.keys))
 
     def sample_counts(self, sites: SiteSet) -> Array:
         """Number of active sites (B,) of every sample, int64."""

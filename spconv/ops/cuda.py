@@ -107,6 +107,13 @@ class CudaOps(Ops):
         self._pool("max_table_gradient", dx, rulebook, dy, winner, table, dx)
         return dx
 
+    def union_sites(self, sets: tuple[SiteSet, ...]) -> SiteSet:
+        return self._rulebooks.union(sets)
+
+    def rows_among(self, sites: SiteSet, sorted_sites: SiteSet) -> Array:
+        keys = self._rulebooks.site_keys(sites)[2]
+        return self.xp.searchsorted(self._rulebooks.site_keys(sorted_sites)[0], keys)
+
     def sample_counts(self, sites: SiteSet) -> Array:
         return self.xp.diff(self._rulebooks.sample_starts(sites))
 

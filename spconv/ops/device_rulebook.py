@@ -46,6 +46,16 @@ class DeviceSites(SiteSet):
     def order(self) -> None:
         return None
 
+    def same_as(self, other: SiteSet) -> bool:
+        if not isinstance(other, DeviceSites):
+            return super().same_as(other)
+        return self is other or (
+            self.spatial_shape == other.spatial_shape
+            and self.batch_size == other.batch_size
+            and len(self) == len(other)
+            and bool((self.device_keys == other.device_keys).all())
+        )
+
     def columns(self, xp: ModuleType) -> tuple[Array, ...]:
         if xp is np:
             return super().columns(xp)

@@ -172,11 +172,13 @@ PLAIN_ON_THE_CPU = {
     "cross_entropy_gradient",
     "max_samples",
     "max_samples_gradient",
+    "rows_among",
     "sample_counts",
     "sgd_step",
     "small_matmul",
     "spread_samples",
     "sum_samples",
+    "union_sites",
 }
 """What the compiled engine does not override."""
 
