@@ -31,7 +31,7 @@ class ndarray(np.ndarray):
 
     @property
     def data(self):
-        return types.SimpleNamespace(ptr=self.ctypes.data // 16 * 16)  # as from a memory pool
+        return types.SimpleNamespace(ptr=self.ctypes.data)
 
     def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
         if ufunc is np.matmul:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from emulation import EmulationError
 from fake_cupy import COPIES, RawKernel
 
 import spconv
@@ -141,6 +142,27 @@ def test_any_strides(ops):
     w = random(np.float32, 16, 8, book.volume).transpose(2, 1, 0)
     init = random(np.float32, 32)[::2]
     compare(ops, "float32", 32, "convolve", x, w, book, 1, init)
+
+
+def test_arrays_that_begin_anywhere(ops, monkeypatch):
+    """Views into larger arrays are aligned to their elements alone; wide copies need 16 bytes."""
+    book = ops.build_rulebook(sites(), GEOMETRIES["down"], "test")
+    x, dy = (random("float16", 4 + 8 * len(s)) for s in (book.in_sites, book.out_sites))
+    w = random("float16", book.volume, 8, 8)
+    expected = SPECIFICATION.convolve(*(a.astype(float) for a in (x[4:].reshape(-1, 8), w)), book)
+    device_x, device_dy = (ops.xp.asarray(a)[4:].reshape(-1, 8) for a in (x, dy))
+    assert device_x.data.ptr % 16 == 8
+
+    def run():
+        y = ops.convolve(device_x, ops.xp.asarray(w), book)
+        ops.weight_gradient(device_x, device_dy, book)
+        return y
+
+    assert_close(run().get(), expected, tolerance("float16", 32), "view")
+    if hasattr(ops.xp, "emulated"):
+        monkeypatch.setattr(ops._gemm, "_aligned", ops._gemm._dense)
+        with pytest.raises(EmulationError, match="the source is not aligned to 16 bytes"):
+            run()
 
 
 def test_one_tile_map_for_both_directions_of_a_submanifold_layer(ops):
