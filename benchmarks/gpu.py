@@ -21,6 +21,7 @@ import gpu_networks
 import gpu_plots
 import gpu_torch
 import numpy as np
+from gpu_floors import floors, ratio
 from lidar import lidar_scan
 from workloads import Sites
 
@@ -28,6 +29,7 @@ import spconv
 from spconv.compat import check_device, import_cupy
 from spconv.geometry import Geometry
 from spconv.ops import get_ops
+from spconv.ops.precision import CUDA_PRECISIONS
 from spconv.sites import SiteSet
 
 Timer = Callable[[Callable[[], object]], float]
@@ -38,7 +40,14 @@ LAYERS = [
     (1, 96, 96), (2, 128, 128), (3, 256, 256),
 ]  # fmt: skip
 """(level, input channels, output channels): levels halve the resolution."""
-KINDS = {"float32": np.float32, "tf32": np.float32, "float16": np.float16}
+KINDS = {
+    "float32": np.float32,
+    "tf32": np.float32,
+    "bfloat16": np.float32,
+    "float16": np.float16,
+}
+"""Arithmetic -> dtype of the arrays."""
+RUNS = 10
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -62,17 +71,20 @@ def event_timer(cupy: Any, repeats: int) -> Timer:
 
 
 def device_rates(cupy: Any, timer: Timer, megabytes: int = 1024, size: int = 8192) -> dict:
-    """GB/s of a copy (read and written), and TFLOP/s of cuBLAS by dtype where it is there."""
+    """GB/s of a copy (read and written), and TFLOP/s of large dense products by arithmetic.
+
+    From cuBLAS, and for tf32 and bfloat16 from PyTorch, where they are there.
+    """
     source = cupy.ones(megabytes * 2**20 // 4, np.float32)
     target = cupy.empty_like(source)
     rates = {"copy GB/s": 2 * source.nbytes / timer(lambda: cupy.copyto(target, source)) / 1e6}
     for name, dtype in (("float32", np.float32), ("float16", np.float16)):
         a = cupy.ones((size, size), dtype)
         try:
-            rates[f"cuBLAS {name} TFLOP/s"] = 2 * size**3 / timer(lambda a=a: a @ a) / 1e9
+            rates[f"dense {name} TFLOP/s"] = 2 * size**3 / timer(lambda a=a: a @ a) / 1e9
         except (ImportError, RuntimeError) as error:
             print(f"cuBLAS {name}: {error}")
-    return rates
+    return rates | gpu_torch.dense_rates(size)
 
 
 def levels(ops: Any, sites: Sites, count: int) -> list[SiteSet]:
@@ -87,7 +99,7 @@ def time_layer(
     ops: Any, timer: Timer, sites: SiteSet, cin: int, cout: int, kind: str
 ) -> dict[str, Any]:
     """Milliseconds of everything that a submanifold layer of size 3 does in a training step."""
-    spconv.set_cuda_precision("tf32" if kind == "tf32" else "float32")
+    spconv.set_cuda_precision(kind if kind in CUDA_PRECISIONS else "float32")
     book = ops.build_rulebook(sites, SUBMANIFOLD, "benchmark")
     rng, xp = np.random.default_rng(0), ops.xp
 
@@ -106,6 +118,13 @@ def time_layer(
         fresh = ops.build_rulebook(sites, SUBMANIFOLD, "benchmark")
         ops.convolve(take(x), w, fresh)
 
+    def all_three() -> tuple[Any, ...]:
+        return (
+            ops.convolve(x[0], w, book),
+            ops.convolve(dy[0], w, book.inverse, transposed=True),
+            ops.weight_gradient(x[0], dy[0], book),
+        )
+
     times = {
         "forward": timer(lambda: ops.convolve(take(x), w, book)),
         "input gradient": timer(lambda: ops.convolve(take(dy), w, book.inverse, transposed=True)),
@@ -113,9 +132,12 @@ def time_layer(
         "rulebook": timer(lambda: ops.build_rulebook(sites, SUBMANIFOLD, "benchmark")),
         "rulebook + forward": timer(new_map),
     }
+    repeated = same_bits(all_three)
     spconv.set_cuda_precision("float32")
     return {
         "sites": len(sites),
+        "volume": book.volume,
+        "same bits": repeated,
         "pairs": book.num_pairs,
         "pairs per row": round(book.num_pairs / max(len(sites), 1), 2),
         "cin": cin,
@@ -124,7 +146,16 @@ def time_layer(
         "gflop": 2e-9 * book.num_pairs * cin * cout,
         "ms": times,
         "torch gather-matmul ms": gpu_torch.time_layer(book, cin, cout, kind),
+        "torch dense ms": gpu_torch.time_dense(sites, cin, cout, kind),
     }
+
+
+def same_bits(run: Callable[[], tuple[Any, ...]], runs: int = RUNS) -> bool:
+    """Whether every run gives the arrays of the first one, bit for bit."""
+    first = [array.copy() for array in run()]
+    return all(
+        bool((one == two).all()) for _ in range(runs) for one, two in zip(first, run(), strict=True)
+    )
 
 
 def folder_name(gpu: str) -> str:
@@ -136,22 +167,30 @@ def folder_name(gpu: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", gpu.lower()).strip("-")
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """Milliseconds and useful TFLOP/s of every layer, as Markdown."""
+def table(rows: list[dict[str, Any]], rates: dict[str, float]) -> str:
+    """Times of every layer and of its floors (:mod:`gpu_floors`), as Markdown."""
     lines = [
         "| sites | pairs/row | layer | arithmetic | rulebook | forward | input gradient | "
-        "weight gradient | forward TFLOP/s | PyTorch gather-matmul forward |",
-        "|---:|---:|---|---|---:|---:|---:|---:|---:|---:|",
+        "weight gradient | forward TFLOP/s | memory floor | gather | matrix floor | "
+        "forward / floor | PyTorch gather-matmul forward | PyTorch dense forward | same bits |",
+        "|---:|---:|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|",
     ]
     for row in rows:
-        ms, torch = row["ms"], row["torch gather-matmul ms"]
+        ms, found = row["ms"], floors(row, rates)
         names = ("rulebook", "forward", "input gradient", "weight gradient")
         cells = [f"{row['sites']:,}", f"{row['pairs per row']}", f"{row['cin']} -> {row['cout']}"]
         cells += [row["kind"], *(f"{ms[name]:.3f} ms" for name in names)]
         cells.append(f"{row['gflop'] / ms['forward']:.1f}")
-        cells.append("-" if torch is None else f"{torch:.3f} ms")
+        cells += [_milliseconds(found[name]) for name in ("memory", "gather", "matrix")]
+        cells.append(f"{ratio(row, rates):.1f}")
+        cells += [_milliseconds(row[f"torch {name} ms"]) for name in ("gather-matmul", "dense")]
+        cells.append("yes" if row["same bits"] else "**no**")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _milliseconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f} ms"
 
 
 def write(folder: Path, result: dict[str, Any]) -> None:
@@ -159,7 +198,7 @@ def write(folder: Path, result: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "gpu.json").write_text(json.dumps(result, indent=1) + "\n")
     about = f"Measured on {result['gpu']}, {result['date']}.\n\n"
-    (folder / "gpu.md").write_text(about + table(result["layers"]))
+    (folder / "gpu.md").write_text(about + table(result["layers"], result["rates"]))
     gpu_plots.plot(folder / "plots", result)
 
 
@@ -194,7 +233,7 @@ def main() -> None:
     for level, cin, cout in LAYERS:
         for kind in KINDS:
             row = time_layer(ops, timer, scans[level], cin, cout, kind)
-            print(row)
+            print(row, "forward / floor:", round(ratio(row, result["rates"]), 1))
             result["layers"].append(row)
     result["networks"] = gpu_networks.time_networks(timer, lidar_scan(seed=1), options.data)
     print(result["networks"])

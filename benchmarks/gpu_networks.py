@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gpu_torch
 import numpy as np
 from unet import UNet
 from workloads import Sites
 
 import spconv
 from spconv.data import SparseLoader, load_mnist, load_strokes
-from spconv.models import DeepCNet
+from spconv.models import DeepCNet, dense_twin
+from spconv.ops.precision import CUDA_PRECISIONS
 
 Timer = Callable[[Callable[[], object]], float]
+
+DENSE_BATCHES = 10
 
 
 def unet_step(
@@ -61,12 +66,43 @@ def deepcnet_epoch(
             sgd.step()
         value = loss.item()  # waits for the device
         seconds = time.perf_counter() - began
-    return {"data": name, "samples": len(labels), "seconds": seconds, "loss": value}
+    batches = [
+        (np.ascontiguousarray(x.dense().data), target)
+        for x, target in itertools.islice(loader, DENSE_BATCHES)
+    ]
+    return {
+        "data": name,
+        "samples": len(labels),
+        "seconds": seconds,
+        "ms per batch": 1e3 * seconds / len(loader),
+        "loss": value,
+        "torch dense ms per batch": gpu_torch.time_dense_steps(
+            dense_twin(net.to("cpu")), batches, device
+        ),
+    }
+
+
+def unet_repeats(
+    sites: Sites, device: str, widths: tuple[int, ...] = (32, 64, 128, 256), steps: int = 3
+) -> bool:
+    """Whether two trainings from one seed give the same losses, bit for bit."""
+    runs = []
+    for _ in range(2):
+        step = unet_step(sites, device, widths)
+        runs.append([step() for _ in range(steps)])
+    return runs[0] == runs[1]
 
 
 def time_networks(timer: Timer, sites: Sites, data: Path | None) -> dict[str, Any]:
+    """A U-Net step in every arithmetic of float32 arrays, its repeatability, a DeepCNet epoch."""
+    steps = {}
+    for kind in CUDA_PRECISIONS:
+        spconv.set_cuda_precision(kind)
+        steps[kind] = timer(unet_step(sites, "cuda"))
+    spconv.set_cuda_precision("float32")
     return {
-        "U-Net step ms": timer(unet_step(sites, "cuda")),
+        "U-Net step ms": steps,
         "U-Net sites": len(sites),
+        "U-Net same bits": unet_repeats(sites, "cuda"),
         "DeepCNet epoch": deepcnet_epoch(data, "cuda"),
     }

@@ -57,7 +57,13 @@ from spconv.layers import (
     ToDense,
 )
 from spconv.memory import get_memory_cache, set_memory_cache
-from spconv.ops import get_cuda_precision, set_cuda_precision, use_engine
+from spconv.ops import (
+    get_cuda_precision,
+    get_cuda_tuning,
+    set_cuda_precision,
+    set_cuda_tuning,
+    use_engine,
+)
 from spconv.rulebook import Rulebook, build_rulebook
 from spconv.tensor import SparseConvTensor, from_dense, from_scipy
 from spconv.threads import get_num_threads, set_num_threads
@@ -120,6 +126,7 @@ __all__ = [
     "from_scipy",
     "functional",
     "get_cuda_precision",
+    "get_cuda_tuning",
     "get_memory_cache",
     "get_num_threads",
     "inference",
@@ -130,6 +137,7 @@ __all__ = [
     "save",
     "schedules",
     "set_cuda_precision",
+    "set_cuda_tuning",
     "set_memory_cache",
     "set_num_threads",
     "use_engine",

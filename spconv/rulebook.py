@@ -147,15 +147,14 @@ class RulebookCache:
         """Pickled empty: rulebooks are built again where they are needed."""
         return {"_built": {}, "_named": {}, "_unions": {}}
 
-    def union(self, sets: tuple[SiteSet, ...]) -> SiteSet:
+    def union(
+        self,
+        sets: tuple[SiteSet, ...],
+        builder: Callable[[tuple[SiteSet, ...]], SiteSet] | None = None,
+    ) -> SiteSet:
         """All sites of any of the sets, sorted; the same object for the same sets."""
         if sets not in self._unions:
-            first = sets[0]
-            keys = np.unique(np.concatenate([sites.keys for sites in sets]))
-            indices = read_only(kernels.sites_of_keys(keys, first.extents))
-            sites = SiteSet(indices, first.spatial_shape, first.batch_size)
-            sites.keys, sites.order = keys, None
-            self._unions.setdefault(sets, sites)
+            self._unions.setdefault(sets, (builder or union_of)(sets))
         return self._unions[sets]
 
     def get(
@@ -191,6 +190,16 @@ class RulebookCache:
                 f"known keys: {sorted(self._named) or 'none'}"
             )
         return self._named[name]
+
+
+def union_of(sets: tuple[SiteSet, ...]) -> SiteSet:
+    """All sites of any of the sets, sorted, on the host."""
+    first = sets[0]
+    keys = np.unique(np.concatenate([sites.keys for sites in sets]))
+    indices = read_only(kernels.sites_of_keys(keys, first.extents))
+    sites = SiteSet(indices, first.spatial_shape, first.batch_size)
+    sites.keys, sites.order = keys, None
+    return sites
 
 
 def build_rulebook(

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from functools import cached_property
 from math import prod
 from operator import index
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spconv.compat import is_cupy
+from spconv.compat import Array, is_cupy
 from spconv.geometry import check_cells
 from spconv.kernels import rulebook as kernels
 
@@ -64,6 +65,10 @@ class SiteSet:
     @cached_property
     def sorted_indices(self) -> NDArray[np.int32]:
         return self.indices if self.order is None else self.indices[self.order]
+
+    def columns(self, xp: ModuleType) -> tuple[Array, ...]:
+        """Sample and coordinates of every site: 1 + ndim arrays (N,) of ``xp``, integers."""
+        return tuple(xp.asarray(column) for column in self.indices.T)
 
     @cached_property
     def rows_per_sample(self) -> NDArray[np.int64]:

@@ -338,7 +338,7 @@ def from_dense(
 
 def _dense(x: SparseConvTensor) -> Tensor:
     xp = array_module(x.features.data)
-    where = tuple(xp.asarray(column) for column in x.indices.T)
+    where = x.sites.columns(xp)
     slots = slice(None) if x.channels is None else xp.asarray(x.channels.slots)
     total = x.num_channels if x.channels is None else x.channels.total
     data = xp.zeros((x.batch_size, *x.spatial_shape, total), x.features.dtype)

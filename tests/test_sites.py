@@ -142,3 +142,9 @@ def test_checked_arguments_takes_no_sites(indices):
 def test_checked_arguments_refuses(arguments, error, message):
     with pytest.raises(error, match=f"^Layer: .*{message}"):
         checked_arguments(*arguments, "Layer")
+
+
+def test_columns():
+    indices = np.array([[1, 0, 2], [0, 3, 4]], np.int32)
+    columns = SiteSet(indices, (4, 5), 2).columns(np)
+    assert [column.tolist() for column in columns] == [[1, 0], [0, 3], [2, 4]]

@@ -1,33 +1,15 @@
 // Sums over the rows of (rows, channels) arrays in float64, in two stages of fixed order: blocks
 // of 32 channels sum parts of `part` rows, then blocks add the parts in the same way. The order
 // depends on the number of rows alone, so the bits do not depend on the device.
-#include "storage.cuh"
-
-#define LANES 8
-
-// Sum of term(entry, channel) over rows begin..end of this thread's channel, in the threads of
-// lane 0; launched with (32, LANES) threads.
-template <class Term>
-__device__ __forceinline__ double sum_range(i64 begin, i64 end, i64 channels, Term term) {
-    __shared__ double sums[LANES][32];
-    const i64 c = (i64)blockIdx.y * 32 + threadIdx.x;
-    double sum = 0;
-    if (c < channels)
-        for (i64 row = begin + threadIdx.y; row < end; row += LANES)
-            sum += term(row * channels + c, c);
-    sums[threadIdx.y][threadIdx.x] = sum;
-    __syncthreads();
-    if (threadIdx.y == 0)
-        for (int lane = 1; lane < LANES; ++lane) sum += sums[lane][threadIdx.x];
-    return sum;
-}
+#include "sum_range.cuh"
 
 // partial[p, c] = sum over the rows of part p = blockIdx.x.
 template <class Term>
 __device__ __forceinline__ void sum_part(double* partial, i64 rows, i64 channels, i64 part,
                                          Term term) {
     const i64 c = (i64)blockIdx.y * 32 + threadIdx.x, begin = blockIdx.x * part;
-    const double sum = sum_range(begin, begin + part < rows ? begin + part : rows, channels, term);
+    const double sum = sum_range(begin, begin + part < rows ? begin + part : rows, channels,
+                                 nullptr, term);
     if (threadIdx.y == 0 && c < channels) partial[blockIdx.x * channels + c] = sum;
 }
 
@@ -73,6 +55,6 @@ extern "C" __global__ void ground_parts(const storage* dy, const int* winner, do
 extern "C" __global__ void add_parts(const double* partial, storage* total, i64 parts,
                                      i64 channels) {
     const i64 c = (i64)blockIdx.y * 32 + threadIdx.x;
-    const double sum = sum_range(0, parts, channels, [=](i64 i, i64) { return partial[i]; });
+    const double sum = sum_range(0, parts, channels, nullptr, [=](i64 i, i64) { return partial[i]; });
     if (threadIdx.y == 0 && c < channels) narrow(sum, total[c]);
 }

@@ -45,6 +45,7 @@ extern "C" __global__ void cross_entropy_gradient(const storage* probability, co
                                                   i64 classes) {
     const i64 i = thread_index();
     if (i >= rows * classes) return;
-    const math one = i % classes == labels[i / classes] ? 1 : 0;
+    const i64 n = quotient(i, classes);
+    const math one = i - n * classes == labels[n] ? 1 : 0;
     narrow((widen(probability[i]) - one) * widen(scale[0]), dx[i]);
 }

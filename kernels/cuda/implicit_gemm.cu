@@ -10,10 +10,10 @@
 //   x            STORAGE (num_in, groups * cin)      features, or deviations from the ground state
 //   w            STORAGE (groups, volume, cout, cin_padded)   from pack_weights.cu; cin_padded =
 //                cin rounded up to 16 bytes
-//   y            STORAGE (num_out, groups * cout)    aligned to two elements
+//   y            OUTPUT (num_out, groups * cout)     aligned to two elements
 //   init         float (groups * cout) or null       bias, or the output's ground state; null is
 //                np.intp(0), never None
-//   residual     STORAGE (num_out, groups * cout) or null
+//   residual     OUTPUT (num_out, groups * cout) or null
 //   tile_starts  int (num_tiles + 1)   entries of each tile: see spconv/ops/tile_map.py
 //   tile_offsets int (entries)         kernel offset
 //   tile_rows    int (entries, TILE_M) input row or -1
@@ -23,7 +23,7 @@
 //   slope        float                 leaky ReLU of the result; 1 for none
 // Grid (num_tiles, ceil(cout / TILE_N), groups), block 32 * WARPS_M * WARPS_N, dynamic shared
 // memory STAGES * (TILE_M + TILE_N) * TILE_K bytes. No launch if num_tiles is 0.
-// Macros: STORAGE and MULTIPLY (fragments.cuh); TILE_M, TILE_N; TILE_K in bytes: 32, 64 or 128;
+// Macros: STORAGE and MULTIPLY (fragments.cuh), OUTPUT (output.cuh); TILE_M, TILE_N; TILE_K in bytes: 32, 64 or 128;
 // WARPS_M, WARPS_N; STAGES >= 2; X_WIDTH: the largest of 16, 8, 4, 2 bytes that divides cin *
 // sizeof(STORAGE), to which x must be aligned too (w: to 16). spconv/ops/cuda_tiles.py chooses.
 #include "fragments.cuh"
@@ -131,8 +131,8 @@ __device__ __forceinline__ void multiply_stage(Accumulators& sum, u32 stage, int
 
 // One block per multiprocessor is enough: left to itself the assembler spills for one more.
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
-implicit_gemm(const STORAGE* __restrict__ x, const STORAGE* __restrict__ w, STORAGE* __restrict__ y,
-              const float* __restrict__ init, const STORAGE* __restrict__ residual,
+implicit_gemm(const STORAGE* __restrict__ x, const STORAGE* __restrict__ w, OUTPUT* __restrict__ y,
+              const float* __restrict__ init, const OUTPUT* __restrict__ residual,
               const int* __restrict__ tile_starts, const int* __restrict__ tile_offsets,
               const int* __restrict__ tile_rows, const u32* __restrict__ tile_groups,
               const int* __restrict__ out_rows, int num_out, int cin, int cout, int volume,

@@ -3,7 +3,7 @@
 // float for init and slope.
 //
 // Grid (num_tiles, ceil(cout / TILE_N), groups), block 256, no dynamic shared memory. Macros:
-// STORAGE (storage.cuh), TILE_M and TILE_N (multiples of 16).
+// STORAGE (storage.cuh), OUTPUT (output.cuh), TILE_M and TILE_N (multiples of 16).
 #include "output.cuh"
 
 constexpr int SLICE = 16;  // input channels in one step
@@ -12,8 +12,8 @@ constexpr int ROWS = TILE_M / 16, COLUMNS = TILE_N / 16;  // of one thread
 
 extern "C" __global__ void __launch_bounds__(256)
 implicit_gemm_simt(const STORAGE* __restrict__ x, const STORAGE* __restrict__ w,
-                   STORAGE* __restrict__ y, const math* __restrict__ init,
-                   const STORAGE* __restrict__ residual, const int* __restrict__ tile_starts,
+                   OUTPUT* __restrict__ y, const math* __restrict__ init,
+                   const OUTPUT* __restrict__ residual, const int* __restrict__ tile_starts,
                    const int* __restrict__ tile_offsets, const int* __restrict__ tile_rows,
                    const unsigned* __restrict__ tile_groups, const int* __restrict__ out_rows,
                    int num_out, int cin, int cout, int volume, math slope) {

@@ -6,7 +6,7 @@ extern "C" __global__ void normalize(const storage* x, const storage* mean, cons
                                      const storage* bias, storage* y, i64 rows, i64 channels) {
     const i64 i = thread_index();
     if (i >= rows * channels) return;
-    const i64 c = i % channels;
+    const i64 c = i - quotient(i, channels) * channels;
     narrow((widen(x[i]) - widen(mean[c])) * widen(scale[c]) + widen(bias[c]), y[i]);
 }
 
@@ -16,6 +16,6 @@ extern "C" __global__ void moments_gradient(const storage* x, const storage* mea
                                             storage* dx, i64 rows, i64 channels) {
     const i64 i = thread_index();
     if (i >= rows * channels) return;
-    const i64 c = i % channels;
+    const i64 c = i - quotient(i, channels) * channels;
     narrow(widen(shift[c]) + widen(factor[c]) * (widen(x[i]) - widen(mean[c])), dx[i]);
 }

@@ -1,15 +1,20 @@
 // What happens to a sum on its way to memory: y = activation(sum + init[column] + residual).
+// OUTPUT is the type of y and residual: STORAGE, unless it is given (float beside bfloat16).
 #pragma once
 #include "storage.cuh"
 
-struct __align__(2 * sizeof(storage)) Two {
-    storage first, second;
+#ifndef OUTPUT
+#define OUTPUT STORAGE
+#endif
+
+struct __align__(2 * sizeof(OUTPUT)) Two {
+    OUTPUT first, second;
 };
 
 struct Output {
-    storage* y;               // (num_out, stride), aligned to two elements
+    OUTPUT* y;                // (num_out, stride), aligned to two elements
     const math* init;         // (stride,) or null
-    const storage* residual;  // (num_out, stride) or null
+    const OUTPUT* residual;   // (num_out, stride) or null
     math slope;               // of values below zero; 1 for no activation
     int stride;
 

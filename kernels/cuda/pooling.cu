@@ -8,7 +8,7 @@ extern "C" __global__ void sum_table(const storage* x, const int* table, storage
                                      i64 channels, int volume) {
     const i64 i = thread_index();
     if (i >= out_rows * channels) return;
-    const i64 n = i / channels, c = i % channels;
+    const i64 n = quotient(i, channels), c = i - n * channels;
     math sum = 0;
     for (int k = 0; k < volume; ++k) {
         const i64 row = table[k * out_rows + n];
@@ -25,7 +25,7 @@ extern "C" __global__ void max_table(const storage* x, const int* table, const s
                                      int volume) {
     const i64 i = thread_index();
     if (i >= out_rows * channels) return;
-    const i64 n = i / channels, c = i % channels;
+    const i64 n = quotient(i, channels), c = i - n * channels;
     math best = 0;
     int from = -1, active = 0;
     for (int k = 0; k < volume; ++k) {
@@ -55,7 +55,7 @@ extern "C" __global__ void max_table_gradient(const storage* dy, const int* winn
                                               i64 channels, int volume) {
     const i64 i = thread_index();
     if (i >= in_rows * channels) return;
-    const i64 m = i / channels, c = i % channels;
+    const i64 m = quotient(i, channels), c = i - m * channels;
     math sum = 0;
     for (int k = 0; k < volume; ++k) {
         const i64 row = table[k * in_rows + m];

@@ -54,6 +54,11 @@ typedef STORAGE storage;
 typedef math_of<STORAGE>::type math;
 #endif
 
+// a / b for a >= 0, b > 0. Most pairs fit in 32 bits, which a device divides several times faster.
+__device__ __forceinline__ i64 quotient(i64 a, i64 b) {
+    return (unsigned long long)(a | b) >> 32 ? a / b : (i64)((unsigned)a / (unsigned)b);
+}
+
 // Index of this thread in a one-dimensional launch.
 __device__ __forceinline__ i64 thread_index() {
     return (i64)blockIdx.x * blockDim.x + threadIdx.x;

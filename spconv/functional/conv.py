@@ -176,8 +176,9 @@ def _ground_conv(
     dtype = common_dtype(ground, weight, bias)
     g = cast(ground, dtype).reshape(groups, 1, -1)
     volume, cin, cout = weight.shape
+    product = get_ops(ground.data).small_matmul
     total = cast(weight, dtype).sum(axis=0).reshape(cin, groups, -1).transpose(1, 0, 2)
-    data = (g @ total).reshape(cout) if exact else np.zeros_like(g, shape=cout)
+    data = product(g, total).reshape(cout) if exact else np.zeros_like(g, shape=cout)
     if bias is not None:
         data = data + cast(bias, dtype)
     inputs = (ground, weight) if bias is None else (ground, weight, bias)
@@ -187,8 +188,8 @@ def _ground_conv(
         dg = dw = None
         if exact:
             d = gradient.reshape(groups, 1, -1)
-            dg = (d @ total.transpose(0, 2, 1)).reshape(-1)
-            one = (g.transpose(0, 2, 1) @ d).transpose(1, 0, 2).reshape(1, cin, cout)
+            dg = product(d, total.transpose(0, 2, 1)).reshape(-1)
+            one = product(g.transpose(0, 2, 1), d).transpose(1, 0, 2).reshape(1, cin, cout)
             dw = array_module(one).broadcast_to(one, (volume, cin, cout))
         return (dg, dw, gradient)[:num_inputs]
 

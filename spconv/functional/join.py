@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spconv.autograd import Tensor, record
 from spconv.compat import Array, array_module
@@ -82,17 +81,17 @@ def _aligned(
     if not union:
         check_same_sites(tensors, owner)
     elif not all(other.sites.same_as(first.sites) for other in tensors[1:]):
-        sites = first.rulebooks.union(tuple(tensor.sites for tensor in tensors))
+        builder = get_ops(first.features.data).union_sites
+        sites = first.rulebooks.union(tuple(tensor.sites for tensor in tensors), builder)
         return [_onto(tensor, sites) for tensor in tensors]
     return tensors
 
 
 def _onto(x: SparseConvTensor, sites: SiteSet) -> SparseConvTensor:
     """The same tensor on a larger set of sites; new ones hold the ground state, or zero."""
-    rows: NDArray[np.intp] = np.searchsorted(sites.keys, x.sites.keys)
     xp, ops = array_module(x.features.data), get_ops(x.features.data)
     ground, features = x.ground_state, x.features
-    rows = xp.asarray(rows)
+    rows = ops.rows_among(x.sites, sites)
     data = xp.zeros((len(sites), x.num_channels), common_dtype(features, ground))
     if ground is not None:
         data[:] = ground.data

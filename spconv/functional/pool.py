@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from math import prod
 
-import numpy as np
-
 from spconv.autograd import Tensor, record
 from spconv.compat import Array, array_module
 from spconv.functional._common import (
@@ -22,7 +20,6 @@ from spconv.functional._common import (
 from spconv.geometry import Geometry
 from spconv.ops import get_ops
 from spconv.rulebook import Rulebook
-from spconv.sites import SiteSet
 from spconv.tensor import SparseConvTensor, all_channels
 
 
@@ -98,20 +95,21 @@ def global_avg_pool(x: SparseConvTensor, *, owner: str = "global_avg_pool") -> T
     x = all_channels(x)
     xp = array_module(x.features.data)
     ground, dtype = x.ground_state, common_dtype(x.features, x.ground_state)
-    sample, counts = x.indices[:, 0], x.sites.rows_per_sample
-    data = _sum_per_sample(cast(x.features, dtype), x.sites)
+    ops, sites = get_ops(x.features.data), x.sites
+    counts = ops.sample_counts(sites)[:, None]
+    data = ops.sum_samples(cast(x.features, dtype), sites)
     has_ground = ground is not None
     if ground is not None:
         cells = prod(x.spatial_shape)
         scale = xp.full((x.batch_size, 1), 1 / cells, dtype)
-        inactive = xp.asarray((cells - counts)[:, None] / cells).astype(dtype)
+        inactive = ((cells - counts) / cells).astype(dtype)
         data = data * scale + inactive * cast(ground, dtype)
     else:
-        scale = xp.asarray(1 / np.maximum(counts, 1)[:, None]).astype(dtype)
+        scale = (1 / xp.maximum(counts, 1)).astype(dtype)
         data = data * scale
 
     def backward(gradient: Array) -> tuple[Array, ...]:
-        dx = (gradient * scale)[xp.asarray(sample)]
+        dx = ops.spread_samples(gradient * scale, sites)
         return (dx, (gradient * inactive).sum(axis=0)) if has_ground else (dx,)
 
     return record(data, (x.features,) if ground is None else (x.features, ground), backward)
@@ -126,46 +124,19 @@ def global_max_pool(x: SparseConvTensor, *, owner: str = "global_max_pool") -> T
     x = all_channels(x)
     xp = array_module(x.features.data)
     ground, dtype = x.ground_state, common_dtype(x.features, x.ground_state)
-    rows, starts, filled = _rows_by_sample(x.sites)
-    features = cast(x.features, dtype)[xp.asarray(rows)]
-    data = xp.zeros((x.batch_size, x.num_channels), dtype)
-    winner = xp.full(data.shape, -1, xp.int64)
-    for sample in filled:
-        part = slice(int(starts[sample]), int(starts[sample + 1]))
-        best = features[part].argmax(axis=0)
-        data[sample] = xp.take_along_axis(features[part], best[None], axis=0)[0]
-        winner[sample] = xp.asarray(rows[part])[best]
+    ops = get_ops(x.features.data)
+    data, winner = ops.max_samples(cast(x.features, dtype), x.sites)
     has_ground = ground is not None
     if ground is not None:
         g = cast(ground, dtype)
-        inactive = xp.asarray(x.sites.rows_per_sample < prod(x.spatial_shape))[:, None]
+        inactive = ops.sample_counts(x.sites)[:, None] < prod(x.spatial_shape)
         lost = inactive & ((~(data >= g) & (data == data)) | (winner < 0))
         data = xp.where(lost, g, data)
         winner = xp.where(lost, -1, winner)
     num_sites = len(x.sites)
 
     def backward(gradient: Array) -> tuple[Array, ...]:
-        dx = xp.zeros((num_sites, gradient.shape[1]), gradient.dtype)
-        sample, channel = xp.nonzero(winner >= 0)
-        dx[winner[sample, channel], channel] = gradient[sample, channel]
+        dx = ops.max_samples_gradient(gradient, winner, num_sites)
         return (dx, xp.where(lost, gradient, 0).sum(axis=0)) if has_ground else (dx,)
 
     return record(data, (x.features,) if ground is None else (x.features, ground), backward)
-
-
-def _rows_by_sample(sites: SiteSet) -> tuple[Array, Array, list[int]]:
-    """Rows grouped by sample, the start of every group, and the samples that have sites."""
-    rows = np.argsort(sites.indices[:, 0], kind="stable")
-    starts = np.concatenate([[0], np.cumsum(sites.rows_per_sample)])
-    return rows, starts, np.flatnonzero(sites.rows_per_sample).tolist()
-
-
-def _sum_per_sample(x_nc: Array, sites: SiteSet) -> Array:
-    """Sum of the rows of every sample, (batch_size, C)."""
-    xp = array_module(x_nc)
-    rows, starts, filled = _rows_by_sample(sites)
-    data = xp.zeros((sites.batch_size, x_nc.shape[1]), x_nc.dtype)
-    for sample in filled:
-        part = xp.asarray(rows[starts[sample] : starts[sample + 1]])
-        data[sample] = x_nc[part].sum(axis=0)
-    return data

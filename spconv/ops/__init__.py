@@ -17,6 +17,7 @@ from spconv.compat import Array, is_cupy
 from spconv.ops.base import Ops
 from spconv.ops.cpu import INSTRUCTION_SETS, CpuOps
 from spconv.ops.precision import get_cuda_precision, set_cuda_precision
+from spconv.ops.tuning import get_cuda_tuning, set_cuda_tuning
 
 ENGINES = ("numpy", "cpu", *INSTRUCTION_SETS)
 _cpu_engine = ContextVar("cpu_engine", default="cpu")
@@ -73,7 +74,9 @@ __all__ = [
     "CpuOps",
     "Ops",
     "get_cuda_precision",
+    "get_cuda_tuning",
     "get_ops",
     "set_cuda_precision",
+    "set_cuda_tuning",
     "use_engine",
 ]

@@ -7,11 +7,14 @@ nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import ModuleType
+
+import numpy as np
 
 from spconv.compat import Array
 from spconv.geometry import Geometry
-from spconv.rulebook import Rulebook, build
+from spconv.rulebook import Rulebook, build, union_of
 from spconv.sites import SiteSet
 
 
@@ -77,6 +80,10 @@ class Ops:
         """``x^T dy``, (C_in, C_out)."""
         return x_nc.T @ dy_no
 
+    def small_matmul(self, a_gnc: Array, b_gco: Array) -> Array:
+        """Products (G, N, O) of G pairs of matrices, a few rows in all: a ground state's."""
+        return a_gnc @ b_gco
+
     def sum_pairs(self, x_nc: Array, rulebook: Rulebook) -> Array:
         """Sum of the input rows of every output row, (N_out, C)."""
         y = self.xp.zeros((len(rulebook.out_sites), x_nc.shape[1]), x_nc.dtype)
@@ -120,6 +127,51 @@ class Ops:
             won = winner_nc[out_rows] == in_rows[:, None]
             dx[in_rows] += self.xp.where(won, dy_nc[out_rows], 0)
         return dx
+
+    def union_sites(self, sets: tuple[SiteSet, ...]) -> SiteSet:
+        """All sites of any of the sets, sorted."""
+        return union_of(sets)
+
+    def rows_among(self, sites: SiteSet, sorted_sites: SiteSet) -> Array:
+        """Row (N,) among ``sorted_sites``, which are in order, of each of ``sites``."""
+        return self.xp.asarray(np.searchsorted(sorted_sites.keys, sites.keys))
+
+    def sample_counts(self, sites: SiteSet) -> Array:
+        """Number of active sites (B,) of every sample, int64."""
+        return self.xp.asarray(sites.rows_per_sample)
+
+    def sum_samples(self, x_nc: Array, sites: SiteSet) -> Array:
+        """Sum of the rows of every sample, (B, C)."""
+        y = self.xp.zeros((sites.batch_size, x_nc.shape[1]), x_nc.dtype)
+        for sample, rows in self._rows_by_sample(sites):
+            y[sample] = x_nc[rows].sum(axis=0)
+        return y
+
+    def max_samples(self, x_nc: Array, sites: SiteSet) -> tuple[Array, Array]:
+        """Largest value of every sample, and the row it came from (int64), both (B, C).
+
+        Of equal values, and of several NaN, the first row wins. Without rows: 0, from row -1.
+        """
+        xp = self.xp
+        y = xp.zeros((sites.batch_size, x_nc.shape[1]), x_nc.dtype)
+        winner = xp.full(y.shape, -1, xp.int64)
+        for sample, rows in self._rows_by_sample(sites):
+            part = x_nc[rows]
+            best = part.argmax(axis=0)
+            y[sample] = xp.take_along_axis(part, best[None], axis=0)[0]
+            winner[sample] = rows[best]
+        return y, winner
+
+    def max_samples_gradient(self, dy_bc: Array, winner_bc: Array, num_rows: int) -> Array:
+        """Gradient (N, C) of :meth:`max_samples`; rows that are no winner anywhere get zero."""
+        dx = self.xp.zeros((num_rows, dy_bc.shape[1]), dy_bc.dtype)
+        sample, channel = self.xp.nonzero(winner_bc >= 0)
+        dx[winner_bc[sample, channel], channel] = dy_bc[sample, channel]
+        return dx
+
+    def spread_samples(self, y_bc: Array, sites: SiteSet) -> Array:
+        """Row (N, C) of its sample for every site: the gradient of :meth:`sum_samples`."""
+        return y_bc[self.xp.asarray(sites.indices[:, 0])]
 
     def leaky_relu(self, x: Array, slope: float) -> Array:
         """``x`` where positive, else ``slope * x``; any shape."""
@@ -281,6 +333,14 @@ class Ops:
         xp.subtract(value, scratch, out=value)
         if master is not None:
             data[...] = master
+
+    def _rows_by_sample(self, sites: SiteSet) -> Iterator[tuple[int, Array]]:
+        """Samples that have sites, and their rows in ascending order."""
+        rows = self.xp.asarray(np.argsort(sites.indices[:, 0], kind="stable"))
+        ends = np.cumsum(sites.rows_per_sample).tolist()
+        for sample, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+            if end > start:
+                yield sample, rows[start:end]
 
     def _pairs(self, rulebook: Rulebook, k: int) -> tuple[Array, Array]:
         in_rows, out_rows = rulebook.pairs(k)

@@ -7,6 +7,7 @@ has run on a device yet.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from spconv.geometry import Geometry
 from spconv.ops.base import Ops
 from spconv.ops.cuda_gemm import CudaGemm
 from spconv.ops.cuda_rulebook import CudaRulebookSteps
+from spconv.ops.cuda_samples import max_samples, sum_samples
 from spconv.ops.launch import column_sums, elementwise, math_type, storage_of
 from spconv.ops.precision import get_cuda_precision
 from spconv.ops.raw_kernels import NULL
@@ -63,8 +65,7 @@ class CudaOps(Ops):
         slope: float | None = None,
     ) -> Array:
         kind = arithmetic(x_nc.dtype)
-        y = self._gemm.convolve(x_nc, w_kco, rulebook, groups, init_o, transposed, kind)
-        return y if slope is None else self.leaky_relu(y, slope)
+        return self._gemm.convolve(x_nc, w_kco, rulebook, groups, init_o, transposed, slope, kind)
 
     def weight_gradient(
         self, x_nc: Array, dy_no: Array, rulebook: Rulebook, groups: int = 1
@@ -76,6 +77,10 @@ class CudaOps(Ops):
 
     def matmul_gradient(self, x_nc: Array, dy_no: Array) -> Array:
         return self._gemm.matmul_gradient(x_nc, dy_no, arithmetic(x_nc.dtype))
+
+    def small_matmul(self, a_gnc: Array, b_gco: Array) -> Array:
+        # Not CuPy's product: that needs cuBLAS, which its wheels do not bring.
+        return (a_gnc[..., None] * b_gco[:, None]).sum(axis=2)
 
     def sum_pairs(self, x_nc: Array, rulebook: Rulebook) -> Array:
         y = self._new(x_nc, len(rulebook.out_sites), x_nc.shape[1])
@@ -101,6 +106,36 @@ class CudaOps(Ops):
         table = self._table(rulebook.inverse)
         self._pool("max_table_gradient", dx, rulebook, dy, winner, table, dx)
         return dx
+
+    def union_sites(self, sets: tuple[SiteSet, ...]) -> SiteSet:
+        return self._rulebooks.union(sets)
+
+    def rows_among(self, sites: SiteSet, sorted_sites: SiteSet) -> Array:
+        keys = self._rulebooks.site_keys(sites)[2]
+        return self.xp.searchsorted(self._rulebooks.site_keys(sorted_sites)[0], keys)
+
+    def sample_counts(self, sites: SiteSet) -> Array:
+        return self.xp.diff(self._rulebooks.sample_starts(sites))
+
+    def sum_samples(self, x_nc: Array, sites: SiteSet) -> Array:
+        return sum_samples(self.xp, self._dense(x_nc), sites, self._rulebooks)
+
+    def max_samples(self, x_nc: Array, sites: SiteSet) -> tuple[Array, Array]:
+        return max_samples(self.xp, self._dense(x_nc), sites, self._rulebooks)
+
+    def max_samples_gradient(self, dy_bc: Array, winner_bc: Array, num_rows: int) -> Array:
+        dx = self.xp.zeros((num_rows, dy_bc.shape[1]), dy_bc.dtype)
+        sizes = (np.int64(size) for size in dy_bc.shape)
+        arguments = self._dense(dy_bc), self._dense(winner_bc), dx, *sizes
+        self._run("samples.cu", "max_samples_gradient", dy_bc.size, dx.dtype, arguments)
+        return dx
+
+    def spread_samples(self, y_bc: Array, sites: SiteSet) -> Array:
+        x = self._new(y_bc, len(sites), y_bc.shape[1])
+        keys, cells = self._rulebooks.site_keys(sites)[2], np.int64(prod(sites.spatial_shape))
+        arguments = self._dense(y_bc), keys, x, cells, *(np.int64(size) for size in x.shape)
+        self._run("samples.cu", "spread_samples", x.size, x.dtype, arguments)
+        return x
 
     def leaky_relu(self, x: Array, slope: float) -> Array:
         y = self._new(x, *x.shape)

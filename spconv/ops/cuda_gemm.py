@@ -7,24 +7,30 @@ itself is needed.
 
 from __future__ import annotations
 
+import hashlib
 import weakref
-from functools import lru_cache
+from collections.abc import Callable
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 
 from spconv.compat import Array
+from spconv.ops.cuda_tile_map import cuda_tile_map
 from spconv.ops.cuda_tiles import (
+    STORAGE,
     TILE_ROWS,
     Tile,
-    choose_gradient_tile,
-    choose_tile,
+    candidate_gradient_tiles,
+    candidate_tiles,
     split_pairs,
 )
-from spconv.ops.launch import THREADS, math_type, storage_of
-from spconv.ops.raw_kernels import NULL, Launch, kernel
+from spconv.ops.launch import THREADS, elementwise, math_type, storage_of
+from spconv.ops.raw_kernels import NULL, Launch, kernel, source
 from spconv.ops.rulebook_steps import RulebookSteps
-from spconv.ops.tile_map import TileMap, build_tile_map
+from spconv.ops.tile_map import TileMap, identity_tile_map
+from spconv.ops.tuner import Tuner, cache_file, event_timer
+from spconv.ops.tuning import get_cuda_tuning
 from spconv.rulebook import Rulebook, is_symmetric
 
 ALIGNMENT = 16
@@ -58,22 +64,20 @@ class CudaGemm:
         groups: int,
         init_o: Array | None,
         transposed: bool,
+        slope: float | None,
         kind: str,
     ) -> Array:
         """As :meth:`spconv.ops.Ops.convolve`, with the arithmetic ``kind``."""
-        num_out = len(rulebook.out_sites)
-        if self._is_mirrored(rulebook, transposed):
-            return self._multiply(
-                x_nc, w_kco, self.tile_map(rulebook.inverse), num_out, groups, init_o, (1, 1), kind
-            )
-        mode = int(transposed), 0
-        tiles = self.tile_map(rulebook)
-        return self._multiply(x_nc, w_kco, tiles, num_out, groups, init_o, mode, kind)
+        mirrored = self._is_mirrored(rulebook, transposed)
+        tiles = self.tile_map(rulebook.inverse if mirrored else rulebook)
+        mode, num_out = (int(transposed), int(mirrored)), len(rulebook.out_sites)
+        return self._multiply(x_nc, w_kco, tiles, num_out, groups, init_o, mode, slope, kind)
 
     def matmul(self, x_nc: Array, w_co: Array, init_o: Array | None, kind: str) -> Array:
         """``x w + init``."""
         rows = len(x_nc)
-        return self._multiply(x_nc, w_co[None], self._identity(rows), rows, 1, init_o, (0, 0), kind)
+        tiles, mode = self._identity(rows), (0, 0)
+        return self._multiply(x_nc, w_co[None], tiles, rows, 1, init_o, mode, None, kind)
 
     def weight_gradient(
         self, x_nc: Array, dy_no: Array, rulebook: Rulebook, groups: int, kind: str
@@ -95,13 +99,9 @@ class CudaGemm:
     def tile_map(self, rulebook: Rulebook) -> TileMap:
         """The tile map of a rulebook, made once."""
         if rulebook not in self._maps:
-            self._maps[rulebook] = build_tile_map(
-                self.xp,
-                *self._rulebooks.pairs(rulebook),
-                rulebook.offset_starts,
-                len(rulebook.out_sites),
-                TILE_ROWS,
-            )
+            table = self._rulebooks.table(rulebook)
+            starts = rulebook.offset_starts
+            self._maps[rulebook] = cuda_tile_map(self.xp, table, starts, TILE_ROWS)
         return self._maps[rulebook]
 
     def _is_mirrored(self, rulebook: Rulebook, transposed: bool) -> bool:
@@ -126,11 +126,12 @@ class CudaGemm:
         groups: int,
         init_o: Array | None,
         mode: tuple[int, int],
+        slope: float | None,
         kind: str,
     ) -> Array:
         volume, cin, width = w_kco.shape
         cout = width // groups
-        packed = self._pack(w_kco, groups, mode)
+        packed = self._pack(w_kco, groups, mode, kind)
         if mode[0]:
             cin, cout = cout, cin
         y = self.xp.empty((num_out, groups * cout), x_nc.dtype)
@@ -138,40 +139,65 @@ class CudaGemm:
             return y
         number = math_type(x_nc.dtype)
         init = NULL if init_o is None else self._aligned(init_o.astype(number, copy=False))
-        tile = choose_tile(kind, cin, cout, self.architecture)
-        self._kernel(tile)(
-            tile.grid(tiles.num_tiles, cout, groups),
-            (tile.block,),
-            (
-                self._aligned(x_nc),
-                packed,
-                y,
-                init,
-                NULL,
-                tiles.starts,
-                tiles.offsets,
-                tiles.in_rows,
-                tiles.groups,
-                tiles.out_rows,
-                *(np.int32(number) for number in (num_out, cin, cout, volume)),
-                number(1),
-            ),
-            shared_mem=tile.shared_bytes,
+        arguments = (
+            self._operand(x_nc, kind),
+            packed,
+            y,
+            init,
+            NULL,
+            tiles.starts,
+            tiles.offsets,
+            tiles.in_rows,
+            tiles.groups,
+            tiles.out_rows,
+            *(np.int32(number) for number in (num_out, cin, cout, volume)),
+            number(1 if slope is None else slope),
         )
+        output = storage_of(y.dtype)
+
+        def launch(tile: Tile) -> None:
+            function = self._kernel(tile, OUTPUT=output)
+            grid = tile.grid(tiles.num_tiles, cout, groups)
+            function(grid, (tile.block,), arguments, shared_mem=tile.shared_bytes)
+
+        shape = kind, output, cin, cout, groups, volume, num_out.bit_length()
+        self._run(candidate_tiles(kind, cin, cout, self.architecture), shape, launch)
         return y
 
-    def _pack(self, w_kco: Array, groups: int, mode: tuple[int, int]) -> Array:
+    def _run(
+        self, tiles: tuple[Tile, ...], shape: tuple[str | int, ...], launch: Callable[[Tile], None]
+    ) -> None:
+        """Launch the first of the tiles or, if tuning is on, the fastest for this shape."""
+        tile = tiles[0]
+        if get_cuda_tuning() and len(tiles) > 1:
+            text = hashlib.sha256(source(f"{tile.kernel}.cu").encode()).hexdigest()[:12]
+            key = " ".join(map(str, (self._device_name, text, *shape)))
+            tile = self._tuner.choose(key, tiles, launch)
+        launch(tile)
+
+    @cached_property
+    def _tuner(self) -> Tuner:
+        return Tuner(cache_file(), event_timer(self.xp))
+
+    @property
+    def _device_name(self) -> str:
+        device = self.xp.cuda.Device()
+        return self.xp.cuda.runtime.getDeviceProperties(device.id)["name"].decode()
+
+    def _pack(self, w_kco: Array, groups: int, mode: tuple[int, int], kind: str) -> Array:
         """Weights as the kernels read them, (groups, K, rows, row length)."""
         transposed, mirrored = mode
         volume, cin, width = w_kco.shape
         cout = width // groups
         rows, columns = (cin, cout) if transposed else (cout, cin)
-        padded = columns + -columns % (ALIGNMENT // w_kco.dtype.itemsize)
-        packed = self.xp.empty((groups, volume, rows, padded), w_kco.dtype)
-        storage = storage_of(w_kco.dtype)
+        storage, weight, dtype = STORAGE[kind][0], storage_of(w_kco.dtype), w_kco.dtype
+        if storage != weight:
+            dtype = np.dtype(np.uint16)
+        padded = columns + -columns % (ALIGNMENT // dtype.itemsize)
+        packed = self.xp.empty((groups, volume, rows, padded), dtype)
         if packed.size:
             sizes = (np.int32(n) for n in (groups, volume, cin, cout, transposed, mirrored))
-            function = kernel("pack_weights.cu", "pack_weights", STORAGE=storage, WEIGHT=storage)
+            function = kernel("pack_weights.cu", "pack_weights", STORAGE=storage, WEIGHT=weight)
             function(
                 (-(-packed.size // THREADS),), (THREADS,), (self._dense(w_kco), packed, *sizes)
             )
@@ -195,23 +221,25 @@ class CudaGemm:
             return dw
         partials = self.xp.empty((num_tasks, size), math_type(x_nc.dtype))
         if num_tasks:
-            tile = choose_gradient_tile(kind, cin, cout, self.architecture)
-            blocks = -(-cin // tile.rows) * -(-cout // tile.columns)
-            sizes = np.int32(cin), np.int32(cout)
-            arrays = self._aligned(x_nc), self._aligned(dy_no), partials, *pairs, task_starts
-            self._kernel(tile)(
-                (num_tasks, blocks, groups),
-                (tile.block,),
-                (*arrays, *sizes),
-                shared_mem=tile.shared_bytes,
-            )
+            x, dy = self._operand(x_nc, kind), self._operand(dy_no, kind)
+            arguments = x, dy, partials, *pairs, task_starts, np.int32(cin), np.int32(cout)
+
+            def launch(tile: Tile) -> None:
+                blocks = -(-cin // tile.rows) * -(-cout // tile.columns)
+                grid = num_tasks, blocks, groups
+                function = self._kernel(tile)
+                function(grid, (tile.block,), arguments, shared_mem=tile.shared_bytes)
+
+            shape = kind, "gradient", cin, cout, groups, volume, num_tasks.bit_length()
+            candidates = candidate_gradient_tiles(kind, cin, cout, self.architecture)
+            self._run(candidates, shape, launch)
         add = kernel("reduce_partials.cu", "reduce_partials", STORAGE=storage_of(x_nc.dtype))
         grid = -(-size // THREADS), volume
         add(grid, (THREADS,), (partials, dw, offset_tasks, np.int64(size)))
         return dw
 
-    def _kernel(self, tile: Tile) -> Launch:
-        function: Any = kernel(f"{tile.kernel}.cu", tile.kernel, **tile.macros)
+    def _kernel(self, tile: Tile, **macros: str) -> Launch:
+        function: Any = kernel(f"{tile.kernel}.cu", tile.kernel, **tile.macros, **macros)
         if tile.shared_bytes > STATIC_SHARED:
             function.max_dynamic_shared_size_bytes = tile.shared_bytes
         return function
@@ -221,16 +249,27 @@ class CudaGemm:
         return self.xp.asarray(task_starts), self.xp.asarray(offset_tasks)
 
     def _identity_map(self, rows: int) -> TileMap:
-        """The tile map that joins every row to itself."""
-        count = self.xp.arange(rows, dtype=np.int32)
-        starts = np.array([0, rows], np.int64)
-        return build_tile_map(self.xp, count, count, starts, rows, TILE_ROWS)
+        return identity_tile_map(self.xp, rows, TILE_ROWS)
 
     def _make_identity_pairs(
         self, rows: int, size: int
     ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         count = self.xp.arange(rows, dtype=np.int32)
         return (count, count), self._upload_tasks(np.array([0, rows], np.int64), size)
+
+    def _operand(self, array: Array, kind: str) -> Array:
+        """As a kernel for the arithmetic ``kind`` reads it: of its storage type, and aligned.
+
+        Neither NumPy nor every CuPy has a bfloat16; uint16 holds its bits.
+        """
+        storage = STORAGE[kind][0]
+        if storage == storage_of(array.dtype):
+            return self._aligned(array)
+        bits = self.xp.empty(array.shape, np.uint16)
+        arguments = self._dense(array), bits, np.int64(array.size)
+        source = storage_of(array.dtype)
+        elementwise("convert.cu", "convert", array.size, arguments, STORAGE=storage, FROM=source)
+        return bits
 
     def _dense(self, array: Array) -> Array:
         return self.xp.ascontiguousarray(array)

@@ -7,6 +7,7 @@ timed on a device yet. Every choice depends on shapes and types only, so results
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,17 @@ class Tile:
     shared_bytes: int
     macros: dict[str, str | int] = field(hash=False)
 
+    @property
+    def label(self) -> str:
+        """Name among the candidates for one product.
+
+        >>> choose_tile("float16", 64, 64).label
+        'implicit_gemm 64x64x64 4 stages'
+        """
+        depth = self.macros.get("TILE_K", self.macros.get("TILE_PAIRS", 0))
+        size = f"{self.rows}x{self.columns}x{depth}"
+        return f"{self.kernel} {size} {self.macros.get('STAGES', 1)} stages"
+
     def grid(self, outer: int, size: int, groups: int = 1) -> tuple[int, int, int]:
         """Grid of the convolution: tiles of the map, ``cout`` of a group, groups.
 
@@ -86,21 +98,33 @@ def choose_tile(kind: str, cin: int, cout: int, architecture: int = 80) -> Tile:
     if multiply is None or architecture < 80:
         return _simt_tile("implicit_gemm_simt", storage, TILE_ROWS, 32 if cout <= 32 else 64)
     columns = next((n for n in (16, 32, 64, 96) if cout <= n), 128)
-    warps = (4, 1) if columns == 16 else (2, 2)
     depth = 32 if cin * size <= 32 else 64
-    macros: dict[str, str | int] = {
-        "STORAGE": storage,
-        "MULTIPLY": multiply,
-        "TILE_M": TILE_ROWS,
-        "TILE_N": columns,
-        "TILE_K": depth,
-        "WARPS_M": warps[0],
-        "WARPS_N": warps[1],
-        "STAGES": 4,
-        "X_WIDTH": copy_width(cin * size),
-    }
-    shared = 4 * (TILE_ROWS + columns) * depth
-    return Tile("implicit_gemm", TILE_ROWS, columns, 128, shared, macros)
+    return _gemm_tile(kind, cin, columns, depth, 4)
+
+
+@cache
+def candidate_tiles(kind: str, cin: int, cout: int, architecture: int = 80) -> tuple[Tile, ...]:
+    """Tiles among which a tuner may choose, :func:`choose_tile` first.
+
+    They differ in columns, depth and stages. Every sum adds the same fragments of 32 bytes in the
+    same order in all of them, so their results have the same bits; other rows of a tile or other
+    products of fragments would not.
+
+    >>> [tile.label.split(" ", 1)[1] for tile in candidate_tiles("float16", 32, 64)]
+    ['64x64x64 4 stages', '64x64x32 4 stages', '64x32x64 4 stages', '64x32x32 4 stages']
+    """
+    first = choose_tile(kind, cin, cout, architecture)
+    if "STAGES" not in first.macros:
+        return (first,)
+    row_bytes = cin * STORAGE[kind][1]
+    deep = [(64, 4), (32, 4)] if row_bytes > 32 else [(32, 4)]
+    if row_bytes > 64:
+        deep.append((128, 3))
+    narrower = {64: 32, 96: 64, 128: 64}.get(first.columns)
+    wide = [first.columns] if narrower is None else [first.columns, narrower]
+    return tuple(
+        _gemm_tile(kind, cin, columns, depth, stages) for columns in wide for depth, stages in deep
+    )
 
 
 def choose_gradient_tile(kind: str, cin: int, cout: int, architecture: int = 80) -> Tile:
@@ -123,23 +147,26 @@ def choose_gradient_tile(kind: str, cin: int, cout: int, architecture: int = 80)
     widest = 128 if size == 2 else 64
     rows = next((m for m in (16, 32, 64) if cin <= m), widest)
     columns = next((n for n in (16, 32, 64) if cout <= n), 128)
-    warps = (1 if rows == 16 else 2, 1 if columns == 16 else 2)
-    padding = 16 if size == 2 else 32
-    stages = 4 if size == 2 else 3
-    macros: dict[str, str | int] = {
-        "STORAGE": storage,
-        "MULTIPLY": multiply,
-        "TILE_M": rows,
-        "TILE_N": columns,
-        "TILE_PAIRS": 32,
-        "WARPS_M": warps[0],
-        "WARPS_N": warps[1],
-        "STAGES": stages,
-        "X_WIDTH": copy_width(cin * size),
-        "DY_WIDTH": copy_width(cout * size),
-    }
-    shared = stages * 32 * ((rows + columns) * size + 2 * padding)
-    return Tile("weight_gradient", rows, columns, 32 * warps[0] * warps[1], shared, macros)
+    return _gradient_tile(kind, cin, cout, (rows, columns), 4 if size == 2 else 3)
+
+
+@cache
+def candidate_gradient_tiles(
+    kind: str, cin: int, cout: int, architecture: int = 80
+) -> tuple[Tile, ...]:
+    """As :func:`candidate_tiles`, of the weight gradient."""
+    first = choose_gradient_tile(kind, cin, cout, architecture)
+    if "STAGES" not in first.macros:
+        return (first,)
+    sizes = [(first.rows, first.columns)]
+    halves = (first.rows // 2, first.columns), (first.rows, first.columns // 2)
+    sizes += [half for half in halves if min(half) >= 32]
+    most = int(first.macros["STAGES"])
+    return tuple(
+        _gradient_tile(kind, cin, cout, shape, stages)
+        for shape in sizes
+        for stages in (most, most - 1)
+    )
 
 
 def split_pairs(
@@ -189,6 +216,45 @@ def _storage(kind: str, owner: str) -> tuple[str, int, str | None]:
     if kind not in STORAGE:
         raise ValueError(f"{owner}: expected one of {sorted(STORAGE)}, got {kind!r}")
     return STORAGE[kind]
+
+
+def _gemm_tile(kind: str, cin: int, columns: int, depth: int, stages: int) -> Tile:
+    storage, size, multiply = STORAGE[kind]
+    warps = (4, 1) if columns == 16 else (2, 2)
+    macros: dict[str, str | int] = {
+        "STORAGE": storage,
+        "MULTIPLY": str(multiply),
+        "TILE_M": TILE_ROWS,
+        "TILE_N": columns,
+        "TILE_K": depth,
+        "WARPS_M": warps[0],
+        "WARPS_N": warps[1],
+        "STAGES": stages,
+        "X_WIDTH": copy_width(cin * size),
+    }
+    shared = stages * (TILE_ROWS + columns) * depth
+    return Tile("implicit_gemm", TILE_ROWS, columns, 128, shared, macros)
+
+
+def _gradient_tile(kind: str, cin: int, cout: int, shape: tuple[int, int], stages: int) -> Tile:
+    storage, size, multiply = STORAGE[kind]
+    rows, columns = shape
+    warps = (1 if rows == 16 else 2, 1 if columns == 16 else 2)
+    padding = 16 if size == 2 else 32
+    macros: dict[str, str | int] = {
+        "STORAGE": storage,
+        "MULTIPLY": str(multiply),
+        "TILE_M": rows,
+        "TILE_N": columns,
+        "TILE_PAIRS": 32,
+        "WARPS_M": warps[0],
+        "WARPS_N": warps[1],
+        "STAGES": stages,
+        "X_WIDTH": copy_width(cin * size),
+        "DY_WIDTH": copy_width(cout * size),
+    }
+    shared = stages * 32 * ((rows + columns) * size + 2 * padding)
+    return Tile("weight_gradient", rows, columns, 32 * warps[0] * warps[1], shared, macros)
 
 
 def _simt_tile(kernel: str, storage: str, rows: int, columns: int) -> Tile:

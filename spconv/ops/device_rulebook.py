@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from functools import cached_property
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,6 +45,25 @@ class DeviceSites(SiteSet):
     @cached_property
     def order(self) -> None:
         return None
+
+    def same_as(self, other: SiteSet) -> bool:
+        if not isinstance(other, DeviceSites):
+            return super().same_as(other)
+        return self is other or (
+            self.spatial_shape == other.spatial_shape
+            and self.batch_size == other.batch_size
+            and len(self) == len(other)
+            and bool((self.device_keys == other.device_keys).all())
+        )
+
+    def columns(self, xp: ModuleType) -> tuple[Array, ...]:
+        if xp is np:
+            return super().columns(xp)
+        rest, columns = self.device_keys, []
+        for extent in reversed(self.spatial_shape):
+            columns.append(rest % extent)
+            rest = rest // extent
+        return rest, *reversed(columns)
 
 
 class DeviceRulebook(Rulebook):

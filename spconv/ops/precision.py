@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 
-CUDA_PRECISIONS = ("float32", "tf32")
+CUDA_PRECISIONS = ("float32", "tf32", "bfloat16")
 _precision = ContextVar("cuda_precision", default="float32")
 
 
@@ -13,11 +13,14 @@ def set_cuda_precision(precision: str) -> None:
 
     Parameters
     ----------
-    precision : {"float32", "tf32"}
+    precision : {"float32", "tf32", "bfloat16"}
         "float32", the default, takes three products of the tensor cores for one: each operand is
         split into two numbers of 11 bits, and the error is that of float32 arithmetic. "tf32"
-        takes one: operands are rounded to 11 bits, sums stay float32. Other dtypes have no choice.
-        Nothing has been timed on a device yet.
+        takes one: operands are rounded to 11 bits, sums stay float32. "bfloat16" stores operands
+        in half the memory while a product is computed: rounded to 8 bits, range and sums of
+        float32. Features, weights and gradients stay float32 arrays in all of them, so that an
+        optimizer needs neither a copy of the weights nor a loss scaler. Other dtypes have no
+        choice. Nothing has been timed on a device yet.
 
     Raises
     ------
@@ -39,5 +42,5 @@ def set_cuda_precision(precision: str) -> None:
 
 
 def get_cuda_precision() -> str:
-    """How matrix products of float32 arrays are computed on a GPU: "float32" or "tf32"."""
+    """How matrix products of float32 arrays are computed on a GPU: one of ``CUDA_PRECISIONS``."""
     return _precision.get()

@@ -9,6 +9,7 @@ CPU's :func:`spconv.build_rulebook`.
 from __future__ import annotations
 
 import weakref
+from math import prod
 from types import ModuleType
 from typing import Any
 
@@ -74,6 +75,16 @@ class RulebookSteps:
                 order = self.xp.asarray(sites.order)
                 self._sites[sites] = keys[order], order, keys
         return self._sites[sites]
+
+    def union(self, sets: tuple[SiteSet, ...]) -> DeviceSites:
+        """All sites of any of the sets, sorted. Their number is copied to the host."""
+        keys = self.xp.concatenate([self.site_keys(sites)[0] for sites in sets])
+        return DeviceSites(self.xp.unique(keys), sets[0].spatial_shape, sets[0].batch_size)
+
+    def sample_starts(self, sites: SiteSet) -> Array:
+        """Where the samples begin (B + 1,) among the sites in ascending order, int64."""
+        firsts = self.xp.arange(sites.batch_size + 1, dtype=np.int64) * prod(sites.spatial_shape)
+        return self.xp.searchsorted(self.site_keys(sites)[0], firsts)
 
     def table(self, rulebook: Rulebook) -> Array:
         """Input row (K, N_out) of every output and offset, on the device."""

@@ -32,7 +32,7 @@ class TileMap:
     starts : int32 array (T + 1,)
         Entries ``starts[t]:starts[t + 1]`` belong to tile t, in ascending order of offsets.
     offsets : int32 array (E,)
-        Kernel offset of every entry.
+        Kernel offset of every entry; there may be room behind the last one, ``starts[-1]``.
     in_rows : int32 array (E, tile_rows)
         Input row of every position of the entry's tile, -1 for none.
     groups : uint32 array (E,)
@@ -62,7 +62,7 @@ def build_tile_map(
     num_out: int,
     tile_rows: int = 64,
 ) -> TileMap:
-    """Build the tile map of a rulebook with NumPy or CuPy.
+    """Build the tile map of a rulebook: the specification of kernels/cuda/tile_map.cu.
 
     Parameters
     ----------
@@ -125,6 +125,37 @@ def build_tile_map(
     )
 
 
+def identity_tile_map(xp: ModuleType, rows: int, tile_rows: int = 64) -> TileMap:
+    """The tile map of one kernel offset that joins every row to itself: a plain product.
+
+    >>> tiles = identity_tile_map(np, 70)
+    >>> tiles.starts.tolist(), tiles.in_rows[1, :7].tolist(), tiles.groups.tolist()
+    ([0, 1, 2], [64, 65, 66, 67, 68, 69, -1], [15, 1])
+    """
+    num_tiles = -(-rows // tile_rows)
+    numbers = xp.arange(num_tiles * tile_rows, dtype=np.int32)
+    groups = np.full(num_tiles, (1 << tile_rows // GROUP) - 1, np.uint32)
+    groups[-1:] >>= tile_rows // GROUP - -(-(rows - (num_tiles - 1) * tile_rows) // GROUP)
+    return TileMap(
+        out_rows=numbers[:rows],
+        starts=xp.arange(num_tiles + 1, dtype=np.int32),
+        offsets=xp.zeros(num_tiles, np.int32),
+        in_rows=xp.where(numbers < rows, numbers, np.int32(-1)).reshape(num_tiles, tile_rows),
+        groups=xp.asarray(groups),
+    )
+
+
+def offset_ranks(offset_starts: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Bit (K,) of every offset in the masks that rows are sorted by: the rarest is the highest.
+
+    >>> offset_ranks(np.array([0, 5, 6, 9])).tolist()
+    [0, 2, 1]
+    """
+    ranks = np.empty(len(offset_starts) - 1, np.int32)
+    ranks[np.argsort(-np.diff(offset_starts), kind="stable")] = np.arange(len(ranks))
+    return ranks
+
+
 def _sorted_rows(
     xp: ModuleType, out_rows: Array, offset_starts: NDArray[np.int64], num_out: int
 ) -> Array:
@@ -148,10 +179,9 @@ def _offset_masks(
 
     The rarest offset has the most significant bit.
     """
-    counts = np.diff(offset_starts)
-    num_words = max(-(-len(counts) // 64), 1)
+    num_words = max(-(-(len(offset_starts) - 1) // 64), 1)
     words = xp.zeros((num_words, num_out), xp.uint64)
-    for bit, offset in enumerate(np.argsort(-counts, kind="stable")):
+    for offset, bit in enumerate(offset_ranks(offset_starts).tolist()):
         # No output row occurs twice in one offset, so plain indexing adds every bit.
         rows = out_rows[offset_starts[offset] : offset_starts[offset + 1]]
         words[num_words - 1 - bit // 64, rows] |= xp.uint64(1 << bit % 64)

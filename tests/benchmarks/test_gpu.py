@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import gpu
+import gpu_floors
 import gpu_networks
 import gpu_torch
 import numpy as np
@@ -65,7 +66,8 @@ def test_levels_halve(scan):
     assert len(found[0]) > len(found[1]) > len(found[2]) > 0
 
 
-def test_rows(scan, monkeypatch):
+@pytest.mark.parametrize("kind", ["float32", "tf32", "bfloat16"])  # what a CPU has
+def test_rows(scan, monkeypatch, kind):
     """Everything is called; the arithmetic of the row is right."""
     calls = []
 
@@ -74,14 +76,18 @@ def test_rows(scan, monkeypatch):
         return float(len(calls))
 
     monkeypatch.setattr(gpu_torch, "time_layer", lambda *arguments: 7.0)
+    monkeypatch.setattr(gpu_torch, "time_dense", lambda *arguments: 70.0)
+    monkeypatch.setattr(gpu, "RUNS", 1)
     sites = SiteSet(scan.indices, scan.spatial_shape, 2)
-    row = gpu.time_layer(get_ops(np.zeros(1)), timer, sites, 4, 8, "tf32")
+    row = gpu.time_layer(get_ops(np.zeros(1)), timer, sites, 4, 8, kind)
     assert spconv.get_cuda_precision() == "float32"
     names = ["forward", "input gradient", "weight gradient", "rulebook", "rulebook + forward"]
     assert row["ms"] == dict(zip(names, [1.0, 2.0, 3.0, 4.0, 5.0], strict=True))
     assert [value.shape[1] for value in calls[:2]] == [8, 4]
     assert calls[2].shape == (27, 4, 8)
     assert row["pairs"] == calls[3].num_pairs
+    assert (row["volume"], row["same bits"]) == (27, True)
+    assert (row["torch gather-matmul ms"], row["torch dense ms"]) == (7.0, 70.0)
     assert row["gflop"] == pytest.approx(2e-9 * row["pairs"] * 32)
     assert row["pairs per row"] == round(row["pairs"] / len(scan), 2)
 
@@ -89,14 +95,17 @@ def test_rows(scan, monkeypatch):
 def canned():
     row = {
         "sites": 94_330, "pairs": 574_432, "pairs per row": 6.09, "cin": 64, "cout": 64,
-        "kind": "float16", "gflop": 4.706, "torch gather-matmul ms": 1.5,
+        "kind": "float16", "gflop": 4.706, "torch gather-matmul ms": 1.5, "volume": 27,
+        "torch dense ms": 12.5, "same bits": True,
         "ms": {
             "forward": 0.05, "input gradient": 0.05, "weight gradient": 0.1, "rulebook": 0.2,
             "rulebook + forward": 0.3,
         },
     }  # fmt: skip
-    rows = [row, {**row, "kind": "tf32", "torch gather-matmul ms": None}]
-    return {"gpu": "Imaginary 9", "date": "2000-01-01", "layers": rows}
+    none = {"torch gather-matmul ms": None, "torch dense ms": None, "same bits": False}
+    rows = [row, {**row, "kind": "tf32", **none}]
+    rates = {"copy GB/s": 4000.0, "dense float16 TFLOP/s": 800.0}
+    return {"gpu": "Imaginary 9", "date": "2000-01-01", "rates": rates, "layers": rows}
 
 
 def test_results(tmp_path):
@@ -105,10 +114,34 @@ def test_results(tmp_path):
     text = (tmp_path / "gpu.md").read_text()
     assert text.startswith("Measured on Imaginary 9, 2000-01-01.")
     assert "| 94,330 | 6.09 | 64 -> 64 | float16 | 0.200 ms | 0.050 ms | 0.050 ms |" in text
-    assert "| 94.1 | 1.500 ms |" in text
-    assert "| 94.1 | - |" in text
+    # 94,330 rows of 128 numbers, 574,432 map entries and 27 x 64 x 64 weights, at 4 TB/s
+    assert "| 94.1 | 0.007 ms | 0.018 ms | 0.006 ms | 7.5 | 1.500 ms | 12.500 ms | yes |" in text
+    assert "| 94.1 | 0.013 ms | 0.037 ms | 0.012 ms | 3.9 | - | - | **no** |" in text
     names = {path.name for path in (tmp_path / "plots").glob("*.png")}
     assert names == {"rates_float16.png", "rates_tf32.png"}
+
+
+def test_matrix_rates():
+    rates = {"dense float32 TFLOP/s": 50.0, "dense float16 TFLOP/s": 800.0}
+    assert [gpu_floors.matrix_rate(rates, kind) for kind in gpu.KINDS] == [
+        pytest.approx(400 / 3), 400, 800, 800,
+    ]  # fmt: skip
+    rates |= {"dense tf32 TFLOP/s": 90.0, "dense bfloat16 TFLOP/s": 700.0}
+    assert [gpu_floors.matrix_rate(rates, kind) for kind in gpu.KINDS] == [50, 90, 700, 800]
+    assert [gpu_floors.matrix_rate({}, kind) for kind in gpu.KINDS] == [None] * 4
+
+
+def test_floors_without_a_matrix_rate():
+    row = canned()["layers"][0]
+    found = gpu_floors.floors(row, {"copy GB/s": 1000.0})
+    assert found["matrix"] is None
+    assert gpu_floors.ratio(row, {"copy GB/s": 1000.0}) == pytest.approx(0.05 / found["memory"])
+
+
+def test_different_bits_show():
+    values = iter(np.arange(4.0))
+    assert not gpu.same_bits(lambda: (np.full(3, next(values)),), runs=3)
+    assert gpu.same_bits(lambda: (np.ones(3), np.zeros(2)), runs=3)
 
 
 def test_folder_name():
@@ -118,12 +151,32 @@ def test_folder_name():
 def test_torch_is_optional(scan, monkeypatch):
     monkeypatch.setattr(gpu_torch, "import_torch", lambda: None)
     assert gpu_torch.time_layer(None, 1, 1, "float16") is None
+    assert gpu_torch.time_dense(None, 1, 1, "float16") is None
+    assert gpu_torch.time_dense_steps(None, []) is None
+    assert gpu_torch.dense_rates(8) == {}
+
+
+@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
+def test_torch_computes_the_same_layer(scan, kind):
+    """On the host, where PyTorch is installed: everything but the events of a GPU."""
+    pytest.importorskip("torch", reason="needs PyTorch")
+    sites = SiteSet(scan.indices, scan.spatial_shape, 2)
+    book = build(sites, Geometry.make(3, 3, submanifold=True), "test")
+    assert gpu_torch.time_layer(book, 2, 3, kind, "cpu", 1) > 0
+    small = SiteSet(np.zeros((1, 4), np.int32), (4, 5, 6), 1)
+    assert gpu_torch.time_dense(small, 2, 3, kind, "cpu", 1) > 0
+    huge = SiteSet(np.zeros((1, 4), np.int32), (4000, 4000, 400), 1)
+    assert gpu_torch.time_dense(huge, 32, 32, kind, "cpu", 1) is None
+    assert set(gpu_torch.dense_rates(16, "cpu", 1)) == {
+        "dense tf32 TFLOP/s", "dense bfloat16 TFLOP/s",
+    }  # fmt: skip
 
 
 def test_networks_train(scan):
     step = gpu_networks.unet_step(scan, "cpu", widths=(8, 16))
     losses = [step() for _ in range(5)]
     assert losses[-1] < losses[0]
+    assert gpu_networks.unet_repeats(scan, "cpu", widths=(8, 16), steps=2)
 
 
 def test_an_epoch(tmp_path, monkeypatch):
@@ -133,6 +186,9 @@ def test_an_epoch(tmp_path, monkeypatch):
     assert (result["data"], result["samples"]) == ("synthetic strokes", 200)
     assert result["seconds"] > 0
     assert np.isfinite(result["loss"])
+    assert result["ms per batch"] == pytest.approx(1e3 * result["seconds"] / 2)
+    dense = result["torch dense ms per batch"]
+    assert dense is None if gpu_torch.import_torch() is None else dense > 0
 
 
 def _nothing_there(*arguments):

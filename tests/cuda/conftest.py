@@ -1,5 +1,6 @@
 """The emulation is a package in this folder, not of the library: put the folder on the path."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -9,6 +10,15 @@ import pytest
 HERE = Path(__file__).resolve().parent
 if str(HERE) not in sys.path:
     sys.path.append(str(HERE))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def memory_without_a_pool():
+    """With SPCONV_NO_POOL=1 every array is an allocation of its own, for compute-sanitizer."""
+    from spconv.compat import has_gpu, import_cupy
+
+    if os.environ.get("SPCONV_NO_POOL") == "1" and has_gpu():
+        import_cupy().cuda.set_allocator(None)
 
 
 @pytest.fixture

@@ -27,6 +27,14 @@ class Pairs:
         return self.in_rows[part], self.out_rows[part]
 
 
+def partners(widths: tuple[int, ...], couts=(1, 7, 16, 32, 64, 96, 183)) -> list[tuple[int, int]]:
+    """Pairs (cin, cout): two output widths for every input width, each of them at least once.
+
+    Tails of input channels and tiles of output channels have no code in common.
+    """
+    return [(cin, couts[(3 * i + j) % len(couts)]) for i, cin in enumerate(widths) for j in (0, 1)]
+
+
 def random_pairs(rng, num_in: int, num_out: int, volume: int, density: float) -> Pairs:
     """Pairs grouped by offset and sorted by output row; no row twice on a side of an offset."""
     in_rows, out_rows, starts = [], [], [0]

@@ -1,8 +1,8 @@
 """A stand-in for CuPy on the CPU: NumPy's array code, kernels through the emulation.
 
 It is as strict as CuPy where host code goes wrong: arrays of the two libraries do not mix, results
-of reductions are arrays, kernels take scalars of exact types, and what leaves the "device" is
-counted.
+of reductions are arrays, kernels take scalars of exact types, there is no cuBLAS, and what leaves
+the "device" is counted.
 """
 
 from __future__ import annotations
@@ -31,9 +31,11 @@ class ndarray(np.ndarray):
 
     @property
     def data(self):
-        return types.SimpleNamespace(ptr=self.ctypes.data // 16 * 16)  # as from a memory pool
+        return types.SimpleNamespace(ptr=self.ctypes.data)
 
     def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
+        if ufunc is np.matmul:
+            raise ImportError("libcublas is missing: the wheel of CuPy has none")
         targets = () if out is None else out
         inputs = [plain(value) for value in inputs]
         if "where" in options:
@@ -44,6 +46,8 @@ class ndarray(np.ndarray):
         return targets[0] if targets else wrap(result)
 
     def __array_function__(self, function, types, arguments, options):
+        if function in (np.dot, np.einsum, np.tensordot, np.inner):
+            raise ImportError("libcublas is missing: the wheel of CuPy has none")
         return wrap(function(*plain_all(arguments), **plain_all(options)))
 
     def __getitem__(self, where):
@@ -189,7 +193,9 @@ def make_module() -> types.ModuleType:
         is_available=lambda: True,
         compiler=types.SimpleNamespace(CompileException=CompileException),
         runtime=types.SimpleNamespace(
-            driverGetVersion=lambda: 13000, runtimeGetVersion=lambda: 13000
+            driverGetVersion=lambda: 13000,
+            runtimeGetVersion=lambda: 13000,
+            getDeviceProperties=lambda number: {"name": b"Imaginary 9"},
         ),
         Device=lambda: types.SimpleNamespace(compute_capability="90", id=0),
     )

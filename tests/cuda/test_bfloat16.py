@@ -3,12 +3,10 @@
 import numpy as np
 import pytest
 from convolutions import from_storage, to_storage
-from emulation import emulate
 
 import spconv
 from spconv.ops import Ops, launch
 from spconv.ops.cuda import CudaOps
-from spconv.ops.raw_kernels import NULL
 from spconv.testing import assert_close, tolerance
 
 SPECIFICATION = Ops(np)
@@ -59,30 +57,3 @@ def test_pooling(ops):
     np.testing.assert_array_equal(from_storage(y.get()), expected)
     np.testing.assert_array_equal(winner.get(), expected_winner)
     compare(ops, "max_pairs_gradient", random(*y.shape, seed=2), expected_winner, book)
-
-
-@pytest.mark.parametrize("storage", ["float", "double", "float16", "bfloat16"])
-def test_rows_and_epilogue(emulated, storage, rng):
-    """Not behind an operation of the engine: called by themselves."""
-    x = to_storage(rng.standard_normal((9, 33)), storage)
-    residual = to_storage(rng.standard_normal((9, 33)), storage)
-    scale, shift = (to_storage(rng.standard_normal(33), storage) for _ in range(2))
-    rows = rng.permutation(9).astype(np.int32)
-    macros, sizes = {"STORAGE": storage}, (np.int64(9), np.int64(33))
-    y = np.zeros_like(x)
-    emulate("rows", 2, 256, (x, rows, y, *sizes), defines=macros, kernel="gather_rows")
-    np.testing.assert_array_equal(y, x[rows])
-    emulate("rows", 2, 256, (x, rows, y, *sizes), defines=macros, kernel="scatter_rows")
-    np.testing.assert_array_equal(y[rows], x)
-    math = np.float64 if storage == "double" else np.float32
-    name = {"float": "float32", "double": "float64"}.get(storage, storage)
-    for slope in (0.0, 0.25, 1.0):
-        emulate(
-            "epilogue", 2, 256, (x, scale, shift, residual, math(slope), y, *sizes), defines=macros
-        )
-        expected = from_storage(x) * from_storage(scale) + from_storage(shift)
-        expected = SPECIFICATION.leaky_relu(expected + from_storage(residual), slope)
-        assert_close(from_storage(y), expected, tolerance(name, 4), "epilogue")
-        emulate("epilogue", 2, 256, (x, NULL, NULL, NULL, math(slope), y, *sizes), defines=macros)
-        expected = SPECIFICATION.leaky_relu(from_storage(x), slope)
-        assert_close(from_storage(y), expected, tolerance(name, 1), "rectifier alone")

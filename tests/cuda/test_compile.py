@@ -13,16 +13,17 @@ BY_STORAGE = (
     "activation",
     "column_sums",
     "cross_entropy",
-    "epilogue",
     "normalization",
     "pooling",
-    "rows",
+    "samples",
 )
 KERNELS = [(name, {"STORAGE": storage}) for name in BY_STORAGE for storage in STORAGE]
 KERNELS += [
     ("optimizer", {"STORAGE": s, "GRADIENT": g, "MASTER": int("16" in s)})
     for s, g in [*zip(STORAGE, STORAGE, strict=True), ("float16", "float")]
 ]
+KERNELS += [("tile_map", {"TILE_ROWS": 64})]
+KERNELS += [("convert", {"STORAGE": "bfloat16", "FROM": "float"})]
 KERNELS += [("rulebook", {"NDIM": ndim}) for ndim in (1, 2, 3, 4, 8)]
 
 
@@ -49,6 +50,6 @@ def test_kernels_compile(name, defines, architecture):
 
 def test_compiler_errors_show():
     with pytest.raises(
-        RuntimeError, match=r'rows.cu for sm_90.*\n.*identifier "storage" is undefined'
+        RuntimeError, match=r'normalization.cu for sm_90.*\n.*identifier "storage" is undefined'
     ):
-        compile_kernels("rows", "sm_90")
+        compile_kernels("normalization", "sm_90")

@@ -1,9 +1,17 @@
 """The convolution kernels go through NVRTC in every tile of the tables; it needs no GPU."""
 
+from itertools import product
+
 import pytest
 from nvrtc import ARCHITECTURES, compile_kernels, library
 
-from spconv.ops.cuda_tiles import STORAGE, choose_gradient_tile, choose_tile
+from spconv.ops.cuda_tiles import (
+    STORAGE,
+    candidate_gradient_tiles,
+    candidate_tiles,
+    choose_gradient_tile,
+    choose_tile,
+)
 
 pytestmark = pytest.mark.skipif(
     library() is None, reason="the wheel nvidia-cuda-nvrtc-cu12 is not installed"
@@ -24,26 +32,29 @@ def cases():
         (13, 128),
         *zip(CHANNELS, CHANNELS[4:] + CHANNELS[:4], strict=True),
     ]
-    for choose in (choose_tile, choose_gradient_tile):
-        for number, (cin, cout) in enumerate(shapes):
-            for kind in sorted(STORAGE):
-                tile = choose(kind, cin, cout)
-                for architecture in ARCHITECTURES:
-                    key = (tile.kernel, *sorted(tile.macros.items()), architecture)
+    for candidates in (candidate_tiles, candidate_gradient_tiles):
+        for (number, (cin, cout)), kind in product(enumerate(shapes), sorted(STORAGE)):
+            for tile in candidates(kind, cin, cout):
+                macros, chosen = [tile.macros], tile == candidates(kind, cin, cout)[0]
+                if kind == "bfloat16" and candidates is candidate_tiles:  # of float32 arrays
+                    macros.append(tile.macros | {"OUTPUT": "float"})
+                for defines, architecture in product(macros, ARCHITECTURES):
+                    key = (tile.kernel, *sorted(defines.items()), architecture)
                     if key in seen:
                         continue
                     seen.add(key)
                     wide = number == 0 and kind in ("float16", "float32")
-                    quick = wide or (number < 3 and architecture == "sm_90")
-                    label = f"{tile.kernel}-{kind}-{cin}-{cout}-{architecture}"
+                    quick = chosen and (wide or (number < 3 and architecture == "sm_90"))
+                    output = defines.get("OUTPUT", defines["STORAGE"])
+                    label = f"{tile.label}-{kind}-{output}-{cin}-{cout}-{architecture}"
                     marks = () if quick else pytest.mark.slow
-                    yield pytest.param(tile, architecture, id=label, marks=marks)
+                    yield pytest.param(tile, defines, architecture, id=label, marks=marks)
 
 
-@pytest.mark.parametrize(("tile", "architecture"), list(cases()))
-def test_tiles_compile(tile, architecture):
+@pytest.mark.parametrize(("tile", "defines", "architecture"), list(cases()))
+def test_tiles_compile(tile, defines, architecture):
     """Without a warning or spilling, and two blocks fit a multiprocessor."""
-    usages = compile_kernels(tile.kernel, architecture, tile.macros)
+    usages = compile_kernels(tile.kernel, architecture, defines)
     assert set(usages) == {tile.kernel}
     usage = usages[tile.kernel]
     assert usage.spills == usage.stack == 0

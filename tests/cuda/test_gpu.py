@@ -8,6 +8,7 @@ from spconv.compat import has_gpu, import_cupy
 from spconv.geometry import Geometry
 from spconv.ops import CpuOps
 from spconv.ops.cuda import CudaOps
+from spconv.ops.precision import CUDA_PRECISIONS
 from spconv.rulebook import build
 from spconv.sites import SiteSet
 from spconv.testing import assert_close, tolerance
@@ -54,13 +55,14 @@ def test_rulebook_at_full_size(case):
     np.testing.assert_array_equal(book.out_rows, expected.out_rows)
 
 
-@pytest.mark.parametrize("kind", ["float32", "tf32", "float64", "float16"])
+@pytest.mark.parametrize("kind", ["float32", "tf32", "bfloat16", "float64", "float16"])
 def test_against_the_cpu_and_itself(case, kind):
     """The same bits ten times over, within tolerance of the CPU engine in float64."""
     ops, _, book, *arrays = case
-    dtype = "float32" if kind == "tf32" else kind
+    dtype = "float32" if kind in CUDA_PRECISIONS else kind
     device = [ops.xp.asarray(array.astype(dtype)) for array in arrays]
-    spconv.set_cuda_precision("tf32" if kind == "tf32" else "float32")
+    if kind in CUDA_PRECISIONS:
+        spconv.set_cuda_precision(kind)
     try:
         first = run(ops, book, *device)
         for _ in range(9):
@@ -74,6 +76,26 @@ def test_against_the_cpu_and_itself(case, kind):
         first, expected, (27 * 64, 27 * 64, len(wide[0])), strict=True
     ):
         assert_close(result.get(), reference, tolerance(kind, length), kind)
+
+
+@pytest.mark.parametrize("kind", ["float32", "bfloat16", "float16"])
+def test_tuning_changes_no_bit(case, kind, monkeypatch, tmp_path):
+    ops, _, book, *arrays = case
+    monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path))
+    dtype = "float32" if kind in CUDA_PRECISIONS else kind
+    device = [ops.xp.asarray(array.astype(dtype)) for array in arrays]
+    if kind in CUDA_PRECISIONS:
+        spconv.set_cuda_precision(kind)
+    try:
+        expected = run(ops, book, *device)
+        spconv.set_cuda_tuning(True)
+        tuned = run(CudaOps(), book, *device)
+    finally:
+        spconv.set_cuda_precision("float32")
+        spconv.set_cuda_tuning(False)
+    assert (tmp_path / "spconv_tiles.json").exists()
+    for one, two in zip(expected, tuned, strict=True):
+        assert bool((one == two).all())
 
 
 def test_a_step_needs_no_host(case):

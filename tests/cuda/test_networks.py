@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from fake_cupy import RawKernel
+from fake_cupy import COPIES, RawKernel
 
 import spconv
 from spconv.ops.device_rulebook import DeviceSites
@@ -90,6 +90,19 @@ def test_two_runs_have_the_same_bits(cupy, monkeypatch):
         np.testing.assert_array_equal(values, runs[1][1][path], path)
 
 
+@pytest.mark.parametrize("ground", [True, False])
+def test_a_step_copies_one_count_for_each_rulebook(emulated, ground):
+    net = Net().to("cuda")
+    adam = spconv.optim.Adam(net.named_parameters(), lr=0.01)
+    x, labels = data("float32", ground)
+    x = x.to("cuda")
+    before = COPIES["to_host"]
+    loss = spconv.functional.cross_entropy(net(x), labels)
+    loss.backward()
+    adam.step()
+    assert COPIES["to_host"] - before == len(x.rulebooks._built) == 3
+
+
 def test_sites_of_outputs_stay_on_the_device(cupy):
     x, _ = data("float32", False)
     rng = np.random.default_rng(0)
@@ -99,6 +112,20 @@ def test_sites_of_outputs_stay_on_the_device(cupy):
     expected = spconv.SparseConv2d(8, 16, 2, 2, rng=rng)(x)
     np.testing.assert_array_equal(y.indices, expected.indices)
     assert y.dense().shape == expected.dense().shape
+
+
+@pytest.mark.parametrize("kind", ["SGD", "Adam"])
+def test_bfloat16_learns(cupy, kind):
+    """Float32 parameters, no loss scaler: like float32, to bfloat16's rounding."""
+    expected, _ = train("cuda", "float32", False, kind)
+    spconv.set_cuda_precision("bfloat16")
+    try:
+        losses, state = train("cuda", "float32", False, kind)
+    finally:
+        spconv.set_cuda_precision("float32")
+    assert all(values.dtype == np.float32 for values in state.values() if values.dtype.kind == "f")
+    assert losses != expected
+    assert_close(np.array(losses), np.array(expected), tolerance("bfloat16", 100))
 
 
 def test_float16_learns(cupy):

@@ -2,17 +2,19 @@
 
 import numpy as np
 import pytest
+from emulation import EmulationError
 from fake_cupy import COPIES, RawKernel
 
 import spconv
 from spconv.geometry import Geometry
 from spconv.ops import Ops
 from spconv.ops.cuda import CudaOps
+from spconv.ops.precision import CUDA_PRECISIONS
 from spconv.sites import SiteSet
 from spconv.testing import assert_close, tolerance
 
 SPECIFICATION = Ops(np)
-KINDS = ["float32", "tf32", "float64", "float16"]
+KINDS = ["float32", "tf32", "bfloat16", "float64", "float16"]
 
 
 @pytest.fixture
@@ -23,13 +25,14 @@ def ops(cupy):
 @pytest.fixture(params=KINDS)
 def kind(request):
     """Name of the arithmetic; sets the precision of float32."""
-    spconv.set_cuda_precision("tf32" if request.param == "tf32" else "float32")
+    if request.param in CUDA_PRECISIONS:
+        spconv.set_cuda_precision(request.param)
     yield request.param
     spconv.set_cuda_precision("float32")
 
 
 def dtype_of(kind):
-    return np.dtype("float32" if kind == "tf32" else kind)
+    return np.dtype("float32" if kind in CUDA_PRECISIONS else kind)
 
 
 def sites(count=2, shape=(7, 6), density=0.4, seed=0):
@@ -124,12 +127,42 @@ def test_matrices(ops, kind, count):
         compare(ops, kind, count, "matmul_gradient", x, dy)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+def test_small_matrices(ops, dtype):
+    for groups, rows, cin, cout in [(1, 1, 7, 5), (3, 1, 4, 6), (2, 8, 1, 3)]:
+        a, b = random(dtype, groups, rows, cin), random(dtype, groups, cin, cout, seed=1)
+        compare(ops, dtype, cin, "small_matmul", a, b)
+        transposed = random(dtype, groups, cin, rows).transpose(0, 2, 1)
+        compare(ops, dtype, cin, "small_matmul", transposed, b)
+
+
 def test_any_strides(ops):
     book = ops.build_rulebook(sites(), GEOMETRIES["down"], "test")
     x = random(np.float32, 2 * len(book.in_sites), 16)[::2, ::2]
     w = random(np.float32, 16, 8, book.volume).transpose(2, 1, 0)
     init = random(np.float32, 32)[::2]
     compare(ops, "float32", 32, "convolve", x, w, book, 1, init)
+
+
+def test_arrays_that_begin_anywhere(ops, monkeypatch):
+    """Views into larger arrays are aligned to their elements alone; wide copies need 16 bytes."""
+    book = ops.build_rulebook(sites(), GEOMETRIES["down"], "test")
+    x, dy = (random("float16", 4 + 8 * len(s)) for s in (book.in_sites, book.out_sites))
+    w = random("float16", book.volume, 8, 8)
+    expected = SPECIFICATION.convolve(*(a.astype(float) for a in (x[4:].reshape(-1, 8), w)), book)
+    device_x, device_dy = (ops.xp.asarray(a)[4:].reshape(-1, 8) for a in (x, dy))
+    assert device_x.data.ptr % 16 == 8
+
+    def run():
+        y = ops.convolve(device_x, ops.xp.asarray(w), book)
+        ops.weight_gradient(device_x, device_dy, book)
+        return y
+
+    assert_close(run().get(), expected, tolerance("float16", 32), "view")
+    if hasattr(ops.xp, "emulated"):
+        monkeypatch.setattr(ops._gemm, "_aligned", ops._gemm._dense)
+        with pytest.raises(EmulationError, match="the source is not aligned to 16 bytes"):
+            run()
 
 
 def test_one_tile_map_for_both_directions_of_a_submanifold_layer(ops):
@@ -171,6 +204,34 @@ def test_nothing_is_made_twice(emulated):
         np.testing.assert_array_equal(one.get(), two.get())
 
 
+@pytest.mark.parametrize("slope", [0.0, 1 / 3])
+def test_the_rectifier_is_part_of_the_convolution(ops, kind, slope):
+    book = ops.build_rulebook(sites(1), GEOMETRIES["down"], "test")
+    x = random(dtype_of(kind), len(book.in_sites), 8)
+    w = random(dtype_of(kind), book.volume, 8, 16, seed=2)
+    init = random(dtype_of(kind), 16, seed=3)
+    RawKernel.launches.clear()
+    compare(ops, kind, 32, "convolve", x, w, book, 1, init, slope=slope)
+    assert "leaky_relu" not in RawKernel.launches
+
+
+def test_bfloat16_leaves_no_bits_of_its_own(emulated):
+    """Features, results and gradients are float32 arrays; what the kernels read is half as big."""
+    ops = CudaOps()
+    spconv.set_cuda_precision("bfloat16")
+    try:
+        book = ops.build_rulebook(sites(1), GEOMETRIES["submanifold"], "test")
+        x = ops.xp.asarray(random("float32", len(book.in_sites), 5))
+        w = ops.xp.asarray(random("float32", 9, 5, 7))
+        RawKernel.launches.clear()
+        y = ops.convolve(x, w, book)
+        dw = ops.weight_gradient(x, y, book)
+        assert (y.dtype, dw.dtype) == (np.float32, np.float32)
+        assert RawKernel.launches.count("convert") == 3
+    finally:
+        spconv.set_cuda_precision("float32")
+
+
 def test_precision():
     assert spconv.get_cuda_precision() == "float32"
     with pytest.raises(ValueError, match=r"expected one of .*'tf32'.*, got 'fast'"):
@@ -178,15 +239,16 @@ def test_precision():
     assert spconv.get_cuda_precision() == "float32"
 
 
-def test_tf32_is_coarser_than_float32(ops):
+def test_precisions_are_what_they_say(ops):
     """And float32 is about as good as arithmetic in float32 can be."""
     x, w = random("float32", 64, 8), random("float32", 8, 16, seed=1)
     exact = x.astype(np.float64) @ w
     errors = {}
-    for precision in ("float32", "tf32"):
+    for precision in CUDA_PRECISIONS:
         spconv.set_cuda_precision(precision)
         y = ops.matmul(ops.xp.asarray(x), ops.xp.asarray(w)).get()
         errors[precision] = np.abs(y - exact).max() / np.abs(exact).max()
     spconv.set_cuda_precision("float32")
     assert errors["float32"] < 2.0**-21
     assert 2.0**-14 < errors["tf32"] < 2.0**-10
+    assert 2.0**-11 < errors["bfloat16"] < 2.0**-7

@@ -4,7 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spconv.ops import cuda_tiles
-from spconv.ops.cuda_tiles import choose_gradient_tile, choose_tile, copy_width, split_pairs
+from spconv.ops.cuda_tiles import (
+    candidate_gradient_tiles,
+    candidate_tiles,
+    choose_gradient_tile,
+    choose_tile,
+    copy_width,
+    split_pairs,
+)
 
 channels = st.integers(1, 600)
 
@@ -12,7 +19,10 @@ channels = st.integers(1, 600)
 @given(kind=st.sampled_from(sorted(cuda_tiles.STORAGE)), cin=channels, cout=channels)
 def test_tiles_satisfy_the_kernels(kind, cin, cout):
     """What the static assertions of the sources demand, and shared memory that sm_86 has."""
-    for tile in (choose_tile(kind, cin, cout), choose_gradient_tile(kind, cin, cout)):
+    forward, gradient = candidate_tiles(kind, cin, cout), candidate_gradient_tiles(kind, cin, cout)
+    assert forward[0] == choose_tile(kind, cin, cout)
+    assert gradient[0] == choose_gradient_tile(kind, cin, cout)
+    for tile in (*forward, *gradient):
         macros = tile.macros
         assert (tile.rows, tile.columns) == (macros["TILE_M"], macros["TILE_N"])
         assert tile.shared_bytes <= 99 * 1024
@@ -24,7 +34,13 @@ def test_tiles_satisfy_the_kernels(kind, cin, cout):
         assert tile.rows // macros["WARPS_M"] % 16 == 0
         assert tile.columns // macros["WARPS_N"] % 16 == 0
         assert cin * cuda_tiles.STORAGE[kind][1] % macros["X_WIDTH"] == 0
-    assert choose_tile(kind, cin, cout).rows == cuda_tiles.TILE_ROWS
+    for tiles in (forward, gradient):
+        assert len({tile.label for tile in tiles}) == len(tiles) <= 8
+    # What would change bits is the same in all of them.
+    assert {tile.rows for tile in forward} == {cuda_tiles.TILE_ROWS}
+    for tiles in (forward, gradient):
+        for name in ("STORAGE", "MULTIPLY"):
+            assert len({tile.macros.get(name) for tile in tiles}) == 1
 
 
 def test_without_tensor_cores():

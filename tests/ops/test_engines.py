@@ -165,7 +165,19 @@ def test_nothing_is_written_behind_the_end(ops, dtype, cout):
     assert (buffer[3 * cout :] == -7).all()
 
 
-PLAIN_ON_THE_CPU = {"build_rulebook", "cross_entropy", "cross_entropy_gradient"}
+PLAIN_ON_THE_CPU = {
+    "build_rulebook",
+    "cross_entropy",
+    "cross_entropy_gradient",
+    "max_samples",
+    "max_samples_gradient",
+    "rows_among",
+    "sample_counts",
+    "small_matmul",
+    "spread_samples",
+    "sum_samples",
+    "union_sites",
+}
 PLAIN_ON_THE_GPU = {"dropout", "normalize_gradient", "normalize_sums"}
 """What the engines do not override: array code, or other operations one after another."""
 

@@ -40,7 +40,7 @@ def cupy(monkeypatch):
             if entry == "no memory":
                 raise RuntimeError("out of memory")
             if entry == "broken":
-                raise CompileError('kernels/cuda/rows.cu(7): error: identifier "x" is undefined')
+                raise CompileError('kernels/cuda/pooling.cu(7): error: identifier "x" is undefined')
             return entry, self.options["options"]
 
     module.RawModule = RawModule
@@ -120,19 +120,19 @@ def test_one_module_for_each_set_of_macros(cupy):
 
 def test_compiler_errors_name_the_source(cupy):
     message = (
-        r"kernels/cuda/rows\.cu \(STORAGE=float\) did not compile for compute capability 90; "
-        r'.*\n.*rows\.cu\(7\): error: identifier "x" is undefined'
+        r"kernels/cuda/pooling\.cu \(STORAGE=float\) did not compile for compute capability 90; "
+        r'.*\n.*pooling\.cu\(7\): error: identifier "x" is undefined'
     )
     for _ in range(2):  # errors are not remembered
         with pytest.raises(RuntimeError, match=message):
-            kernel("rows.cu", "broken", STORAGE="float")
+            kernel("pooling.cu", "broken", STORAGE="float")
 
 
 def test_no_compiler(cupy):
     with pytest.raises(RuntimeError, match=r"NVRTC.* was not found; .*'cupy-cuda13x\[ctk\]'"):
-        kernel("rows.cu", "no compiler", STORAGE="float")
+        kernel("pooling.cu", "no compiler", STORAGE="float")
     with pytest.raises(RuntimeError, match=r"^out of memory$"):
-        kernel("rows.cu", "no memory", STORAGE="float")
+        kernel("pooling.cu", "no memory", STORAGE="float")
 
 
 def test_a_driver_that_is_too_old(cupy):
@@ -142,19 +142,19 @@ def test_a_driver_that_is_too_old(cupy):
         r"pip install 'spconv-standalone\[cuda12\]'"
     )
     with pytest.raises(RuntimeError, match=message):
-        kernel("rows.cu", "gather_rows", STORAGE="float")
+        kernel("pooling.cu", "sum_table", STORAGE="float")
     cupy.versions["driver"] = 13010
-    kernel("rows.cu", "gather_rows", STORAGE="float")
+    kernel("pooling.cu", "sum_table", STORAGE="float")
 
 
 def test_no_device(cupy):
     cupy.cuda.is_available = lambda: False
     with pytest.raises(RuntimeError, match="no CUDA device answers; check the driver"):
-        kernel("rows.cu", "gather_rows", STORAGE="float")
+        kernel("pooling.cu", "sum_table", STORAGE="float")
 
 
 def test_no_cupy(monkeypatch):
     monkeypatch.setattr(compat, "has_cupy", lambda: False)
     compat.import_cupy.cache_clear()
     with pytest.raises(ImportError, match=r"'spconv-standalone\[cuda12\]' or '\[cuda13\]'"):
-        kernel("rows.cu", "gather_rows", STORAGE="float")
+        kernel("pooling.cu", "sum_table", STORAGE="float")

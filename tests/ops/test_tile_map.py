@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spconv.ops.tile_map import build_tile_map
+from spconv.ops.tile_map import build_tile_map, identity_tile_map
 
 
 @pytest.fixture
@@ -77,6 +77,18 @@ def test_rows_are_in_gray_order_with_the_rarest_offset_first(volume, rng):
     assert ranks == sorted(ranks)
     equal = np.diff(np.array(ranks, object)) == 0
     assert (np.diff(tiles.out_rows)[equal.astype(bool)] > 0).all(), "ties keep their order"
+
+
+@pytest.mark.parametrize("rows", [0, 1, 16, 17, 64, 65, 128, 200])
+@pytest.mark.parametrize("tile_rows", [16, 64])
+def test_identity(rows, tile_rows):
+    count = np.arange(rows, dtype=np.int32)
+    expected = build_tile_map(np, count, count, np.array([0, rows]), rows, tile_rows)
+    actual = identity_tile_map(np, rows, tile_rows)
+    for name in ("out_rows", "starts", "offsets", "in_rows", "groups"):
+        value = getattr(actual, name)
+        np.testing.assert_array_equal(value, getattr(expected, name), name)
+        assert value.dtype == getattr(expected, name).dtype
 
 
 def test_sorting_saves_multiplications(rng):

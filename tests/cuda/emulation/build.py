@@ -20,10 +20,13 @@ SAMPLES = HERE / "samples"
 CACHE = ROOT / "build" / "emulation"
 COMPILER = os.environ.get("CXX", "g++")
 FLAGS = [
-    *("-O1", "-std=c++17", "-shared", "-fPIC", "-fvisibility=hidden"),
+    *("-std=c++17", "-fPIC", "-fvisibility=hidden"),
     *("-ffp-contract=off", "-fno-strict-aliasing"),
     *("-Wall", "-Werror", "-Wno-unknown-pragmas", "-Wno-unused-function", "-Wno-unused-variable"),
 ]
+
+RUNTIME = ("runtime", "tensor_core")
+"""Compiled once and linked into every kernel's library; kernels see the headers alone."""
 
 KERNEL = re.compile(
     r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\s*\([^\n]*?\)\s+)?(\w+)\s*\('
@@ -77,13 +80,43 @@ def build(
     """Compile ``folder/name.cu`` with macros; the library is cached by content."""
     files = read_sources(name, replace, folder)
     macros = tuple(f"-D{key}={value}" for key, value in (defines or {}).items())
-    own = {path.name: path.read_text() for path in sorted(HERE.glob("*.h"))}
-    content = repr((sorted((files | own).items()), macros, FLAGS, LAUNCHER))
-    key = hashlib.sha256(content.encode()).hexdigest()[:24]
+    key = _key(sorted(files.items()), macros, LAUNCHER, _runtime_key())
     library = CACHE / f"{name}-{key}.so"
     if not library.exists():
         _compile(name, files, macros, library)
     return _load(str(library))
+
+
+def _key(*parts: object) -> str:
+    return hashlib.sha256(repr((parts, FLAGS)).encode()).hexdigest()[:24]
+
+
+@cache
+def _runtime_key() -> str:
+    paths = sorted([*HERE.glob("*.h"), *HERE.glob("*.cpp")])
+    return _key([(path.name, path.read_text()) for path in paths])
+
+
+@cache
+def _runtime_objects() -> list[str]:
+    """The scheduler, the warp operations and the copies: half of what there is to compile."""
+    objects = []
+    for part in RUNTIME:
+        target = CACHE / f"{part}-{_runtime_key()}.o"
+        if not target.exists():
+            CACHE.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+                out = Path(folder, "part.o")
+                _run_compiler(part, ["-O2", "-c", str(HERE / f"{part}.cpp"), "-o", str(out)])
+                os.replace(out, target)
+        objects.append(str(target))
+    return objects
+
+
+def _run_compiler(what: str, arguments: list[str]) -> None:
+    run = subprocess.run([COMPILER, *FLAGS, *arguments], capture_output=True, text=True)
+    if run.returncode:
+        raise RuntimeError(f"{what} does not compile:\n{run.stderr[:6000]}")
 
 
 @cache
@@ -103,10 +136,9 @@ def _compile(name: str, files: dict[str, str], macros: tuple[str, ...], library:
         main = Path(folder, "main.cpp")
         main.write_text(LAUNCHER.format(name=name) + exports)
         out = Path(folder, "kernel.so")
-        command = [COMPILER, *FLAGS, "-DSPCONV_EMULATION", *macros, f"-I{folder}", f"-I{HERE}"]
-        run = subprocess.run([*command, str(main), "-o", str(out)], capture_output=True, text=True)
-        if run.returncode:
-            raise RuntimeError(f"{name}.cu does not compile with {macros}:\n{run.stderr[:6000]}")
+        options = ["-O1", "-shared", "-DSPCONV_EMULATION", *macros, f"-I{folder}", f"-I{HERE}"]
+        objects = _runtime_objects()
+        _run_compiler(f"{name}.cu with {macros}", [*options, str(main), *objects, "-o", str(out)])
         os.replace(out, library)  # atomic, so that parallel test runs may share the cache
 
 

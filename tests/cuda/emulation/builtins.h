@@ -1,9 +1,6 @@
 // What a CUDA source may use without any header: qualifiers, indices, barriers, warp operations,
 // atomics, vector types and arithmetic.
 #pragma once
-#include <cmath>
-#include <type_traits>
-
 #include "runtime.h"
 
 #define __global__
@@ -54,7 +51,7 @@ EMULATED_VECTOR4(double4, double)
 // Block barriers.
 inline int emulated_barrier(int predicate) {
     emulation::current->predicate = predicate != 0;
-    emulation::wait(emulation::AT_BARRIER);
+    emulation::wait_at_barrier();
     return emulation::barrier_sum;
 }
 inline void __syncthreads() { emulated_barrier(0); }
@@ -67,55 +64,23 @@ inline void __threadfence_block() {}
 // Warp operations: `in` and `out` of every lane, one function per operation.
 namespace emulation {
 
-inline uint64_t collective(void (*run)(Fiber**, uint32_t), uint32_t mask) {
-    current->call.run = run;
-    current->call.mask = mask;
-    wait(AT_COLLECTIVE);
-    return current->call.out[0];
-}
-
 template <class T> uint64_t to_bits(T value) {
     static_assert(sizeof(T) <= 8, "warp operations take up to eight bytes");
     uint64_t bits = 0;
-    memcpy(&bits, &value, sizeof value);
+    __builtin_memcpy(&bits, &value, sizeof value);
     return bits;
 }
 
 template <class T> T from_bits(uint64_t bits) {
     T value;
-    memcpy(&value, &bits, sizeof value);
+    __builtin_memcpy(&value, &bits, sizeof value);
     return value;
 }
 
-// in[1] is the source lane; a source outside the mask gives poison.
-inline void run_shuffle(Fiber** lanes, uint32_t mask) {
-    for (int lane = 0; lane < 32; lane++)
-        if (mask >> lane & 1) {
-            Fiber* source = lanes[lanes[lane]->call.in[1] & 31];
-            lanes[lane]->call.out[0] = source ? source->call.in[0] : ~0ull;
-        }
-}
-
-inline void run_ballot(Fiber** lanes, uint32_t mask) {
-    uint64_t bits = 0;
-    for (int lane = 0; lane < 32; lane++)
-        if (mask >> lane & 1 && lanes[lane]->call.in[0]) bits |= 1ull << lane;
-    for (int lane = 0; lane < 32; lane++)
-        if (mask >> lane & 1) lanes[lane]->call.out[0] = bits;
-}
-
-inline void run_match(Fiber** lanes, uint32_t mask) {
-    for (int lane = 0; lane < 32; lane++)
-        if (mask >> lane & 1) {
-            uint64_t bits = 0;
-            for (int other = 0; other < 32; other++)
-                if (mask >> other & 1 && lanes[other]->call.in[0] == lanes[lane]->call.in[0])
-                    bits |= 1ull << other;
-            lanes[lane]->call.out[0] = bits;
-        }
-}
-
-inline void run_nothing(Fiber**, uint32_t) {}
+void run_shuffle(Thread** lanes, uint32_t mask);
+void run_ballot(Thread** lanes, uint32_t mask);
+void run_match(Thread** lanes, uint32_t mask);
+void run_nothing(Thread** lanes, uint32_t mask);
 
 template <class T> T shuffle(uint32_t mask, T value, int source) {
     current->call.in[0] = to_bits(value);
@@ -155,9 +120,15 @@ template <class T> T __shfl_up_sync(unsigned mask, T value, unsigned delta, int 
     return emulation::shuffle(mask, value, source >= (lane & ~(width - 1)) ? source : lane);
 }
 
+namespace emulation {
+template <class T> struct Same {  // keeps an argument from taking part in deduction
+    typedef T type;
+};
+}  // namespace emulation
+
 // Atomics; threads change places at barriers and warp operations only.
 #define EMULATED_ATOMIC(name, expression)                                        \
-    template <class T> T name(T* address, typename std::common_type<T>::type value) { \
+    template <class T> T name(T* address, typename emulation::Same<T>::type value) { \
         T old = *address;                                                        \
         *address = (expression);                                                 \
         return old;                                                              \
@@ -171,14 +142,23 @@ EMULATED_ATOMIC(atomicAnd, old& value)
 EMULATED_ATOMIC(atomicOr, old | value)
 EMULATED_ATOMIC(atomicXor, old ^ value)
 template <class T>
-T atomicCAS(T* address, typename std::common_type<T>::type compare,
-            typename std::common_type<T>::type value) {
+T atomicCAS(T* address, typename emulation::Same<T>::type compare,
+            typename emulation::Same<T>::type value) {
     T old = *address;
     if (old == compare) *address = value;
     return old;
 }
 
 // Arithmetic.
+#define EMULATED_FUNCTION(name)       \
+    extern "C" double name(double);   \
+    extern "C" float name##f(float);
+EMULATED_FUNCTION(exp)
+EMULATED_FUNCTION(log)
+EMULATED_FUNCTION(sqrt)
+EMULATED_FUNCTION(fabs)
+EMULATED_FUNCTION(tanh)
+extern "C" float fmaf(float, float, float);
 template <class T> T __ldg(const T* p) { return *p; }
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
 inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
@@ -215,12 +195,8 @@ inline float __frcp_rn(float x) { return 1.0f / x; }
 inline float __fsqrt_rn(float x) { return sqrtf(x); }
 inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 inline double rsqrt(double x) { return 1.0 / sqrt(x); }
-template <class A, class B> typename std::common_type<A, B>::type min(A a, B b) {
-    return b < a ? b : a;
-}
-template <class A, class B> typename std::common_type<A, B>::type max(A a, B b) {
-    return a < b ? b : a;
-}
-using std::isfinite;
-using std::isinf;
-using std::isnan;
+template <class A, class B> auto min(A a, B b) { return b < a ? b : a; }
+template <class A, class B> auto max(A a, B b) { return a < b ? b : a; }
+template <class T> bool isfinite(T x) { return __builtin_isfinite(x); }
+template <class T> bool isinf(T x) { return __builtin_isinf(x); }
+template <class T> bool isnan(T x) { return __builtin_isnan(x); }

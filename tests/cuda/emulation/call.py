@@ -37,12 +37,12 @@ class Launch(ctypes.Structure):
 
 
 class Guarded:
-    """A copy of an array between guard bytes."""
+    """A copy of an array between guard bytes, aligned as the array is, at best to 16 bytes."""
 
     def __init__(self, array: NDArray) -> None:
         self.array = array
         self.buffer = np.full(array.nbytes + 2 * GUARD + 256, POISON, np.uint8)
-        self.start = GUARD + -(self.buffer.ctypes.data + GUARD) % 256  # as from cudaMalloc
+        self.start = GUARD + -(self.buffer.ctypes.data + GUARD) % 256 + array.ctypes.data % 16
         self.inside = self.buffer[self.start : self.start + array.nbytes]
         self.inside[:] = array.reshape(-1).view(np.uint8)
         self.address = self.buffer.ctypes.data + self.start

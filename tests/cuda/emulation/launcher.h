@@ -3,9 +3,6 @@
 // The kernels stand in an anonymous namespace: that gives even static variables inside templates
 // and inline functions (shared memory) a place in one linker section.
 #pragma once
-#include <string>
-#include <utility>
-
 #include "ptx_emulation.h"
 
 #define EMULATED_KERNELS_BEGIN namespace {
@@ -13,32 +10,84 @@
 
 namespace emulation {
 
-template <class T> std::string type_code() {
-    if (std::is_pointer<T>::value) {
-        typedef typename std::remove_pointer<T>::type Element;
-        std::string element = type_code<typename std::remove_cv<Element>::type>();
-        return (std::is_const<Element>::value ? "const *" : "*") + element;
+// Types as text: f, i, u or V (anything else) and the number of bytes; pointers with `const *`.
+template <class T> struct Code {
+    static constexpr char letter = 'V';
+};
+#define EMULATED_CODE(type, kind)                 \
+    template <> struct Code<type> {               \
+        static constexpr char letter = kind;      \
+    };
+EMULATED_CODE(float, 'f')
+EMULATED_CODE(double, 'f')
+EMULATED_CODE(signed char, 'i')
+EMULATED_CODE(short, 'i')
+EMULATED_CODE(int, 'i')
+EMULATED_CODE(long, 'i')
+EMULATED_CODE(long long, 'i')
+EMULATED_CODE(unsigned char, 'u')
+EMULATED_CODE(unsigned short, 'u')
+EMULATED_CODE(unsigned, 'u')
+EMULATED_CODE(unsigned long, 'u')
+EMULATED_CODE(unsigned long long, 'u')
+
+struct Text {
+    char text[1024];
+    int length = 0;
+
+    void add(const char* word) {
+        while (*word && length < 1023) text[length++] = *word++;
+        text[length] = 0;
     }
-    std::string size = std::to_string(sizeof(typename std::conditional<std::is_void<T>::value, char, T>::type));
-    if (std::is_floating_point<T>::value) return "f" + size;
-    if (std::is_integral<T>::value) return (std::is_signed<T>::value ? "i" : "u") + size;
-    return "V" + size;
-}
+    void add(char letter, int size) {
+        const char digits[] = {letter, (char)('0' + size / 10), (char)('0' + size % 10), 0};
+        const char digit[] = {letter, (char)('0' + size), 0};
+        add(size < 10 ? digit : digits);
+    }
+};
+
+template <class T> struct Describe {
+    static void to(Text& text) { text.add(Code<T>::letter, sizeof(T)); }
+};
+template <class T> struct Describe<T*> {
+    static void to(Text& text) {
+        text.add("*");
+        Describe<T>::to(text);
+    }
+};
+template <class T> struct Describe<const T*> {
+    static void to(Text& text) {
+        text.add("const *");
+        Describe<T>::to(text);
+    }
+};
+
+template <class T> struct Plain {
+    typedef T type;
+};
+template <class T> struct Plain<const T> {
+    typedef T type;
+};
 
 template <class... P> const char* signature(void (*)(P...)) {
-    static std::string text;
-    text.clear();
-    ((text += type_code<P>() + ","), ...);
-    return text.c_str();
+    static Text text;
+    text.length = 0;
+    ((Describe<typename Plain<P>::type>::to(text), text.add(",")), ...);
+    return text.text;
 }
 
-template <class... P, size_t... I>
-void call(void (*kernel)(P...), void** arguments, std::index_sequence<I...>) {
-    kernel(*(typename std::remove_cv<P>::type*)arguments[I]...);
-}
+template <int... I> struct Indices {};
+template <int N, int... I> struct Count : Count<N - 1, N - 1, I...> {};
+template <int... I> struct Count<0, I...> {
+    typedef Indices<I...> type;
+};
 
+template <class... P, int... I>
+void call(void (*kernel)(P...), void** arguments, Indices<I...>) {
+    kernel(*(typename Plain<P>::type*)arguments[I]...);
+}
 template <class... P> void call(void (*kernel)(P...), void** arguments) {
-    call(kernel, arguments, std::index_sequence_for<P...>());
+    call(kernel, arguments, typename Count<sizeof...(P)>::type());
 }
 
 }  // namespace emulation

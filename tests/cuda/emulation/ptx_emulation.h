@@ -38,7 +38,7 @@ inline void copy_async_commit() { emulation::copy_commit(); }
 template <int PENDING> void copy_async_wait() { emulation::copy_wait(PENDING); }
 
 namespace emulation {
-inline void load_matrices(u32 (&r)[4], u32 row, void (*run)(Fiber**, uint32_t)) {
+inline void load_matrices(u32 (&r)[4], u32 row, void (*run)(Thread**, uint32_t)) {
     if (row % 16) fail("ldmatrix: the row is not aligned to 16 bytes");
     current->call.in[0] = (uint64_t)shared_pointer(row, 16);
     collective(run, ~0u);
@@ -46,7 +46,7 @@ inline void load_matrices(u32 (&r)[4], u32 row, void (*run)(Fiber**, uint32_t)) 
 }
 
 inline void mma(float (&d)[4], const u32 (&a)[4], const u32 (&b)[2],
-                void (*run)(Fiber**, uint32_t)) {
+                void (*run)(Thread**, uint32_t)) {
     Collective& call = current->call;
     for (int i = 0; i < 4; i++) call.in[i] = a[i], call.in[6 + i] = __float_as_uint(d[i]);
     for (int i = 0; i < 2; i++) call.in[4 + i] = b[i];
@@ -56,10 +56,10 @@ inline void mma(float (&d)[4], const u32 (&a)[4], const u32 (&b)[2],
 }  // namespace emulation
 
 inline void load_matrices(u32 (&r)[4], u32 row) {
-    emulation::load_matrices(r, row, emulation::run_ldmatrix<false>);
+    emulation::load_matrices(r, row, emulation::run_ldmatrix);
 }
 inline void load_matrices_transposed(u32 (&r)[4], u32 row) {
-    emulation::load_matrices(r, row, emulation::run_ldmatrix<true>);
+    emulation::load_matrices(r, row, emulation::run_ldmatrix_transposed);
 }
 inline void store_shared(u32 address, u32 bits) {
     if (address % 4) emulation::fail("st.shared: the address is not aligned to 4 bytes");
@@ -70,10 +70,10 @@ inline u32 load_shared(u32 address) {
     return *(const u32*)emulation::shared_pointer(address, 4);
 }
 inline void mma_float16(float (&d)[4], const u32 (&a)[4], const u32 (&b)[2]) {
-    emulation::mma(d, a, b, emulation::run_mma_16bit<emulation::half_to_float>);
+    emulation::mma(d, a, b, emulation::run_mma_float16);
 }
 inline void mma_bfloat16(float (&d)[4], const u32 (&a)[4], const u32 (&b)[2]) {
-    emulation::mma(d, a, b, emulation::run_mma_16bit<emulation::bfloat_to_float>);
+    emulation::mma(d, a, b, emulation::run_mma_bfloat16);
 }
 inline void mma_tf32(float (&d)[4], const u32 (&a)[4], const u32 (&b)[2]) {
     emulation::mma(d, a, b, emulation::run_mma_tf32);

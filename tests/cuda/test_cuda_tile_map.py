@@ -1,0 +1,80 @@
+"""Tile maps made by kernels are those of the specification; nothing comes back to the host."""
+
+import numpy as np
+import pytest
+from convolutions import random_pairs
+from emulation import EmulationError, emulate
+from fake_cupy import COPIES
+
+from spconv.ops.cuda_tile_map import cuda_tile_map
+from spconv.ops.rulebook_steps import RulebookSteps
+from spconv.ops.tile_map import build_tile_map
+from spconv.rulebook import build_rulebook
+
+
+def table_of(pairs):
+    steps = RulebookSteps(np)
+    return steps.table_of_pairs(pairs.in_rows, pairs.out_rows, pairs.starts, pairs.num_out)
+
+
+def check(cupy, pairs, tile_rows=64):
+    expected = build_tile_map(
+        np, pairs.in_rows, pairs.out_rows, pairs.starts, pairs.num_out, tile_rows
+    )
+    table = cupy.asarray(table_of(pairs))
+    before = COPIES["to_host"]
+    tiles = cuda_tile_map(cupy, table, pairs.starts, tile_rows)
+    assert COPIES["to_host"] == before
+    assert tiles.num_tiles == expected.num_tiles
+    assert tiles.tile_rows == tile_rows
+    for name in ("out_rows", "starts"):
+        value = getattr(tiles, name)
+        assert value.dtype == np.int32
+        np.testing.assert_array_equal(value.get(), getattr(expected, name), name)
+    for name in ("offsets", "in_rows", "groups"):
+        value, wanted = getattr(tiles, name), getattr(expected, name)
+        assert value.dtype == wanted.dtype
+        np.testing.assert_array_equal(value.get()[: len(wanted)], wanted, name)
+
+
+@pytest.mark.parametrize("volume", [1, 8, 27, 64, 65, 130])
+@pytest.mark.parametrize("num_out", [0, 1, 63, 64, 65, 200])
+def test_as_the_specification(cupy, rng, volume, num_out):
+    for density in (0, 0.05, 0.6, 1):
+        check(cupy, random_pairs(rng, 99, num_out, volume, density))
+
+
+@pytest.mark.parametrize("tile_rows", [32, 64, 128])
+def test_other_tiles(cupy, rng, tile_rows):
+    check(cupy, random_pairs(rng, 300, 300, 27, 0.2), tile_rows)
+
+
+def test_a_real_rulebook(cupy, rng):
+    sites = np.argwhere(rng.random((2, 20, 20)) < 0.3)
+    book = build_rulebook(sites, (20, 20), 2, 3, submanifold=True)
+    tiles = cuda_tile_map(
+        cupy, cupy.asarray(np.ascontiguousarray(book.table.T)), book.offset_starts, 64
+    )
+    rows = (tiles.in_rows.get()[: int(tiles.starts.get()[-1])] >= 0).sum()
+    assert rows == book.num_pairs
+
+
+BUGS = {
+    "rows behind the last one": {"position < count ?": "position <= count ?"},
+    "groups of the other half": {"(there & 0xFFFF)": "(there & 0xFFFF0000)"},
+    "parity of the lowest word lost": {"mask ^= parity;": "mask ^= parity & 0;"},
+    "one entry late": {"ends[cell] - 1;": "ends[cell];"},
+}
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_injected_bugs_are_caught(emulated, monkeypatch, rng, bug):
+    pairs = random_pairs(rng, 99, 200, 65, 0.3)
+    check(emulated, pairs)
+
+    def broken(*arguments, **options):
+        emulate(*arguments, **options, replace=BUGS[bug])
+
+    monkeypatch.setattr("fake_cupy.emulate", broken)
+    with pytest.raises((AssertionError, EmulationError, IndexError)):
+        check(emulated, pairs)

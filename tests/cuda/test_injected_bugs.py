@@ -1,0 +1,152 @@
+"""Every plain kernel with a bug in it: the comparison with the specification must fail.
+
+The convolution kernels and the tile map have such tests beside their own.
+"""
+
+import numpy as np
+import pytest
+from emulation import ORDERS, EmulationError, emulate
+from fake_cupy import RawKernel
+
+import spconv
+from spconv import Parameter
+from spconv.geometry import Geometry
+from spconv.ops import Ops
+from spconv.ops.cuda import CudaOps
+from spconv.rulebook import build
+from spconv.sites import SiteSet
+from spconv.testing import assert_close, tolerance
+
+SPECIFICATION = Ops(np)
+
+
+def random(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def sites():
+    indices = np.random.default_rng(0).permutation(
+        np.argwhere(np.random.default_rng(1).random((3, 9, 8)) < 0.4)
+    )
+    return SiteSet(np.ascontiguousarray(indices, np.int32), (9, 8), 3)
+
+
+BOOK = build(sites(), Geometry.make(2, 3, 2, 1), "test")
+
+
+def same(name, *arguments):
+    """An operation of the engine against the specification, in float64."""
+
+    def check(ops):
+        actual = getattr(ops, name)(
+            *(ops.xp.asarray(a) if isinstance(a, np.ndarray) else a for a in arguments)
+        )
+        expected = getattr(SPECIFICATION, name)(*arguments)
+        for one, two in zip(_tuple(actual), _tuple(expected), strict=True):
+            assert_close(one.get(), two, tolerance("float64", 1000), name)
+
+    return check
+
+
+def _tuple(value):
+    return value if isinstance(value, tuple) else (value,)
+
+
+def step(ops):
+    weights = [Parameter(to(random(70))) for to in (np.array, ops.xp.asarray)]
+    for weight in weights:
+        sgd = spconv.optim.SGD([("w", weight)], lr=0.1, momentum=0.9, nesterov=True)
+        for seed in (1, 2):
+            weight.grad = (np.array if weight is weights[0] else ops.xp.asarray)(
+                random(70, seed=seed)
+            )
+            sgd.step()
+    np.testing.assert_array_equal(weights[1].numpy(), weights[0].numpy())
+
+
+def rulebook(ops):
+    geometry = Geometry.make(2, 3, 2, 1)
+    actual = ops.build_rulebook(sites(), geometry, "test")
+    np.testing.assert_array_equal(actual.in_rows, BOOK.in_rows)
+    np.testing.assert_array_equal(actual.out_rows, BOOK.out_rows)
+    np.testing.assert_array_equal(actual.inverse.table, BOOK.inverse.table)
+
+
+ROWS, LABELS = len(BOOK.in_sites), np.arange(40) % 45
+MAX = same("max_pairs", random(ROWS, 3), BOOK)
+MAX_GRADIENT = same(
+    "max_pairs_gradient",
+    random(len(BOOK.out_sites), 3),
+    SPECIFICATION.max_pairs(random(ROWS, 3), BOOK)[1],
+    BOOK,
+)
+TIES = np.random.default_rng(0).integers(0, 3, (ROWS, 33)).astype(float)
+WEIGHTS = random(9, 5, 7)
+CONVOLVE = same("convolve", random(ROWS, 5), WEIGHTS, BOOK)
+GRADIENT = same("weight_gradient", random(ROWS, 5), random(len(BOOK.out_sites), 7), BOOK)
+
+BUGS = [  # what goes wrong, check, kernel's text, bug
+    ("sign of the wrong array", same("leaky_relu_gradient", random(99), random(99, seed=1), 0.5),
+     "widen(y[i]) > 0", "widen(dy[i]) > 0"),
+    ("no barrier in sums", same("sum_rows", random(300, 40)), "__syncthreads();", ""),
+    ("a lane of a sum lost", same("sum_rows", random(300, 40)), "int lane = 1;", "int lane = 2;"),
+    ("channels of another row", same("normalize", random(9, 4), *random(3, 4)),
+     "i - quotient(i, channels) * channels", "quotient(i, rows) % channels"),
+    ("the table transposed", same("sum_pairs", random(ROWS, 3), BOOK),
+     "table[k * out_rows + n]", "table[n * volume + k]"),
+    ("the last of equal maxima", same("max_pairs", TIES, BOOK), "!(value <= best)",
+     "!(value < best)"),
+    ("every output counts as won", MAX_GRADIENT, "== m)", ">= 0)"),
+    ("half a butterfly", same("cross_entropy", random(40, 45), LABELS), "step >>= 1", "step >>= 2"),
+    ("labels of another row", same("cross_entropy_gradient", random(40, 45), LABELS, np.ones(1)),
+     "labels[n]", "labels[n / 2]"),
+    ("momentum forgotten", step, "direction + momentum * kept", "direction + kept"),
+    ("the last task forgotten", GRADIENT, "task < offset_tasks[blockIdx.y + 1]",
+     "task + 1 < offset_tasks[blockIdx.y + 1]"),
+    ("weights of another column", CONVOLVE, "const int c = transposed ? row : column",
+     "const int c = transposed ? column : row % cin"),
+    ("no barrier behind a slice", CONVOLVE,
+     "w_tile[c][column + j * 16];\n            __syncthreads();", "w_tile[c][column + j * 16];"),
+    ("no barrier before a slice", GRADIENT, ": 0;\n        __syncthreads();", ": 0;"),
+    ("the key behind", rulebook, "keys[middle] < key", "keys[middle] <= key"),
+    ("strides ignored", rulebook, "if (y % stride) return -1;", ""),
+    ("pairs one place late", rulebook, "in_rows[ends[entry] - 1]", "in_rows[ends[entry] % 7]"),
+    ("the last of equal rows", same("max_samples", TIES, sites()), "from < row)", "from > row)"),
+    ("no barrier in maxima", same("max_samples", TIES, sites()),
+     "= best;\n    __syncthreads();", "= best;"),
+    ("a row of the next sample", same("sum_samples", random(ROWS, 3), sites()),
+     "end < last ? end : last", "end < last ? end : last + 1"),
+    ("positions taken for rows", same("sum_samples", random(ROWS, 3), sites()),
+     "(order ? order[at] : at)", "at"),
+    ("samples of positions", same("spread_samples", random(3, 5), sites()), "keys[n] / cells",
+     "n * 3 / rows"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("check", "text", "bug"), [bug[1:] for bug in BUGS],
+                         ids=[bug[0] for bug in BUGS])  # fmt: skip
+def test_bugs_are_caught(emulated, monkeypatch, check, text, bug):
+    monkeypatch.setattr(RawKernel, "order", "random")
+    check(CudaOps())
+    found = []
+
+    def broken(name, *arguments, **options):
+        try:
+            emulate(name, *arguments, **options, replace={text: bug})
+        except ValueError as error:
+            if "no source contains" not in str(error):
+                raise
+            emulate(name, *arguments, **options)
+        else:
+            found.append(name)
+
+    monkeypatch.setattr("fake_cupy.emulate", broken)
+    caught = 0
+    for order in ORDERS:
+        monkeypatch.setattr(RawKernel, "order", order)
+        try:
+            check(CudaOps())
+        except (AssertionError, EmulationError, IndexError):
+            caught += 1
+    assert found, "no kernel that ran has this text"
+    assert caught
