@@ -1,21 +1,30 @@
-// Rectifiers, elementwise on contiguous arrays.
-#include "storage.cuh"
+// Rectifiers and dropout, elementwise on contiguous arrays.
+#include "rectifier.cuh"
 
-// x where positive, else slope * x; with slope 0 negative infinity gives 0, not NaN.
 extern "C" __global__ void leaky_relu(const storage* x, math slope, storage* y, i64 count) {
     const i64 i = thread_index();
-    if (i >= count) return;
-    const math value = widen(x[i]);
-    if (slope == 0)
-        narrow(value < 0 ? (math)0 : value, y[i]);
-    else
-        narrow(value > 0 ? value : slope * value, y[i]);
+    if (i < count) narrow(rectified(widen(x[i]), slope), y[i]);
 }
 
 extern "C" __global__ void leaky_relu_gradient(const storage* y, const storage* dy, math slope,
                                                storage* dx, i64 count) {
     const i64 i = thread_index();
+    if (i < count) narrow(rectified_gradient(widen(y[i]), widen(dy[i]), slope), dx[i]);
+}
+
+// A well mixed 32-bit integer (Wellons 2018, "lowbias32").
+__device__ __forceinline__ unsigned mixed(unsigned x) {
+    x = (x ^ x >> 16) * 0x7feb352du;
+    x = (x ^ x >> 15) * 0x846ca68bu;
+    return x ^ x >> 16;
+}
+
+// scale * x where the number drawn for the position reaches the threshold, else 0.
+extern "C" __global__ void dropout(const storage* x, unsigned key, unsigned salt, i64 threshold,
+                                   math scale, storage* y, i64 count) {
+    const i64 i = thread_index();
     if (i >= count) return;
-    const math gradient = widen(dy[i]);
-    narrow(widen(y[i]) > 0 ? gradient : slope * gradient, dx[i]);
+    const unsigned high = (unsigned)(i >> 32) * 0x9e3779b9u;
+    const unsigned drawn = mixed(mixed((unsigned)i ^ key) + (salt + high));
+    narrow(drawn >= threshold ? widen(x[i]) * scale : (math)0, y[i]);
 }

@@ -1,6 +1,7 @@
 // Sums over the rows of (rows, channels) arrays in float64, in two stages of fixed order: blocks
 // of 32 channels sum parts of `part` rows, then blocks add the parts in the same way. The order
 // depends on the number of rows alone, so the bits do not depend on the device.
+#include "rectifier.cuh"
 #include "sum_range.cuh"
 
 // partial[p, c] = sum over the rows of part p = blockIdx.x.
@@ -42,6 +43,24 @@ extern "C" __global__ void centred_product_parts(const storage* dy, const storag
                                                  i64 channels, i64 part) {
     sum_part(partial, rows, channels, part, [=](i64 i, i64 c) {
         return (double)widen(dy[i]) * (double)(widen(x[i]) - widen(mean[c]));
+    });
+}
+
+// Of dy in front of a rectifier with the result y, and of that times the deviation of x.
+extern "C" __global__ void rectified_parts(const storage* dy, const storage* y, math slope,
+                                           double* partial, i64 rows, i64 channels, i64 part) {
+    sum_part(partial, rows, channels, part, [=](i64 i, i64) {
+        return (double)rectified_gradient(widen(y[i]), widen(dy[i]), slope);
+    });
+}
+
+extern "C" __global__ void rectified_product_parts(const storage* dy, const storage* y,
+                                                   const storage* x, const storage* mean,
+                                                   math slope, double* partial, i64 rows,
+                                                   i64 channels, i64 part) {
+    sum_part(partial, rows, channels, part, [=](i64 i, i64 c) {
+        const math gradient = rectified_gradient(widen(y[i]), widen(dy[i]), slope);
+        return (double)gradient * (double)(widen(x[i]) - widen(mean[c]));
     });
 }
 

@@ -148,6 +148,12 @@ class CudaOps(Ops):
         self._map("leaky_relu_gradient", self._dense(y), self._dense(dy), factor, dx)
         return dx
 
+    def dropout(self, x: Array, threshold: int, scale: float, key: tuple[int, int]) -> Array:
+        y = self._new(x, *x.shape)
+        numbers = np.uint32(key[0]), np.uint32(key[1]), np.int64(threshold)
+        self._map("dropout", self._dense(x), *numbers, math_type(x.dtype)(scale), y)
+        return y
+
     def sum_rows(self, x_nc: Array) -> Array:
         return self._sum("sum_parts", x_nc)
 
@@ -168,13 +174,39 @@ class CudaOps(Ops):
         bias_c: Array,
         slope: float | None = None,
     ) -> Array:
-        y = self._by_channel("normalize", x_nc, mean_c, scale_c, bias_c)
-        return y if slope is None else self.leaky_relu(y, slope)
+        options = self._rectify(slope, x_nc.dtype)
+        return self._by_channel("normalize", (x_nc,), (mean_c, scale_c, bias_c), options)
+
+    def normalize_sums(
+        self, dy_nc: Array, x_nc: Array, y_nc: Array, mean_c: Array, slope: float | None
+    ) -> tuple[Array, Array]:
+        if slope is None:
+            return self.sum_rows(dy_nc), self.sum_centred_products(dy_nc, x_nc, mean_c)
+        y, factor = self._dense(y_nc), math_type(dy_nc.dtype)(slope)
+        x, mean = (self._dense(array.astype(dy_nc.dtype, copy=False)) for array in (x_nc, mean_c))
+        return (
+            self._sum("rectified_parts", dy_nc, y, factor),
+            self._sum("rectified_product_parts", dy_nc, y, x, mean, factor),
+        )
+
+    def normalize_gradient(
+        self,
+        dy_nc: Array,
+        x_nc: Array,
+        y_nc: Array,
+        mean_c: Array,
+        scale_c: Array,
+        shift_c: Array,
+        factor_c: Array,
+        slope: float | None,
+    ) -> Array:
+        channels, options = (mean_c, scale_c, shift_c, factor_c), self._rectify(slope, x_nc.dtype)
+        return self._by_channel("normalize_gradient", (dy_nc, x_nc, y_nc), channels, options)
 
     def moments_gradient(
         self, x_nc: Array, mean_c: Array, shift_c: Array, factor_c: Array
     ) -> Array:
-        return self._by_channel("moments_gradient", x_nc, mean_c, shift_c, factor_c)
+        return self._by_channel("moments_gradient", (x_nc,), (mean_c, shift_c, factor_c))
 
     def cross_entropy(self, logits_nc: Array, labels_n: Array) -> tuple[Array, Array]:
         logits, (rows, classes) = self._dense(logits_nc), logits_nc.shape
@@ -270,11 +302,21 @@ class CudaOps(Ops):
         arguments = (*arguments, np.int64(target.size))
         self._run("activation.cu", entry, target.size, target.dtype, arguments)
 
-    def _by_channel(self, entry: str, x_nc: Array, *vectors_c: Array) -> Array:
-        y = self._new(x_nc, *x_nc.shape)
-        vectors = [self._dense(vector.astype(y.dtype, copy=False)) for vector in vectors_c]
-        sizes = (np.int64(size) for size in y.shape)
-        arguments = self._dense(x_nc), *vectors, y, *sizes
+    def _rectify(self, slope: float | None, dtype: np.dtype) -> tuple[np.int32, np.floating]:
+        return np.int32(slope is not None), math_type(dtype)(slope or 0.0)
+
+    def _by_channel(
+        self,
+        entry: str,
+        arrays_nc: tuple[Array, ...],
+        vectors_c: tuple[Array, ...],
+        options: tuple[Any, ...] = (),
+    ) -> Array:
+        y = self._new(arrays_nc[0], *arrays_nc[0].shape)
+        arrays = [
+            self._dense(array.astype(y.dtype, copy=False)) for array in (*arrays_nc, *vectors_c)
+        ]
+        arguments = *arrays, y, *options, *(np.int64(size) for size in y.shape)
         self._run("normalization.cu", entry, y.size, y.dtype, arguments)
         return y
 

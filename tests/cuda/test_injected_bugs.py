@@ -87,7 +87,11 @@ GRADIENT = same("weight_gradient", random(ROWS, 5), random(len(BOOK.out_sites), 
 
 BUGS = [  # what goes wrong, check, kernel's text, bug
     ("sign of the wrong array", same("leaky_relu_gradient", random(99), random(99, seed=1), 0.5),
-     "widen(y[i]) > 0", "widen(dy[i]) > 0"),
+     "widen(y[i]), widen(dy[i]), slope), dx", "widen(dy[i]), widen(dy[i]), slope), dx"),
+    ("a drop per warp", same("dropout", random(99), 1 << 31, 2.0, (5, 6)), "(unsigned)i ^ key",
+     "(unsigned)(i >> 5) ^ key"),
+    ("a rectifier too many", same("normalize_gradient", *random(3, 9, 4), *random(4, 4), None),
+     "rectify ? rectified_gradient", "true ? rectified_gradient"),
     ("no barrier in sums", same("sum_rows", random(300, 40)), "__syncthreads();", ""),
     ("a lane of a sum lost", same("sum_rows", random(300, 40)), "int lane = 1;", "int lane = 2;"),
     ("channels of another row", same("normalize", random(9, 4), *random(3, 4)),

@@ -133,6 +133,31 @@ def test_normalization(ops, dtype, shape):
     compare(ops, dtype, 4, "moments_gradient", x, *vectors)
 
 
+@pytest.mark.parametrize("slope", [None, 0.0, 0.3])
+@pytest.mark.parametrize("shape", [(0, 3), (5, 1), (300, 33)])
+def test_normalization_with_a_rectifier(ops, dtype, shape, slope):
+    x, dy = random(dtype, *shape), random(dtype, *shape, seed=1)
+    mean, scale, shift, factor = (random(dtype, shape[1], seed=seed) for seed in (2, 3, 4, 5))
+    y = compare(ops, dtype, 4, "normalize", x, mean, scale, shift, slope)
+    compare(ops, dtype, 4, "normalize_gradient", dy, x, y, mean, scale, shift, factor, slope)
+    length = len(x) if dtype == "float64" else 16  # the differences are rounded to float32
+    arrays = dy, x, y, mean
+    expected = SPECIFICATION.normalize_sums(*(a.astype(np.float64) for a in arrays), slope)
+    sums = ops.normalize_sums(*(ops.xp.asarray(array) for array in arrays), slope)
+    for actual, exact in zip(sums, expected, strict=True):
+        assert actual.dtype == dtype
+        assert_close(actual.get(), exact, tolerance(dtype, length), "normalize_sums")
+
+
+@pytest.mark.parametrize("shape", [(), (0, 3), (5,), (3, 171)])
+@pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
+def test_dropout_drops_what_the_specification_drops(ops, dtype, shape, p):
+    x, key = random(dtype, *shape), (3_000_000_000, 4_000_000_000)
+    expected = SPECIFICATION.dropout(x, round(p * 2**32), 1.5, key)
+    y = ops.dropout(ops.xp.asarray(x), round(p * 2**32), 1.5, key)
+    np.testing.assert_array_equal(y.get(), expected)
+
+
 @pytest.mark.parametrize("shape", [(0, 4), (1, 1), (3, 10), (9, 183)])
 def test_cross_entropy(ops, dtype, shape):
     logits = 3 * random(dtype, *shape)
