@@ -12,6 +12,8 @@
 #include "pairs.h"
 
 enum { SPCONV_PORTABLE = 0, SPCONV_AVX2 = 1, SPCONV_AVX512 = 2 };
+/* The last one on vectors of half the size, for layers that do not fill a whole one. */
+enum { SPCONV_AVX512_NARROW = 3 };
 enum { SPCONV_CHUNK = 384 }; /* pairs whose rows are looked up at once */
 
 #if defined(__GNUC__) && defined(__x86_64__) && !defined(SPCONV_SCALAR)
@@ -95,6 +97,21 @@ enum { SPCONV_CHUNK = 384 }; /* pairs whose rows are looked up at once */
 #include "indirect_gemm_isa.h"
 #undef TYPE
 #undef REAL
+#undef ISA
+#undef SPCONV_BYTES
+
+#define ISA avx512_narrow
+#define SPCONV_BYTES 32
+#define TYPE f32
+#define REAL float
+#include "indirect_gemm_isa.h"
+#undef TYPE
+#undef REAL
+#define TYPE f64
+#define REAL double
+#include "indirect_gemm_isa.h"
+#undef TYPE
+#undef REAL
 #endif
 
 /* Best instruction set of this processor. */
@@ -110,23 +127,29 @@ static int spconv_best_isa(void) {
 }
 
 #ifdef SPCONV_X86
-#define SPCONV_DISPATCH(isa, function, type, ...)                        \
-    (isa == SPCONV_AVX512 ? function##_##type##_avx512(__VA_ARGS__)      \
-     : isa == SPCONV_AVX2 ? function##_##type##_avx2(__VA_ARGS__)        \
-                          : function##_##type##_portable(__VA_ARGS__))
+#define SPCONV_DISPATCH(isa, function, type, ...)                                      \
+    (isa == SPCONV_AVX512          ? function##_##type##_avx512(__VA_ARGS__)           \
+     : isa == SPCONV_AVX512_NARROW ? function##_##type##_avx512_narrow(__VA_ARGS__)    \
+     : isa == SPCONV_AVX2          ? function##_##type##_avx2(__VA_ARGS__)             \
+                                   : function##_##type##_portable(__VA_ARGS__))
 #else
 #define SPCONV_DISPATCH(isa, function, type, ...) function##_##type##_portable(__VA_ARGS__)
 #endif
 
+/* The form for a layer of so many output channels. */
+static inline int spconv_form(int isa, int64_t cout, size_t size) {
+    return isa == SPCONV_AVX512 && cout * (int64_t)size <= 32 ? SPCONV_AVX512_NARROW : isa;
+}
+
 #define SPCONV_ENTRY_POINTS(real, type)                                                          \
     static inline int64_t packed_width_##type(int isa, int64_t cout) {                           \
-        (void)isa;                                                                               \
+        isa = spconv_form(isa, cout, sizeof(real)); /* no choice in the portable form */         \
         return SPCONV_DISPATCH(isa, packed_width, type, cout);                                   \
     }                                                                                            \
     static inline void pack_##type(int isa, const real *w, int64_t row_stride,                   \
                                    int64_t column_stride, int64_t cin, int64_t cout,             \
                                    real *packed) {                                               \
-        (void)isa;                                                                               \
+        isa = spconv_form(isa, cout, sizeof(real)); /* no choice in the portable form */         \
         SPCONV_DISPATCH(isa, pack, type, w, row_stride, column_stride, cin, cout, packed);       \
     }                                                                                            \
     static inline void forward_range_##type(                                                     \
@@ -134,7 +157,7 @@ static int spconv_best_isa(void) {
         int64_t ldy, const int32_t *in_rows, const int32_t *out_rows, const int64_t *starts,     \
         int64_t volume, int64_t cin, int64_t cout, int64_t row_begin, int64_t row_end,           \
         int64_t tile_rows, int64_t *cursors, int rectify, real slope) {                          \
-        (void)isa;                                                                               \
+        isa = spconv_form(isa, cout, sizeof(real)); /* no choice in the portable form */         \
         SPCONV_DISPATCH(isa, forward_range, type, x, ldx, packed, init, y, ldy, in_rows,         \
                         out_rows, starts, volume, cin, cout, row_begin, row_end, tile_rows,      \
                         cursors, rectify, slope);                                                \
@@ -144,7 +167,7 @@ static int spconv_best_isa(void) {
         const int32_t *in_rows, const int32_t *out_rows, const int64_t *starts, int64_t k_begin, \
         int64_t k_end, int64_t num_out, int64_t tile_rows, int64_t chunk, real *dw,              \
         int64_t offset_stride, int64_t ldw, int64_t cin, int64_t cout) {                         \
-        (void)isa;                                                                               \
+        isa = spconv_form(isa, cout, sizeof(real)); /* no choice in the portable form */         \
         SPCONV_DISPATCH(isa, weight_gradient, type, x, ldx, dy, ldy, in_rows, out_rows, starts,  \
                         k_begin, k_end, num_out, tile_rows, chunk, dw, offset_stride, ldw, cin,  \
                         cout);                                                                   \

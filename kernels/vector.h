@@ -26,7 +26,7 @@ SPCONV_INLINE VEC NAME(load)(const REAL *source) { return *(const VEC *)source; 
 SPCONV_INLINE void NAME(store)(REAL *target, VEC value) { *(VEC *)target = value; }
 
 /* The first `lanes` lanes only; memory beyond them is not touched. */
-#if SPCONV_BYTES == 64 && SPCONV_MASKS
+#if SPCONV_MASKS && SPCONV_BYTES == 64
 SPCONV_INLINE VEC NAME(load_part)(const REAL *source, int lanes) {
     return sizeof(REAL) == 4 ? (VEC)_mm512_maskz_loadu_ps((__mmask16)((1u << lanes) - 1), source)
                              : (VEC)_mm512_maskz_loadu_pd((__mmask8)((1u << lanes) - 1), source);
@@ -36,6 +36,17 @@ SPCONV_INLINE void NAME(store_part)(REAL *target, VEC value, int lanes) {
         _mm512_mask_storeu_ps(target, (__mmask16)((1u << lanes) - 1), (__m512)value);
     else
         _mm512_mask_storeu_pd(target, (__mmask8)((1u << lanes) - 1), (__m512d)value);
+}
+#elif SPCONV_MASKS
+SPCONV_INLINE VEC NAME(load_part)(const REAL *source, int lanes) {
+    const __mmask8 mask = (__mmask8)((1u << lanes) - 1);
+    return sizeof(REAL) == 4 ? (VEC)_mm256_maskz_loadu_ps(mask, (const float *)source)
+                             : (VEC)_mm256_maskz_loadu_pd(mask, (const double *)source);
+}
+SPCONV_INLINE void NAME(store_part)(REAL *target, VEC value, int lanes) {
+    const __mmask8 mask = (__mmask8)((1u << lanes) - 1);
+    if (sizeof(REAL) == 4) _mm256_mask_storeu_ps(target, mask, (__m256)value);
+    else _mm256_mask_storeu_pd(target, mask, (__m256d)value);
 }
 #else
 SPCONV_INLINE VEC NAME(load_part)(const REAL *source, int lanes) {
