@@ -13,13 +13,14 @@ class Stage(spconv.Module):
     """Two submanifold layers with a shortcut around them."""
 
     def __init__(self, channels: int, rng: np.random.Generator) -> None:
-        self.first = spconv.SubMConv3d(channels, channels, 3, bias=False, rng=rng)
-        self.second = spconv.SubMConv3d(channels, channels, 3, bias=False, rng=rng)
-        self.norms = [spconv.BatchNorm(channels), spconv.BatchNorm(channels)]
+        first, second = (
+            spconv.SubMConv3d(channels, channels, 3, bias=False, rng=rng) for _ in range(2)
+        )
+        self.first = spconv.SparseSequential(first, spconv.BatchNorm(channels), spconv.ReLU())
+        self.second = spconv.SparseSequential(second, spconv.BatchNorm(channels))
 
     def forward(self, x: spconv.SparseConvTensor) -> spconv.SparseConvTensor:
-        y = spconv.functional.relu(self.norms[0](self.first(x)))
-        return spconv.functional.relu(x + self.norms[1](self.second(y)))
+        return spconv.functional.relu(x + self.second(self.first(x)))
 
 
 class UNet(spconv.Module):

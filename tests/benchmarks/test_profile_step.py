@@ -39,7 +39,7 @@ def test_the_watch_counts_the_multiply_adds_of_a_step():
 
 def test_every_operation_of_the_engine_is_classified():
     public = {name for name in vars(spconv.ops.Ops) if not name.startswith("_")}
-    assert set(stopwatch.OPERATIONS) <= public
+    assert set(stopwatch.OPERATIONS) == public - {"convolve"}  # which has two labels
     watch = watched_step(subjects.characters("tiny", None))
     assert {stopwatch.RULEBOOK, stopwatch.POOLING, stopwatch.ACTIVATION} <= set(watch.seconds)
     assert not public & set(watch.seconds)  # an operation without a label has its own name
