@@ -8,4 +8,11 @@
 #else
 #define SPCONV_CLONES
 #endif
+
+/* Into the versions above, so that their instructions are used. */
+#if defined(__GNUC__)
+#define SPCONV_FORCE_INLINE static inline __attribute__((always_inline))
+#else
+#define SPCONV_FORCE_INLINE static inline
+#endif
 #endif

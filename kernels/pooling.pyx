@@ -9,7 +9,7 @@ from cython cimport floating
 from cython.parallel cimport prange
 from libc.stdint cimport int32_t, int64_t
 
-cdef extern from "rows.h" nogil:
+cdef extern from "pooling.h" nogil:
     void sum_tile_f32(const float* x, const int32_t* in_rows, const int32_t* out_rows,
                       const int64_t* starts, int64_t volume, float* y, int64_t channels,
                       int64_t row_begin, int64_t row_end)

@@ -9,18 +9,13 @@
 #define SPCONV_SITE_INDEX_H
 #include <stdint.h>
 
+#include "clones.h"
+
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__)
 /* Versions with and without the population count instruction; the loader picks one. */
 #define SPCONV_POPCNT_CLONES __attribute__((target_clones("arch=x86-64-v3", "popcnt", "default")))
 #else
 #define SPCONV_POPCNT_CLONES
-#endif
-
-/* Into the versions above, so that their instructions are used. */
-#if defined(__GNUC__)
-#define SPCONV_FORCE_INLINE static inline __attribute__((always_inline))
-#else
-#define SPCONV_FORCE_INLINE static inline
 #endif
 
 #if defined(_MSC_VER)
