@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import statistics
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -30,9 +29,8 @@ from spconv.compat import check_device, import_cupy
 from spconv.geometry import Geometry
 from spconv.ops import get_ops
 from spconv.ops.precision import CUDA_PRECISIONS
+from spconv.ops.tuner import Timer, event_timer
 from spconv.sites import SiteSet
-
-Timer = Callable[[Callable[[], object]], float]
 
 SUBMANIFOLD, DOWN = Geometry.make(3, 3, submanifold=True), Geometry.make(3, 2, 2)
 LAYERS = [
@@ -49,25 +47,6 @@ KINDS = {
 """Arithmetic -> dtype of the arrays."""
 RUNS = 10
 RESULTS = Path(__file__).parent / "results"
-
-
-def event_timer(cupy: Any, repeats: int) -> Timer:
-    """Median milliseconds of a call between two events on the current stream."""
-
-    def time(function: Callable[[], object]) -> float:
-        for _ in range(3):
-            function()
-        spans = []
-        for _ in range(repeats):
-            begin, end = cupy.cuda.Event(), cupy.cuda.Event()
-            begin.record()
-            function()
-            end.record()
-            end.synchronize()
-            spans.append(cupy.cuda.get_elapsed_time(begin, end))
-        return statistics.median(spans)
-
-    return time
 
 
 def device_rates(cupy: Any, timer: Timer, megabytes: int = 1024, size: int = 8192) -> dict:
@@ -219,7 +198,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder with MNIST")
     options = parser.parse_args()
     cupy = require_device()
-    timer, ops = event_timer(cupy, options.repeats), get_ops(cupy.zeros(1))
+    timer, ops = event_timer(cupy, warm_ups=3, repeats=options.repeats), get_ops(cupy.zeros(1))
     number = cupy.cuda.Device().id
     gpu = cupy.cuda.runtime.getDeviceProperties(number)["name"].decode()
     date = datetime.now(timezone.utc).strftime("%Y-%m-%d")

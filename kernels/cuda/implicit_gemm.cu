@@ -166,8 +166,10 @@ implicit_gemm(const STORAGE* __restrict__ x, const STORAGE* __restrict__ w, OUTP
         start_copies(tile, cursor, shared + stage * STAGE_BYTES);
 
     u32 reading = 0, writing = STAGES - 1;
+    u32 next_groups = first < last ? tile_groups[first] : 0;  // one entry ahead, as the rows are
     for (int entry = first; entry < last; entry++) {
-        const u32 groups = tile_groups[entry] >> warp_row / 16;
+        const u32 groups = next_groups >> warp_row / 16;
+        next_groups = entry + 1 < last ? tile_groups[entry + 1] : 0;
         for (int slice = 0; slice < slices; slice++) {
             copy_async_wait<STAGES - 2>();
             __syncthreads();  // everyone's copies are there, everyone has left the stage to fill

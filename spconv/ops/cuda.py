@@ -24,14 +24,16 @@ from spconv.ops.raw_kernels import NULL
 from spconv.rulebook import Rulebook
 from spconv.sites import SiteSet
 
+KINDS = {"double": "float64"}
+"""Arithmetic of storage types that are not called like it."""
 NO_FMA = "--fmad=false"
 """For results that are NumPy's to the bit."""
 
 
 def arithmetic(dtype: np.dtype) -> str:
     """Name of the arithmetic of products of a dtype, for :func:`~spconv.ops.cuda_tiles`."""
-    storage_of(dtype)
-    return get_cuda_precision() if dtype == np.float32 else np.dtype(dtype).name
+    storage = storage_of(dtype)
+    return get_cuda_precision() if storage == "float" else KINDS.get(storage, storage)
 
 
 class CudaOps(Ops):

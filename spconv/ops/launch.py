@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from types import ModuleType
 
 import numpy as np
@@ -21,6 +22,7 @@ MAX_PARTS = 1024
 MIN_ROWS_PER_PART = 128
 
 
+@cache  # the name of a dtype takes NumPy longer to make than a launch
 def storage_of(dtype: np.dtype) -> str:
     """Name in the sources of a floating point dtype.
 
@@ -35,6 +37,7 @@ def storage_of(dtype: np.dtype) -> str:
     return STORAGE[name]
 
 
+@cache
 def math_type(dtype: np.dtype) -> type[np.floating]:
     """What the kernels compute in: float64 for float64, float32 for all others."""
     return np.float64 if np.dtype(dtype).name == "float64" else np.float32

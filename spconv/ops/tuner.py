@@ -91,14 +91,14 @@ def cache_file() -> Path:
     return Path(folder or Path.home() / ".cupy" / "kernel_cache") / "spconv_tiles.json"
 
 
-def event_timer(xp: Any) -> Timer:
+def event_timer(xp: Any, warm_ups: int = WARM_UPS, repeats: int = REPEATS) -> Timer:
     """Median milliseconds between two events on the current stream; ``xp`` is ``cupy``."""
 
     def time(run: Callable[[], object]) -> float:
-        for _ in range(WARM_UPS):
+        for _ in range(warm_ups):
             run()
         spans = []
-        for _ in range(REPEATS):
+        for _ in range(repeats):
             begin, end = xp.cuda.Event(), xp.cuda.Event()
             begin.record()
             run()

@@ -178,6 +178,7 @@ BUGS = {
     },
     "stale rows": {"rows[i] = next_rows[i];": "if (at % 2 == 0) rows[i] = next_rows[i];"},
     "wrong half of a fragment": {"half * 8 + lane / 4": "half * 8 + lane % 8"},
+    "groups of the entry before": {"tile_groups[entry + 1]": "tile_groups[entry]"},
     "rows of another warp left out": {">> warp_row / 16": ">> (warp_row ^ WARP_M) / 16"},
 }
 
