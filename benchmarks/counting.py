@@ -60,8 +60,7 @@ def count_network(model: spconv.Module, x: Any) -> list[LayerCount]:
     Returns
     -------
     list of LayerCount
-        Of the innermost layers; one that is used twice comes twice, and a rectifier that the layer
-        in front of it computes does not come.
+        Of the innermost layers; one that is used twice comes twice.
 
     Examples
     --------

@@ -16,7 +16,14 @@ def dropout(x: Features, p: float, rng: np.random.Generator) -> Features:
 
     Srivastava et al. 2014. The ground state of a sparse tensor stays as it is. Which entries go is
     a hash of their position and of a key drawn from ``rng``, so that backward needs no mask.
+
+    Raises
+    ------
+    ValueError
+        If ``p`` is not in [0, 1].
     """
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout: p must be in [0, 1], got {p}")
     if isinstance(x, SparseConvTensor):
         return x.derive(dropout(x.features, p, rng), x.ground_state, channels=x.channels)
     if p == 0:

@@ -82,7 +82,7 @@ class SparseSequential(Module):
                 dropout = _next(layers, position, BatchwiseDropout)
                 whole = layer.groups > 1 or not (dropout and dropout.acts())
                 kept = None if whole else dropout.draw(layer.out_channels)
-                x = layer(x, kept, slope)
+                x = layer(x, kept) if slope is None else layer(x, kept, negative_slope=slope)
             elif isinstance(layer, BatchwiseDropout) and layer.acts():
                 check_sparse("BatchwiseDropout", x)
                 if kept is None and _next(layers, position, (*CONVOLUTIONS, Linear)):
@@ -99,12 +99,19 @@ class SparseSequential(Module):
 
 def _slope_behind(layer: Module, behind: Module | None = None) -> float | None:
     """The slope of the rectifier behind a layer that computes it as well, else None."""
-    if not isinstance(layer, RECTIFY) or type(behind) not in (ReLU, LeakyReLU):
+    if type(behind) not in (ReLU, LeakyReLU) or not _has_forward_of(layer, RECTIFY):
         return None
     if getattr(layer, "negative_slope", None) is not None:
         return None
     slope: float = getattr(behind, "negative_slope", 0.0)
     return slope if slope >= 0 else None
+
+
+def _has_forward_of(layer: Module, kinds: tuple[type[Module], ...]) -> bool:
+    """Whether it is one of the kinds and does what that one does: a user's own may do more."""
+    return any(
+        isinstance(layer, kind) and type(layer).forward is kind.forward for kind in kinds
+    ) and "forward" not in vars(layer)
 
 
 def _next(layers: list[Module], position: int, kind: Any) -> Any:
@@ -120,12 +127,14 @@ def _next(layers: list[Module], position: int, kind: Any) -> Any:
 def _pooled_first(layers: list[Module]) -> list[Module]:
     """The layers with every max-pooling in front of the rectifier that it is given behind.
 
-    The two commute to the bit, and fewer sites are left to rectify, forward and backward, if the
-    windows do not overlap.
+    The two commute, and fewer sites are left to rectify, forward and backward, if the windows do
+    not overlap. Of values that a slope rounds to one, the largest wins instead of the first.
     """
     order = list(layers)
     for position, (layer, pool) in enumerate(pairwise(layers)):
-        if type(layer) in (ReLU, LeakyReLU) and isinstance(pool, SparseMaxPool):
+        if type(layer) not in (ReLU, LeakyReLU) or not _has_forward_of(pool, (SparseMaxPool,)):
+            continue
+        if isinstance(pool, SparseMaxPool):
             geometry = pool.geometry
             if all(k <= s for k, s in zip(geometry.kernel_size, geometry.stride, strict=True)):
                 order[position : position + 2] = pool, layer

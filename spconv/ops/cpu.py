@@ -180,6 +180,8 @@ class CpuOps(Ops):
         return target.transpose([axes.index(axis) for axis in range(target.ndim)])
 
     def dropout(self, x: Array, threshold: int, scale: float, key: tuple[int, int]) -> Array:
+        if x.dtype not in (np.float32, np.float64):
+            return super().dropout(x, threshold, scale, key)
         source = np.ascontiguousarray(x)
         y = memory.empty(source.shape, source.dtype)
         threads = _row_threads(source.size)

@@ -56,7 +56,7 @@ def test_there_and_back_costs_the_same(kind):
 def test_a_layer_that_is_used_twice_counts_twice_and_nothing_stays_behind():
     layer = spconv.SubMConv2d(1, 1, 3)
     net = spconv.SparseSequential(layer, spconv.ReLU(), layer).train()
-    first, second = count_network(net, image(0.3))
+    first, _, second = count_network(net, image(0.3))
     assert first == second
     assert net.training
     assert "forward" not in vars(layer)

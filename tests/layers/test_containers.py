@@ -146,3 +146,37 @@ def test_a_negative_slope_is_refused_behind_a_convolution_too():
     net = spconv.SparseSequential(spconv.SubMConv2d(3, 3, 3), spconv.LeakyReLU(-1.0))
     with pytest.raises(ValueError, match="negative_slope must be >= 0, got -1"):
         net(image(ground=False))
+
+
+class Negated(spconv.SubMConv2d):
+    def forward(self, x, keep=None):
+        y = super().forward(x, keep)
+        return y.replace_feature(y.features * -1.0)
+
+
+class Shifted(spconv.BatchNorm):
+    def forward(self, x):
+        y = super().forward(x)
+        return y.replace_feature(y.features + 0.5)
+
+
+class NegatedPool(spconv.SparseMaxPool2d):
+    def forward(self, x):
+        y = super().forward(x)
+        return y.replace_feature(y.features * -1.0)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: (Negated(3, 3, 3), spconv.ReLU()),
+        lambda: (spconv.SubMConv2d(3, 3, 3), Shifted(3), spconv.ReLU()),
+        lambda: (spconv.ReLU(), NegatedPool(2)),
+    ],
+)
+def test_what_a_users_own_layer_adds_stays_in_its_place(make):
+    net, x = spconv.SparseSequential(*make()), image(ground=False)
+    y = x
+    for layer in net:
+        y = layer(y)
+    np.testing.assert_array_equal(net(x).features.data, y.features.data)

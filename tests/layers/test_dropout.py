@@ -87,3 +87,16 @@ def test_zero_sites(kind):
 def test_p_outside_0_1(kind, p):
     with pytest.raises(ValueError, match=rf"{kind.__name__}.*{p}"):
         kind(p)
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.1])
+def test_a_probability_outside_of_0_to_1(p):
+    with pytest.raises(ValueError, match=r"dropout: p must be in \[0, 1\], got"):
+        spconv.functional.dropout(ones(), p, np.random.default_rng(0))
+
+
+def test_half_precision_is_dropped_in_plain_array_code():
+    x = spconv.Tensor(np.ones((50, 4), np.float16))
+    y = spconv.functional.dropout(x, 0.5, np.random.default_rng(0))
+    assert y.dtype == np.float16
+    assert set(np.unique(y.data).tolist()) == {0.0, 2.0}
