@@ -10,6 +10,7 @@ from pathlib import Path
 import plots_comparison
 import plots_layers
 import plots_pictures
+import plots_strokes
 import plots_training
 import style
 from harness import Record
@@ -187,7 +188,7 @@ PLOTS = (
     Plot(
         "assamese_strokes",
         "pictures",
-        plots_pictures.assamese,
+        plots_strokes.assamese,
         "Characters as the network gets them: an active site holds 1 and the pen's direction, "
         "which the colours show. The copies are distorted strokes, not distorted bitmaps.",
         needs="strokes assamese",
@@ -195,9 +196,27 @@ PLOTS = (
     Plot(
         "pendigits_strokes",
         "pictures",
-        plots_pictures.pendigits,
+        plots_strokes.pendigits,
         "Pen-written digits as the network gets them, and distorted copies.",
         needs="strokes pendigits",
+    ),
+    Plot(
+        "encodings",
+        "pictures",
+        plots_strokes.encodings,
+        "The encoders of spconv.data on one character: 1 where the pen passes; its mean direction; "
+        "the histogram of its directions; the iterated integrals of its path around the site, "
+        "order by order.",
+        needs="encodings",
+    ),
+    Plot(
+        "assamese_confusions",
+        "pictures",
+        plots_strokes.confusions,
+        "The pairs of characters that the shipped network mistakes for one another most often, "
+        "by the numbers of the data set's files, counted over augmented copies of the test "
+        "samples of both.",
+        needs="confusions",
     ),
     Plot(
         "filters",
