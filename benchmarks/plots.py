@@ -275,10 +275,22 @@ PLOTS = (
         "Sparse networks of submanifold convolutions against a dense CNN on the same strokes.",
     ),
     Plot(
+        "assamese_vgg_curves",
+        "assamese-vgg",
+        plots_comparison.curves,
+        "Learning curves of these networks, and how long they take to get there.",
+    ),
+    Plot(
         "assamese_features",
         "assamese-features",
         plots_comparison.comparison,
         "The same network and strokes; what differs is the features of an active site.",
+    ),
+    Plot(
+        "assamese_features_curves",
+        "assamese-features",
+        plots_comparison.curves,
+        "Learning curves with each encoding.",
     ),
     Plot(
         "pendigits",

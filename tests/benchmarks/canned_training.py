@@ -32,7 +32,7 @@ def training(error, **more):
         "description": "DeepCNet(4, 20), sparse, 48x48",
         "settings": {"k": 20},
         "parameters": 65_000,
-        "epochs": [{"seconds": 20.0}, {"seconds": 30.0}, {"seconds": 20.0}],
+        "epochs": [{"seconds": s, "test_error": 4 * error / s} for s in (20.0, 30.0, 20.0)],
         "test_error": error,
         **more,
     }
