@@ -91,7 +91,7 @@ def dense_on_mnist(records: Sequence[numbers.Record]) -> Finding:
     """Comparable: the interval of the best DeepCNet does not lie above the dense network's."""
     dense, best = numbers.dense_dropout(records)
     if dense is None:
-        text = f"best DeepCNet {best}; the dense network of this study has not been trained"
+        text = f"{best}; the dense network of this study has not been trained"
         return Finding(NOT_RUN, text)
     verdict = YES if best.error.low <= dense.error.high else NO
     return Finding(verdict, f"{best}; {dense}")

@@ -45,7 +45,14 @@ def dropout_tables(records: Sequence[Record]) -> list[Table]:
             ]
         )
     columns = ["network", "where", "kind", "dropout", *ERROR_COLUMNS, "epochs", "s/epoch"]
-    return [Table("mnist_dropout", "Dropout", columns, rows, _note(records), num_words=3)]
+    note = _note(records)
+    lost = [
+        f"{r.case['depth']} {r.case['kind']} {r.case['rate']:g} (seed {r.case['seed']})"
+        for r in select(records, experiment="diverged")
+    ]
+    if lost:
+        note += f" Without trainings whose loss did not stay finite: {', '.join(lost)}."
+    return [Table("mnist_dropout", "Dropout", columns, rows, note, num_words=3)]
 
 
 def pooling_tables(records: Sequence[Record]) -> list[Table]:

@@ -6,6 +6,7 @@ import report
 import views_training
 from canned import MACHINE
 from canned_training import canned_training
+from harness import Record
 from plots import PLOTS
 from results import Section
 from summary import headlines
@@ -60,6 +61,14 @@ def test_tables_hold_what_was_counted():
     assert layers[0][3:] == ["100.0", "10 %", "10,000", "100,000"]
     assert [row[3] for row in tables["pretrained"].rows] == ["one", "12 copies"]
     assert [row[4] for row in tables["pretrained"].rows] == ["0.33 %", "0.30 %"]
+
+
+def test_the_table_names_what_diverged():
+    results = canned_training()
+    lost = {"depth": "constant", "kind": "batchwise", "rate": 0.5, "seed": 3, "why": "nan"}
+    results["mnist-dropout"].records.append(Record("diverged", "", "training", lost))
+    (table,) = (t for t in all_tables(results) if t.name == "mnist_dropout")
+    assert table.note.endswith("did not stay finite: constant batchwise 0.5 (seed 3).")
 
 
 def test_without_weights_the_other_pictures_are_drawn(tmp_path):
