@@ -68,7 +68,7 @@ def encodings_of(records: Sequence[numbers.Record]) -> Finding:
         return Finding(PART, f"{text}: beyond the intervals for {len(better)} of {len(motion)}")
     if lower:
         return Finding(NOT_SHOWN, f"{text}: the intervals overlap")
-    return Finding(NO, text)
+    return Finding(NO, f"{text}: none is below occupancy")
 
 
 def dropout_levels(records: Sequence[numbers.Record]) -> Finding:
