@@ -18,7 +18,7 @@ from datasets import DataSet, few_images, load_images
 from harness import Budget, Record
 from plans import Augmentation, DeepCNetRun, Plan, SimpleCNNRun, Training
 from steps import time_step
-from training import ended, fit, record
+from training import diverged, ended, fit, record
 
 NONE, CONSTANT, RISING = "none", "constant", "rising"
 ELEMENTWISE, BATCHWISE = "elementwise", "batchwise"
@@ -95,10 +95,18 @@ def run(options: session.Options) -> list[Record]:
     records = []
     for plan, what in sweep.runs():
         folder = options.out / "runs" / f"{plan.name}-{options.size}"
-        if options.finished and not ended(plan, data, folder):
+        why = diverged(plan, data, folder)
+        if why is None and options.finished and not ended(plan, data, folder):
             continue
         echo(plan.name)
-        trained = fit(plan, data, folder, echo)
+        try:
+            trained = None if why else fit(plan, data, folder, echo)
+        except FloatingPointError as error:
+            trained, why = None, str(error)
+        if trained is None:
+            echo(f"left out: {why}")
+            records.append(Record("diverged", "", "training", {**what, "why": why}))
+            continue
         records.append(record(plan, data, trained, **what))
         if plan.training.seed == sweep.seeds[0]:
             records.append(_timed_step(plan, data, sweep.budget, what))

@@ -1,10 +1,11 @@
-"""Pictures that explain: samples and their augmentation, active sites layer by layer, filters.
+"""Pictures that explain: samples, augmentation, encodings, active sites, filters, mistakes.
 
 python benchmarks/pictures.py --out out --data folder-with-the-data-sets
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,18 +14,20 @@ from counting import count_network, observed
 from datasets import DataSet, few_images, few_strokes, load_images, load_required
 from harness import Record
 from packing import pack
+from pictures_strokes import confusions, encodings, strokes
 from plans import Augmentation
-from plans_strokes import Pen
 from recipes import ASSAMESE_PEN, PENDIGITS_PEN, RECIPES
 
 import spconv
-from spconv.data import PackedStrokes, encode_strokes, pack_strokes
 from spconv.layers.conv import SparseConv
 from spconv.layers.pool import SparseMaxPool
 from spconv.models import DeepCNet
 
 NUM_SAMPLES, NUM_VIEWS = 10, 3
+COPIES = {"quick": 2, "full": 12}
+"""Augmented copies of every test sample, in which mistakes are counted; none with --tiny."""
 PENS = {"assamese": ASSAMESE_PEN, "pendigits": PENDIGITS_PEN}
+ENCODED = "assamese"
 CLIMB = (5, 60)
 """The DeepCNet(l, k) that a digit climbs through."""
 
@@ -41,6 +44,9 @@ def run(options: session.Options) -> list[Record]:
             echo(f"no picture of {name}: {error}")
         else:
             records.append(strokes(name, found, pen))
+            if name == ENCODED:
+                records.append(encodings(found))
+                records += _mistakes(name, found, options, echo)
     try:
         model = RECIPES["mnist"].shipped()
     except FileNotFoundError as error:
@@ -48,6 +54,20 @@ def run(options: session.Options) -> list[Record]:
     else:
         records.append(filters(model))
     return records
+
+
+def _mistakes(
+    name: str, data: DataSet, options: session.Options, echo: Callable[[str], object]
+) -> list[Record]:
+    if options.size not in COPIES:
+        return []
+    recipe = RECIPES[name]
+    try:
+        model = recipe.shipped()
+    except FileNotFoundError as error:
+        echo(f"no picture of mistakes: {error}")
+        return []
+    return [confusions(data, recipe.plan, model, COPIES[options.size])]
 
 
 def samples(data: DataSet) -> Record:
@@ -65,35 +85,6 @@ def samples(data: DataSet) -> Record:
         "test_samples": len(data.test[1]),
     }
     return Record("samples", "", "picture", case)
-
-
-def strokes(name: str, data: DataSet, pen: Pen) -> Record:
-    """Characters drawn as sites with the pen's direction, and distorted copies of them."""
-    characters, labels = data.train
-    classes = np.unique(labels)
-    wanted = classes[np.linspace(0, len(classes) - 1, NUM_SAMPLES).astype(int)]
-    rows = [int(np.flatnonzero(labels == label)[0]) for label in wanted]
-    chosen = pack_strokes([characters[row] for row in rows]).fit(pen.box)
-    views = [chosen]
-    views += [pen.augment(chosen, np.random.default_rng(v)) for v in range(NUM_VIEWS - 1)]
-    case = {
-        "data": data.name,
-        "name": name,
-        "views": pack(np.stack([_directions(view, pen.field) for view in views])),
-        "train_samples": len(labels),
-        "test_samples": len(data.test[1]),
-        "classes": len(classes),
-    }
-    return Record("strokes", "", "picture", case)
-
-
-def _directions(view: PackedStrokes, field: int) -> np.ndarray:
-    """The angle of the pen at every site, from 1 to 255, and 0 without ink: uint8 (N, H, W)."""
-    indices, features = encode_strokes(view, field, features="direction", fit=False)
-    angle = np.arctan2(features[:, 2], features[:, 1]) / (2 * np.pi) % 1
-    image = np.zeros((len(view), field, field), np.uint8)
-    image[tuple(indices.T)] = 1 + np.round(254 * angle)
-    return image
 
 
 def climb(data: DataSet) -> Record:

@@ -11,6 +11,7 @@ import plots_comparison
 import plots_layers
 import plots_networks
 import plots_pictures
+import plots_strokes
 import plots_training
 import style
 from harness import Record
@@ -188,7 +189,7 @@ PLOTS = (
     Plot(
         "assamese_strokes",
         "pictures",
-        plots_pictures.assamese,
+        plots_strokes.assamese,
         "Characters as the network gets them: an active site holds 1 and the pen's direction, "
         "which the colours show. The copies are distorted strokes, not distorted bitmaps.",
         needs="strokes assamese",
@@ -196,9 +197,27 @@ PLOTS = (
     Plot(
         "pendigits_strokes",
         "pictures",
-        plots_pictures.pendigits,
+        plots_strokes.pendigits,
         "Pen-written digits as the network gets them, and distorted copies.",
         needs="strokes pendigits",
+    ),
+    Plot(
+        "encodings",
+        "pictures",
+        plots_strokes.encodings,
+        "The encoders of spconv.data on one character: 1 where the pen passes; its mean direction; "
+        "the histogram of its directions; the iterated integrals of its path around the site, "
+        "order by order.",
+        needs="encodings",
+    ),
+    Plot(
+        "assamese_confusions",
+        "pictures",
+        plots_strokes.confusions,
+        "The pairs of characters that the shipped network mistakes for one another most often, "
+        "by the numbers of the data set's files, counted over augmented copies of the test "
+        "samples of both.",
+        needs="confusions",
     ),
     Plot(
         "filters",
@@ -266,10 +285,22 @@ PLOTS = (
         "Sparse networks of submanifold convolutions against a dense CNN on the same strokes.",
     ),
     Plot(
+        "assamese_vgg_curves",
+        "assamese-vgg",
+        plots_comparison.curves,
+        "Learning curves of these networks, and how long they take to get there.",
+    ),
+    Plot(
         "assamese_features",
         "assamese-features",
         plots_comparison.comparison,
         "The same network and strokes; what differs is the features of an active site.",
+    ),
+    Plot(
+        "assamese_features_curves",
+        "assamese-features",
+        plots_comparison.curves,
+        "Learning curves with each encoding.",
     ),
     Plot(
         "pendigits",

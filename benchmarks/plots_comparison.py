@@ -1,4 +1,4 @@
-"""The plot that all comparisons of networks on one data set share."""
+"""The plots that all comparisons of networks on one data set share."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from views import values
 from views_training import VARIANT, by_setting, multiply_adds, step_ms
 
 HEIGHT_OF_A_ROW = 0.42
+COLORS = (style.BLUE, style.GREEN, style.ORANGE, style.PURPLE, style.SKY)
+MARKERS = "osDv^"
+DENSE = style.BASELINE_COLORS["dense"]
 
 
 def comparison(records: Sequence[Record]) -> Figure:
@@ -55,6 +58,39 @@ def comparison(records: Sequence[Record]) -> Figure:
     return figure
 
 
+def curves(records: Sequence[Record]) -> Figure:
+    """Test error after every epoch of the first seed, over epochs and over the time they take."""
+    figure, panels = style.figure(1, 2, 4.2, sharey=True)
+    left, right = panels[0]
+    summaries = by_setting(records, VARIANT)
+    for number, ((name,), summary) in enumerate(summaries.items()):
+        run = summary.records[0]
+        color = DENSE if run.implementation == "dense" else COLORS[number % len(COLORS)]
+        look = {**style.line(color, name, MARKERS[number % len(MARKERS)]), "markersize": 4}
+        errors = [100 * epoch["test_error"] for epoch in run.case["epochs"]]
+        epochs = range(1, len(errors) + 1)
+        left.plot(epochs, errors, **look)
+        right.plot([summary.epoch_seconds * epoch for epoch in epochs], errors, **look)
+    left.set_yscale("log")
+    style.few_minor_labels(left.yaxis)
+    right.set_xscale("log")
+    style.few_minor_labels(right.xaxis)
+    left.set_ylabel("test error (%)")
+    for axes, title, label in (
+        (left, "by epochs", "epoch"),
+        (right, "by time", "seconds of training steps"),
+    ):
+        axes.set_title(title, loc="left")
+        axes.set_xlabel(label)
+    style.legend(figure, left.get_lines(), 3)
+    case = select(records, experiment="training")[0].case
+    setting = (
+        f"{case['data']}, after every epoch of one run each; time: that of a step, measured apart"
+    )
+    style.title(figure, comparison_finding(records), setting)
+    return figure
+
+
 def _bars(axes: Axes, lengths: Sequence[float], colors: Sequence[str]) -> None:
     axes.barh(range(len(lengths)), lengths, 0.55, color=colors)
     for position, length in enumerate(lengths):
@@ -67,4 +103,4 @@ def _color(record: Record) -> str:
 
 
 def _colors(implementation: str) -> str:
-    return style.SPARSE if implementation == "sparse" else style.BASELINE_COLORS["dense"]
+    return style.SPARSE if implementation == "sparse" else DENSE

@@ -33,7 +33,7 @@ def samples(records: Sequence[Record]) -> Figure:
     padded = [np.pad(row, ((0, 0), *[(m, m)] * 2)) for row, m in zip(rows, margins, strict=True)]
     figure, panels = style.figure(1, 1, 0.8 + 0.78 * len(rows))
     axes = panels[0][0]
-    _mosaic(axes, np.stack(padded), cmap="gray_r")
+    mosaic(axes, np.stack(padded), cmap="gray_r")
     axes.set_yticks((np.arange(len(rows)) + 0.5) * (edge + GAP) - 0.5, names)
     setting = (
         f"{case['data']}: {case['train_samples']:,} training and {case['test_samples']:,} test "
@@ -41,42 +41,6 @@ def samples(records: Sequence[Record]) -> Figure:
     )
     finding = "Random shifts, rotations, shears and scalings make new samples of each"
     style.title(figure, finding, setting)
-    return figure
-
-
-def assamese(records: Sequence[Record]) -> Figure:
-    return _strokes(records, "assamese")
-
-
-def pendigits(records: Sequence[Record]) -> Figure:
-    return _strokes(records, "pendigits")
-
-
-def _strokes(records: Sequence[Record], name: str) -> Figure:
-    """Characters as sites with the pen's direction, and distorted copies under them."""
-    (record,) = select(records, experiment="strokes", name=name)
-    case = record.case
-    views = unpack(case["views"])
-    names = ["as it is", *(f"copy {number}" for number in range(1, len(views)))]
-    figure, panels = style.figure(1, 1, 1.15 + 0.78 * len(views))
-    axes = panels[0][0]
-    angles = np.where(views > 0, (views.astype(np.float32) - 1) / 254 * 360, np.nan)
-    image = _mosaic(axes, angles, background="white", cmap="hsv", vmin=0, vmax=360)
-    edge = views.shape[-1] + GAP
-    axes.set_yticks((np.arange(len(views)) + 0.5) * edge - 0.5, names)
-    lines: dict[str, Any] = {"color": BETWEEN, "linewidth": 0.8}
-    for number in range(1, views.shape[1]):
-        axes.axvline(number * edge - 1.5, **lines)
-    for number in range(1, len(views)):
-        axes.axhline(number * edge - 1.5, **lines)
-    bar = figure.colorbar(image, ax=panels, fraction=0.02, label="direction of the pen")
-    bar.set_ticks([0, 90, 180, 270, 360], labels=["right", "down", "left", "up", "right"])
-    setting = (
-        f"{case['data']}: {case['train_samples']:,} training and {case['test_samples']:,} test "
-        f"samples of {case['classes']} classes; ten of them in a field of "
-        f"{views.shape[-1]}{TIMES}{views.shape[-1]} sites"
-    )
-    style.title(figure, "Pen strokes become sites that know where the pen is going", setting)
     return figure
 
 
@@ -129,7 +93,7 @@ def filters(records: Sequence[Record]) -> Figure:
     figure, panels = style.figure(1, 1, 1.1 + 0.62 * len(tiles))
     # Whole sites as gaps would look like weights: each weight gets several pixels.
     fine = tiles.repeat(FINE, axis=2).repeat(FINE, axis=3)
-    image = _mosaic(panels[0][0], fine, background="white", cmap="RdBu_r", vmin=-most, vmax=most)
+    image = mosaic(panels[0][0], fine, background="white", cmap="RdBu_r", vmin=-most, vmax=most)
     figure.colorbar(image, ax=panels, fraction=0.02, label="weight")
     setting = (
         f"All {len(weights)} filters of {height}{TIMES}{width} pixels of the network whose weights "
@@ -139,7 +103,7 @@ def filters(records: Sequence[Record]) -> Figure:
     return figure
 
 
-def _mosaic(axes: Axes, tiles: np.ndarray, background: str = BETWEEN, **options: Any) -> Any:
+def mosaic(axes: Axes, tiles: np.ndarray, background: str = BETWEEN, **options: Any) -> Any:
     """Draw images (rows, columns, height, width) side by side, with gaps between them."""
     gapped = np.pad(
         tiles.astype(np.float32), ((0, 0), (0, 0), (0, GAP), (0, GAP)), constant_values=np.nan

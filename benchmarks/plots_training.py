@@ -12,7 +12,15 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from summary_training import dropout_finding, pooling_finding, pretrained_finding
 from views import count_text, values
-from views_training import DROPOUT, VARIANT, by_setting, multiply_adds, per_sample, step_ms
+from views_training import (
+    DROPOUT,
+    VARIANT,
+    Summary,
+    by_setting,
+    multiply_adds,
+    per_sample,
+    step_ms,
+)
 
 CURVES = (
     ("constant", "elementwise", style.BLUE, "o", False),
@@ -37,10 +45,10 @@ def dropout(records: Sequence[Record]) -> Figure:
         look = style.line(color, f"{kind}, {depth}", marker, dashed=dashed)
         rates = [rate for rate, _ in points]
         errors = [s.error.value for _, s in points]
-        halves = [s.error.half for _, s in points]
+        bars = _bars([s for _, s in points])
         # Side by side: intervals at one rate would hide each other.
         places = [rate + APART * (number - 1.5) * (rate > 0) for rate in rates]
-        left.errorbar(places, errors, yerr=halves, capsize=3, elinewidth=1, **look)
+        left.errorbar(places, errors, yerr=bars, capsize=3, elinewidth=1, **look)
         right.plot(rates, [s.epoch_seconds for _, s in points], **look)
     curves = right.get_lines()
     for key, summary in summaries.items():
@@ -49,19 +57,18 @@ def dropout(records: Sequence[Record]) -> Figure:
             for axes, value in ((left, summary.error.value), (right, summary.epoch_seconds)):
                 axes.axhline(value, color=color, linestyle=":", label="simple dense CNN")
     left.set_ylabel("test error (%)")
-    several = len(values(records, "seed")) > 1
-    left.set_title("mean over seeds, with 95 % interval" if several else "one run each", loc="left")
+    left.set_title(_what_is_shown(records), loc="left")
     right.set_ylabel("time of an epoch (s)")
     right.set_ylim(bottom=0)
     right.set_title("time", loc="left")
     for axes in (left, right):
         axes.set_xlabel("dropout (rising: at the last layer)")
     dense = right.get_lines()[len(curves) :]
-    style.legend(figure, [*curves[: len(CURVES)], *dense], 3)
-    seeds, first = values(records, "seed"), without.records[0].case
+    style.legend(figure, [*curves[: len(CURVES)], *dense], 3 if dense else 2)
+    first = without.records[0].case
     setting = (
         f"{first['data']}, {first['description']}, {len(first['epochs'])} epochs, "
-        f"{len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'}"
+        f"{_seeds_text(records)}"
     )
     style.title(figure, dropout_finding(records), setting)
     return figure
@@ -99,18 +106,20 @@ def pooling(records: Sequence[Record]) -> Figure:
     left, right = panels[0]
     names = [key[0] for key in summaries]
     for name, color, marker in _looks(names):
-        error = summaries[(name,)].error
+        summary = summaries[(name,)]
+        error = summary.error.value
         cost = multiply_adds(records, name)
         look = {"color": color, "marker": marker, "markersize": 8, "linestyle": "none"}
-        left.errorbar(cost / 1e6, error.value, yerr=error.half, capsize=4, elinewidth=1, **look)
+        bars = _bars([summary])
+        left.errorbar(cost / 1e6, error, yerr=bars, capsize=4, elinewidth=1, **look)
         offset = {"xytext": (7, 4), "textcoords": "offset points", "fontsize": 8.5}
-        left.annotate(name, (cost / 1e6, error.value), **offset)
+        left.annotate(name, (cost / 1e6, error), **offset)
     left.set_xscale("log")
     style.few_minor_labels(left.xaxis)
     left.margins(x=0.25)
     left.set_xlabel("million multiply-adds per sample, sparse")
     left.set_ylabel("test error (%)")
-    left.set_title("mean over seeds, with 95 % interval", loc="left")
+    left.set_title(_what_is_shown(records), loc="left")
     for position, name in enumerate(names):
         for implementation, color, shift in (
             ("sparse", style.SPARSE, -0.2),
@@ -133,7 +142,7 @@ def pooling(records: Sequence[Record]) -> Figure:
     style.legend(figure, [Patch(color=color, label=name) for name, color in bars.items()], 2)
     first = select(records, experiment="training")[0].case
     setting = (
-        f"{first['data']}, {len(first['epochs'])} epochs, {len(values(records, 'seed'))} seeds; "
+        f"{first['data']}, {len(first['epochs'])} epochs, {_seeds_text(records)}; "
         f"k = {first['settings']['k']} filters, twice, three times... as many on higher levels"
     )
     style.title(figure, pooling_finding(records), setting)
@@ -160,6 +169,23 @@ def pooling_layers(records: Sequence[Record]) -> Figure:
     title = "Slow pooling keeps many active sites through many layers"
     style.title(figure, title, "Counted on test images")
     return figure
+
+
+def _bars(summaries: Sequence[Summary]) -> list[list[float]]:
+    """How far the intervals reach below and above the errors."""
+    intervals = [(summary.error.value, *summary.interval) for summary in summaries]
+    below = [value - low for value, low, _ in intervals]
+    return [below, [high - value for value, _, high in intervals]]
+
+
+def _what_is_shown(records: Sequence[Record]) -> str:
+    several = len(values(records, "seed")) > 1
+    return f"{'mean over seeds' if several else 'one run each'}, with 95 % interval"
+
+
+def _seeds_text(records: Sequence[Record]) -> str:
+    count = len(values(records, "seed"))
+    return "1 seed" if count == 1 else f"{count} seeds"
 
 
 def _looks(names: Sequence[str]) -> list[tuple[str, str, str]]:

@@ -16,7 +16,7 @@ def dropout_finding(records: Sequence[Record]) -> str:
     (depth, kind, rate), best = min(summaries.items(), key=lambda item: item[1].error.value)
     text = f"Test error without dropout {mean_text(none.error)}"
     if rate:
-        text += f", at best {mean_text(best.error)} ({kind}, {depth}, {rate:g})"
+        text += f", at best {mean_text(best.error)} ({kind} {depth} {rate:g})"
     return text
 
 

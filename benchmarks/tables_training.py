@@ -11,8 +11,8 @@ from views import percent_text, values
 from views_training import (
     DROPOUT,
     VARIANT,
+    Summary,
     by_setting,
-    mean_text,
     multiply_adds,
     per_sample,
     step_ms,
@@ -24,6 +24,7 @@ SEEDS_NOTE = (
 )
 
 
+ERROR_COLUMNS = ["test error", "95 % interval", "runs"]
 MEMORY_NOTE = "Peak memory: of a process that makes three training steps, interpreter included."
 
 
@@ -38,14 +39,20 @@ def dropout_tables(records: Sequence[Record]) -> list[Table]:
                 depth,
                 kind if rate else "",
                 f"{rate:g}",
-                mean_text(summary.error),
-                str(summary.error.count),
+                *_error_texts(summary),
                 str(len(case["epochs"])),
                 f"{summary.epoch_seconds:.1f}",
             ]
         )
-    columns = ["network", "where", "kind", "dropout", "test error", "runs", "epochs", "s/epoch"]
-    return [Table("mnist_dropout", "Dropout", columns, rows, SEEDS_NOTE, num_words=3)]
+    columns = ["network", "where", "kind", "dropout", *ERROR_COLUMNS, "epochs", "s/epoch"]
+    note = _note(records)
+    lost = [
+        f"{r.case['depth']} {r.case['kind']} {r.case['rate']:g} (seed {r.case['seed']})"
+        for r in select(records, experiment="diverged")
+    ]
+    if lost:
+        note += f" Without trainings whose loss did not stay finite: {', '.join(lost)}."
+    return [Table("mnist_dropout", "Dropout", columns, rows, note, num_words=3)]
 
 
 def pooling_tables(records: Sequence[Record]) -> list[Table]:
@@ -57,8 +64,7 @@ def pooling_tables(records: Sequence[Record]) -> list[Table]:
             [
                 name,
                 case["description"],
-                mean_text(summary.error),
-                str(summary.error.count),
+                *_error_texts(summary),
                 f"{case['parameters']:,}",
                 *_millions(records, name),
                 *(_step_text(records, name, kind) for kind in ("sparse", "dense")),
@@ -67,8 +73,7 @@ def pooling_tables(records: Sequence[Record]) -> list[Table]:
     columns = [
         "network",
         "layers and field",
-        "test error",
-        "runs",
+        *ERROR_COLUMNS,
         "parameters",
         "million multiply-adds",
         "the same densely",
@@ -77,7 +82,7 @@ def pooling_tables(records: Sequence[Record]) -> list[Table]:
     ]
     name = "mnist_slow_pooling"
     return [
-        Table(name, "Speed of pooling", columns, rows, SEEDS_NOTE, num_words=2),
+        Table(name, "Speed of pooling", columns, rows, _note(records), num_words=2),
         layer_table(records, f"{name}_layers"),
     ]
 
@@ -88,15 +93,12 @@ def comparison_tables(name: str, records: Sequence[Record]) -> list[Table]:
     rows = []
     for (variant,), summary in summaries.items():
         case = summary.records[0].case
-        low, high = summary.interval
         memory = values(select(records, experiment="memory", variant=variant), "megabytes")
         rows.append(
             [
                 variant,
                 case["description"],
-                f"{summary.error.value:.2f} %",
-                f"{low:.2f} to {high:.2f} %",
-                str(summary.error.count),
+                *_error_texts(summary),
                 f"{case['parameters']:,}",
                 *_millions(records, variant),
                 f"{summary.epoch_seconds:.1f}",
@@ -106,22 +108,36 @@ def comparison_tables(name: str, records: Sequence[Record]) -> list[Table]:
     columns = [
         "variant",
         "network",
-        "test error",
-        "95 % interval",
-        "runs",
+        *ERROR_COLUMNS,
         "parameters",
         "million multiply-adds",
         "the same densely",
         "s/epoch",
         "peak memory (MB)",
     ]
-    seeds = any(summary.error.count > 1 for summary in summaries.values())
-    note = SEEDS_NOTE if seeds else "The interval is Wilson's, of one run."
     data = next(iter(summaries.values())).records[0].case["data"]
     return [
-        Table(name, f"Networks on {data}", columns, rows, f"{note} {MEMORY_NOTE}", num_words=2),
+        Table(
+            name,
+            f"Networks on {data}",
+            columns,
+            rows,
+            f"{_note(records)} {MEMORY_NOTE}",
+            num_words=2,
+        ),
         layer_table(records, name),
     ]
+
+
+def _error_texts(summary: Summary) -> list[str]:
+    low, high = summary.interval
+    return [f"{summary.error.value:.2f} %", f"{low:.2f} to {high:.2f} %", str(summary.error.count)]
+
+
+def _note(records: Sequence[Record]) -> str:
+    """What the intervals are."""
+    several = len(values(select(records, experiment="training"), "seed")) > 1
+    return SEEDS_NOTE if several else "The interval is Wilson's, of one run."
 
 
 def layer_table(records: Sequence[Record], name: str) -> Table:

@@ -17,6 +17,8 @@ import spconv
 from spconv.schedules import Cosine, Warmup
 from spconv.train import Epoch, Evaluation, History, train, wilson_interval
 
+DIVERGED = "diverged.txt"
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -49,6 +51,11 @@ def fit(plan: Plan, data: DataSet, folder: Path, echo: Callable[[str], object] =
         Gets ``settings.json``, ``log.jsonl`` and ``checkpoint.npz``.
     echo : callable
         Takes the progress lines.
+
+    Raises
+    ------
+    FloatingPointError
+        If the loss is no longer finite. ``diverged.txt`` then says where, for :func:`diverged`.
     """
     settings = plan.training
     _prepare_folder(folder, plan, data, echo)
@@ -60,27 +67,32 @@ def fit(plan: Plan, data: DataSet, folder: Path, echo: Callable[[str], object] =
     def on_epoch(epoch: Epoch) -> None:
         echo(f"{plan.describe()}, epoch {epoch.epoch + 1} of {settings.epochs}: {epoch}")
 
-    history = train(
-        model,
-        train_loader,
-        spconv.optim.SGD(
-            model.named_parameters(),
-            settings.lr,
-            settings.momentum,
-            nesterov=True,
-            weight_decay=settings.weight_decay,
-        ),
-        epochs=settings.epochs,
-        schedule=Warmup(Cosine(settings.lr, total), settings.warmup_steps),
-        evaluate=test_loader,
-        prepare=plan.prepare,
-        log=folder / "log.jsonl",
-        checkpoint=folder / "checkpoint.npz",
-        checkpoint_every=60.0,
-        seed=settings.seed,
-        progress=False,
-        on_epoch=on_epoch,
+    optimizer = spconv.optim.SGD(
+        model.named_parameters(),
+        settings.lr,
+        settings.momentum,
+        nesterov=True,
+        weight_decay=settings.weight_decay,
     )
+    try:
+        history = train(
+            model,
+            train_loader,
+            optimizer,
+            epochs=settings.epochs,
+            schedule=Warmup(Cosine(settings.lr, total), settings.warmup_steps),
+            evaluate=test_loader,
+            prepare=plan.prepare,
+            log=folder / "log.jsonl",
+            checkpoint=folder / "checkpoint.npz",
+            checkpoint_every=60.0,
+            seed=settings.seed,
+            progress=False,
+            on_epoch=on_epoch,
+        )
+    except FloatingPointError as error:
+        (folder / DIVERGED).write_text(f"{error}\n")
+        raise
     began = time.perf_counter()
     test = spconv.train.evaluate(model, test_loader, prepare=plan.prepare)
     return Trained(model, history, test, time.perf_counter() - began)
@@ -92,6 +104,17 @@ def ended(plan: Plan, data: DataSet, folder: Path) -> bool:
     if not checkpoint.exists() or _saved_settings(folder) != _settings(plan, data):
         return False
     return bool(spconv.load(checkpoint).extra["state"]["epoch"] == plan.training.epochs)
+
+
+def diverged(plan: Plan, data: DataSet, folder: Path) -> str | None:
+    """Where this plan's training broke off because its loss was no longer finite, if it did.
+
+    Equal plans give equal bits: to train it again would end there again.
+    """
+    path = folder / DIVERGED
+    if not path.exists() or _saved_settings(folder) != _settings(plan, data):
+        return None
+    return path.read_text().strip()
 
 
 def record(plan: Plan, data: DataSet, trained: Trained, **more: Any) -> Record:
@@ -120,6 +143,7 @@ def _prepare_folder(folder: Path, plan: Plan, data: DataSet, echo: Callable[[str
     """Keep what an equal run left, to resume from it; start anew where anything differs."""
     settings = _settings(plan, data)
     checkpoint = folder / "checkpoint.npz"
+    (folder / DIVERGED).unlink(missing_ok=True)
     if checkpoint.exists():
         if _saved_settings(folder) == settings:
             echo(f"going on from {checkpoint}")

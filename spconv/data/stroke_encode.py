@@ -1,4 +1,7 @@
-"""Pen strokes to active sites with features of the pen's motion."""
+"""Pen strokes to active sites with features of the pen's motion.
+
+A picture of all encoders on one character: benchmarks/results/experiments/plots/encodings.png.
+"""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import report
 import views_training
 from canned import MACHINE
 from canned_training import canned_training
+from harness import Record
 from plots import PLOTS
 from results import Section
 from summary import headlines
@@ -33,7 +34,7 @@ def test_the_findings_are_those_of_the_records():
     assert pretrained == "Test error of the shipped weights: MNIST 0.33 %."
     assert "without dropout 0.82 %" in dropout
     assert "at best 0.62 %" in dropout
-    assert "(elementwise, rising, 0.5)" in dropout
+    assert "(elementwise rising 0.5)" in dropout
     assert "batchwise trains 2.0\N{MULTIPLICATION SIGN} as fast" in dropout_time
     assert "fractional: FMP1.41, 0.82 %" in pooling
     assert "10 % of the dense" in pooling
@@ -62,11 +63,20 @@ def test_tables_hold_what_was_counted():
     assert [row[4] for row in tables["pretrained"].rows] == ["0.33 %", "0.30 %"]
 
 
-def test_without_filters_the_other_pictures_are_drawn(tmp_path):
-    records = [r for r in canned_training()["pictures"].records if r.experiment != "filters"]
+def test_the_table_names_what_diverged():
+    results = canned_training()
+    lost = {"depth": "constant", "kind": "batchwise", "rate": 0.5, "seed": 3, "why": "nan"}
+    results["mnist-dropout"].records.append(Record("diverged", "", "training", lost))
+    (table,) = (t for t in all_tables(results) if t.name == "mnist_dropout")
+    assert table.note.endswith("did not stay finite: constant batchwise 0.5 (seed 3).")
+
+
+def test_without_weights_the_other_pictures_are_drawn(tmp_path):
+    need_weights = ("filters", "confusions")
+    records = [r for r in canned_training()["pictures"].records if r.experiment not in need_weights]
     report.write(tmp_path, {"pictures": Section("quick", 1.0, MACHINE, records)})
     drawn = {path.stem for path in (tmp_path / "plots").glob("*.png")}
-    assert drawn == {"climb", "samples", "assamese_strokes", "pendigits_strokes"}
+    assert drawn == {"climb", "samples", "assamese_strokes", "pendigits_strokes", "encodings"}
 
 
 def test_a_comparison_shows_error_work_and_memory():

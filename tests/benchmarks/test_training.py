@@ -3,13 +3,15 @@ from dataclasses import asdict, replace
 
 import datasets
 import mnist
+import mnist_dropout
 import pytest
+import training
 from datasets import few_images
 from plans import DeepCNetRun, Training
 from pretrain import as_it_is, describe, pretrain
 from recipes import RECIPES, Recipe
 from session import Options
-from training import fit
+from training import diverged, fit
 
 import spconv
 
@@ -57,6 +59,37 @@ def test_equal_plans_give_equal_bits(tmp_path):
     for name, array in one.model.state_dict().items():
         assert (array == other.model.state_dict()[name]).all(), name
     assert one.test == other.test
+
+
+def no_finite_loss(*_, **__):
+    raise FloatingPointError("train: the loss is nan at step 5")
+
+
+def test_a_training_whose_loss_is_not_finite_is_not_tried_again(tmp_path, monkeypatch):
+    plan, data = DeepCNetRun(3, 2, 0.0, TINY), few_images()
+    assert diverged(plan, data, tmp_path) is None
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "train", no_finite_loss)
+        with pytest.raises(FloatingPointError):
+            fit(plan, data, tmp_path, [].append)
+    assert diverged(plan, data, tmp_path) == "train: the loss is nan at step 5"
+    other = replace(plan, training=replace(TINY, epochs=1))
+    assert diverged(other, data, tmp_path) is None
+    fit(other, data, tmp_path, [].append)
+    assert diverged(plan, data, tmp_path) is None
+
+
+def test_the_study_of_dropout_goes_on_without_what_diverged(tmp_path, monkeypatch):
+    sweep = mnist_dropout.SWEEPS["tiny"]
+    monkeypatch.setitem(
+        mnist_dropout.SWEEPS, "tiny", replace(sweep, rates=(0.0,), seeds=(0,), training=TINY)
+    )
+    monkeypatch.setattr(training, "train", no_finite_loss)
+    for finished in (False, True):
+        lines = []
+        records = mnist_dropout.run(Options("tiny", tmp_path, None, lines.append, finished))
+        assert [record.experiment for record in records] == ["diverged"] * 2
+        assert sum("left out: train: the loss is" in line for line in lines) == 2
 
 
 def test_pretraining_writes_the_weights_and_how_they_came_about(tmp_path):
