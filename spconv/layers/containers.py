@@ -132,10 +132,8 @@ def _pooled_first(layers: list[Module]) -> list[Module]:
     """
     order = list(layers)
     for position, (layer, pool) in enumerate(pairwise(layers)):
-        if type(layer) not in (ReLU, LeakyReLU) or not _has_forward_of(pool, (SparseMaxPool,)):
-            continue
-        if isinstance(pool, SparseMaxPool):
-            geometry = pool.geometry
-            if all(k <= s for k, s in zip(geometry.kernel_size, geometry.stride, strict=True)):
+        if type(layer) in (ReLU, LeakyReLU) and isinstance(pool, SparseMaxPool):
+            windows = zip(pool.geometry.kernel_size, pool.geometry.stride, strict=True)
+            if _has_forward_of(pool, (SparseMaxPool,)) and all(k <= s for k, s in windows):
                 order[position : position + 2] = pool, layer
     return order
