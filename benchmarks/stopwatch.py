@@ -166,10 +166,14 @@ def watched(watch: Stopwatch, model: spconv.Module, optimizer: Any) -> Iterator[
         for module, label in CLOSURES.items():
             owner: Any = import_module(module)
             replace(owner, "record", _recorder(watch, owner.record, label))
+        # In the classes: an instance with a forward of its own would not be merged with others.
+        owners = {}
         for _, layer in model.named_modules():
             found = [label for kinds, label in LAYERS if isinstance(layer, kinds)]
             if found:
-                replace(layer, "forward", watch.wrapped(layer.forward, found[0]))
+                owners[next(c for c in type(layer).__mro__ if "forward" in vars(c))] = found[0]
+        for owner, label in owners.items():
+            replace(owner, "forward", watch.wrapped(owner.forward, label))
         replace(spconv.Tensor, "__add__", watch.wrapped(spconv.Tensor.__add__, JOINS))
         inverse = vars(Rulebook)["inverse"].fget
         replace(Rulebook, "inverse", property(watch.wrapped(inverse, RULEBOOK)))
