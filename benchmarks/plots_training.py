@@ -100,44 +100,42 @@ def pretrained(records: Sequence[Record]) -> Figure:
 
 
 def pooling(records: Sequence[Record]) -> Figure:
-    """Test error over multiply-adds, and the time of a training step, sparse and dense."""
+    """Test error, multiply-adds, and the time of a training step, sparse and dense."""
     summaries = by_setting(records, VARIANT)
-    figure, panels = style.figure(1, 2, 4.6, width_ratios=(1, 1.15))
-    left, right = panels[0]
     names = [key[0] for key in summaries]
-    for name, color, marker in _looks(names):
-        summary = summaries[(name,)]
-        error = summary.error.value
-        cost = multiply_adds(records, name)
-        look = {"color": color, "marker": marker, "markersize": 8, "linestyle": "none"}
-        bars = _bars([summary])
-        left.errorbar(cost / 1e6, error, yerr=bars, capsize=4, elinewidth=1, **look)
-        offset = {"xytext": (7, 4), "textcoords": "offset points", "fontsize": 8.5}
-        left.annotate(name, (cost / 1e6, error), **offset)
-    left.set_xscale("log")
-    style.few_minor_labels(left.xaxis)
-    left.margins(x=0.25)
-    left.set_xlabel("million multiply-adds per sample, sparse")
-    left.set_ylabel("test error (%)")
-    left.set_title(_what_is_shown(records), loc="left")
+    figure, panels = style.figure(1, 3, 4.8, sharey=True, width_ratios=(1.2, 0.9, 1.2))
+    errors, costs, times = panels[0]
     for position, name in enumerate(names):
+        summary = summaries[(name,)]
+        look = {"color": style.SPARSE, "marker": "o", "capsize": 4}
+        errors.errorbar(summary.error.value, position, xerr=_bars([summary]), **look)
+        millions = multiply_adds(records, name) / 1e6
+        costs.barh(position, millions, 0.5, color=style.SPARSE)
+        costs.annotate(f" {millions:.2g}", (millions, position), va="center", fontsize=8.5)
         for implementation, color, shift in (
             ("sparse", style.SPARSE, -0.2),
             ("dense", style.BASELINE_COLORS["dense"], 0.2),
         ):
             milliseconds = step_ms(records, name, implementation=implementation)
             if isnan(milliseconds):
-                right.annotate(" not run densely", (0, position + shift), va="center", fontsize=8.5)
+                times.annotate(" not run densely", (0, position + shift), va="center", fontsize=8.5)
                 continue
-            right.barh(position + shift, milliseconds, 0.38, color=color)
+            times.barh(position + shift, milliseconds, 0.38, color=color)
             text = f" {milliseconds:.2g}"
-            right.annotate(text, (milliseconds, position + shift), va="center", fontsize=8.5)
-    right.set_yticks(range(len(names)), names)
-    right.invert_yaxis()
-    right.margins(x=0.12)
-    right.grid(visible=False, axis="y")
-    right.set_xlabel("ms per sample")
-    right.set_title("a training step", loc="left")
+            times.annotate(text, (milliseconds, position + shift), va="center", fontsize=8.5)
+    errors.set_yticks(range(len(names)), names)
+    errors.set_ylim(len(names) - 0.4, -0.6)
+    seeds = "mean over seeds" if len(values(records, "seed")) > 1 else "one run"
+    for axes, title, label in (
+        (errors, "test error", f"%, {seeds}, 95 % interval"),
+        (costs, "multiply-adds, sparse", "million per sample"),
+        (times, "training step", "ms per sample"),
+    ):
+        axes.grid(visible=False, axis="y")
+        axes.margins(x=0.18)
+        axes.set_xlim(left=0)
+        axes.set_title(title, loc="left")
+        axes.set_xlabel(label)
     bars = {"sparse network": style.SPARSE, "dense network": style.BASELINE_COLORS["dense"]}
     style.legend(figure, [Patch(color=color, label=name) for name, color in bars.items()], 2)
     first = select(records, experiment="training")[0].case

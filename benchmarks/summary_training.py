@@ -21,9 +21,13 @@ def dropout_finding(records: Sequence[Record]) -> str:
 
 
 def dropout_time_finding(records: Sequence[Record]) -> str:
-    """What batchwise dropout saves at the highest level."""
+    """What batchwise dropout saves at the highest level that was trained with both kinds."""
     summaries = _deepcnets(records)
-    rate = max(key[2] for key in summaries)
+    rates = [
+        {key[2] for key in summaries if key[:2] == ("constant", kind)}
+        for kind in ("elementwise", "batchwise")
+    ]
+    rate = max(rates[0] & rates[1])
     elementwise, batchwise = (
         summaries[("constant", kind, rate)].epoch_seconds for kind in ("elementwise", "batchwise")
     )

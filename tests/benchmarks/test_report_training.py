@@ -1,4 +1,5 @@
 import doctest
+from dataclasses import replace
 
 import packing
 import pytest
@@ -41,6 +42,16 @@ def test_the_findings_are_those_of_the_records():
     assert vgg == "Test error on Assamese characters: 2.00 % (VGG+, k = 8), 3.00 % (dense CNN)."
     assert features.endswith("2.10 % (occupancy), 3.10 % (direction).")
     assert pendigits.endswith("pen digits: 2.20 % (DeepCNet, direction), 3.20 % (dense CNN).")
+
+
+def test_the_time_of_dropout_is_that_of_a_level_with_both_kinds():
+    results = canned_training()
+    section = results["mnist-dropout"]
+    lost = ("constant", "batchwise", 0.5)
+    kept = [r for r in section.records if tuple(r.case[name] for name in DROPOUT) != lost]
+    results["mnist-dropout"] = replace(section, records=kept)
+    (text,) = (line for line in headlines(results) if "batchwise trains" in line)
+    assert text.startswith("With dropout 0.2 everywhere, batchwise trains 1.2")
 
 
 def test_an_epoch_lasts_as_long_as_its_steps_where_they_were_timed():
