@@ -7,13 +7,20 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from datasets import DataSet, few_images, load_images
+from datasets import (
+    SYNTHETIC,
+    DataSet,
+    few_images,
+    few_strokes,
+    load_images,
+    load_required,
+)
 from lidar import lidar_scan
 from unet import UNet
 from workloads import surfaces
 
 import spconv
-from spconv.data import encode_images
+from spconv.data import encode_images, make_strokes
 from spconv.functional import cross_entropy
 from spconv.models import DeepCNet
 
@@ -62,6 +69,19 @@ class Subject:
 def images(size: str, data: str | None) -> DataSet:
     """MNIST, or what takes its place; the small form has a few synthetic images."""
     return few_images() if size == "tiny" else load_images(data, print)
+
+
+def training_data(name: str, size: str, data: str | None) -> DataSet:
+    """A data set by name; what takes its place where there are neither files nor a network."""
+    if name == "mnist":
+        return images(size, data)
+    if size == "tiny":
+        return few_strokes()
+    try:
+        return load_required(name, data)
+    except FileNotFoundError as error:
+        print(f"{error}\nTraining on {SYNTHETIC} instead.")
+        return DataSet(SYNTHETIC, make_strokes(6_600), make_strokes(1_000))
 
 
 def characters(size: str, data: str | None) -> Subject:

@@ -10,6 +10,7 @@ import standalone
 import stopwatch
 import subjects
 from counting import count_network
+from recipes import ASSAMESE, MNIST
 from stopwatch import FORWARD, INPUT_GRADIENT, PRODUCTS, WEIGHT_GRADIENT, Stopwatch, watched
 
 import spconv
@@ -62,15 +63,17 @@ def test_the_watch_leaves_everything_as_it_was():
         np.testing.assert_array_equal(parameter.data, array)
 
 
-def test_the_parts_are_the_whole_and_an_epoch_is_its_steps():
-    profile = profile_step.mnist_epoch("tiny", None)
+@pytest.mark.parametrize("recipe", [MNIST, ASSAMESE], ids=lambda recipe: recipe.data)
+def test_the_parts_are_the_whole_and_an_epoch_is_its_steps(recipe):
+    profile = profile_step.epoch(recipe, "tiny", None)
     assert len(profile.seconds) == 3
     assert profile.steps_per_epoch == 5
     assert profile.milliseconds == pytest.approx(1e3 * np.mean(profile.seconds), rel=1e-9)
     assert profile.epoch_seconds == 5 * np.median(profile.seconds)
     assert 0 < profile.arithmetic < 1
     labels = [part.label for part in profile.parts]
-    assert {stopwatch.LOADER, stopwatch.DROPOUT, stopwatch.OPTIMIZER} <= set(labels)
+    own = stopwatch.DROPOUT if recipe is MNIST else stopwatch.NORMALIZATION
+    assert {stopwatch.LOADER, own, stopwatch.OPTIMIZER} <= set(labels)
 
 
 def test_the_command(tmp_path, benchmarks_folder):
@@ -81,10 +84,10 @@ def test_the_command(tmp_path, benchmarks_folder):
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "profile.json").read_text())
     assert result["machine"]["threads"] == 1
-    assert len(result["profiles"]) == 2
+    assert len(result["profiles"]) == 3
     text = (tmp_path / "profile.md").read_text()
     assert text == done.stdout
-    assert text.count("**arithmetic**") == 2
+    assert text.count("**arithmetic**") == 3
 
 
 @pytest.mark.parametrize("module", [standalone, stopwatch], ids=lambda m: m.__name__)
