@@ -30,8 +30,10 @@ enum { SPCONV_CHUNK = 384 }; /* pairs whose rows are looked up at once */
 #define SPCONV_BYTES 16
 #define SPCONV_MASKS 0
 #define SPCONV_MR 4
-#define SPCONV_WIDE 0
 #define SPCONV_NV 2
+#define SPCONV_WIDE 0
+#define SPCONV_WIDE_MR 4
+#define SPCONV_TAKES_WIDE(vectors) 0
 #define SPCONV_HELD 4
 #define SPCONV_HELD_MR 4
 #define TYPE f32
@@ -54,8 +56,12 @@ enum { SPCONV_CHUNK = 384 }; /* pairs whose rows are looked up at once */
 #define ISA avx2
 #define SPCONV_TARGET __attribute__((target("avx2,fma")))
 #define SPCONV_BYTES 32
-#define SPCONV_MASKS 0
+#define SPCONV_MASKS 256
 #define SPCONV_MR 6
+#undef SPCONV_WIDE
+#undef SPCONV_TAKES_WIDE
+#define SPCONV_WIDE 3
+#define SPCONV_TAKES_WIDE(vectors) ((vectors) != 4)
 #undef SPCONV_HELD
 #undef SPCONV_HELD_MR
 #define SPCONV_HELD 8
@@ -79,14 +85,18 @@ enum { SPCONV_CHUNK = 384 }; /* pairs whose rows are looked up at once */
 #define ISA avx512
 #define SPCONV_TARGET __attribute__((target("avx512f,avx512vl,avx512dq,fma")))
 #define SPCONV_BYTES 64
-#define SPCONV_MASKS 1
+#define SPCONV_MASKS 512
 #define SPCONV_MR 12
 #undef SPCONV_HELD
 #undef SPCONV_HELD_MR
 #define SPCONV_HELD 16
 #define SPCONV_HELD_MR 8
 #undef SPCONV_WIDE
-#define SPCONV_WIDE 1
+#undef SPCONV_WIDE_MR
+#undef SPCONV_TAKES_WIDE
+#define SPCONV_WIDE 4
+#define SPCONV_WIDE_MR 6
+#define SPCONV_TAKES_WIDE(vectors) ((vectors) >= 4)
 #define TYPE f32
 #define REAL float
 #include "indirect_gemm_isa.h"

@@ -1,18 +1,25 @@
 /* The microkernels for one (REAL, instruction set); included by indirect_gemm.h.
  *
- * `rows` and `outer` hold a SPCONV_MR x SPCONV_NV block of vectors in registers. With 32 registers
- * `rows` has one of half the rows and twice the channels as well, which reads less for the same
- * sums; `outer` has one of twice the rows for a last vector of channels. `held` is for one vector
- * of channels: it reads the weights of up to SPCONV_HELD input channels once for all rows. The
- * arguments mr, nv, channels and full are literals at every call, so that the loops unroll
+ * `rows` and `outer` hold a SPCONV_MR x SPCONV_NV block of vectors in registers. `rows` has one of
+ * SPCONV_WIDE_MR x SPCONV_WIDE as well, which reads less for the same sums or leaves no single
+ * vector over; `outer` has one of twice the rows for a last vector of channels. `held` is for one
+ * vector of channels: it reads the weights of up to SPCONV_HELD input channels once for all rows.
+ * The arguments mr, nv, channels and full are literals at every call, so that the loops unroll
  * completely.
  */
 #include "vector.h"
 
-#define WIDE (2 * SPCONV_NV)
+#define WIDE (SPCONV_WIDE > SPCONV_NV ? SPCONV_WIDE : SPCONV_NV)
 
 /* Packed width of `cout` output channels. */
 static int64_t NAME(packed_width)(int64_t cout) { return (cout + LANES - 1) / LANES * LANES; }
+
+/* Vectors in the first block of so many output channels; the last one may be partial. */
+static int NAME(block_vectors)(int64_t cout) {
+    const int64_t vectors = (cout + LANES - 1) / LANES;
+    if (SPCONV_TAKES_WIDE(vectors) && cout >= SPCONV_WIDE * LANES) return SPCONV_WIDE;
+    return vectors < SPCONV_NV ? (int)vectors : SPCONV_NV;
+}
 
 /* w[c * row_stride + n * column_stride] -> panels [block of channels][c][channel], zero-padded. */
 static void NAME(pack)(const REAL *w, int64_t row_stride, int64_t column_stride, int64_t cin,
@@ -20,8 +27,7 @@ static void NAME(pack)(const REAL *w, int64_t row_stride, int64_t column_stride,
     const int64_t width = NAME(packed_width)(cout);
     int64_t panel;
     for (int64_t n0 = 0; n0 < width; n0 += panel) {
-        panel = (SPCONV_WIDE && cout - n0 >= WIDE * LANES ? WIDE : SPCONV_NV) * LANES;
-        if (panel > width - n0) panel = width - n0;
+        panel = NAME(block_vectors)(cout - n0) * LANES;
         for (int64_t c = 0; c < cin; ++c)
             for (int64_t n = n0; n < n0 + panel; ++n)
                 *packed++ = n < cout ? w[c * row_stride + n * column_stride] : (REAL)0;
@@ -46,6 +52,7 @@ SPCONV_INLINE void NAME(rows)(const int mr, const int nv, const int full, int la
         SPCONV_UNROLL for (int v = 0; v < nv; ++v) w[v] = NAME(load)(panel + v * LANES);
         panel += nv * LANES;
         SPCONV_UNROLL for (int r = 0; r < mr; ++r) {
+            SPCONV_OPAQUE(px[r]);
             const REAL a = px[r][c];
             SPCONV_UNROLL for (int v = 0; v < nv; ++v) acc[r][v] += a * w[v];
         }
@@ -131,7 +138,7 @@ SPCONV_INLINE void NAME(forward_block)(const int nv, const int full, int lanes, 
                                        int64_t ldx, const REAL *panel, REAL *y, int64_t ldy,
                                        const int32_t *in, const int32_t *out, int64_t count,
                                        int64_t cin) {
-    const int mr = nv == WIDE ? SPCONV_MR / 2 : SPCONV_MR;
+    const int mr = nv == SPCONV_WIDE ? SPCONV_WIDE_MR : SPCONV_MR;
     if (nv == 1) {
 #define SPCONV_HOLD(channels)                                                                    \
     NAME(held_block)(channels, full, lanes, x, ldx, panel, y, ldy, in, out, count), cin -= channels, \
@@ -141,14 +148,21 @@ SPCONV_INLINE void NAME(forward_block)(const int nv, const int full, int lanes, 
         if (cin == 0) return;
 #undef SPCONV_HOLD
     }
-    for (; count >= mr; count -= mr, in += mr, out += mr)
+    for (; count >= 2 * mr; count -= mr, in += mr, out += mr)
         NAME(rows)(mr, nv, full, lanes, x, ldx, panel, y, ldy, in, out, cin);
-    switch (count) {
-#define SPCONV_CASE(m) \
-    case m: NAME(rows)(m < mr ? m : 1, nv, full, lanes, x, ldx, panel, y, ldy, in, out, cin); break;
-        SPCONV_CASE(1) SPCONV_CASE(2) SPCONV_CASE(3) SPCONV_CASE(4) SPCONV_CASE(5) SPCONV_CASE(6)
-        SPCONV_CASE(7) SPCONV_CASE(8) SPCONV_CASE(9) SPCONV_CASE(10) SPCONV_CASE(11)
+    /* Two halves: few rows have too few sums under way. */
+    for (int64_t some; count; count -= some, in += some, out += some) {
+        some = count > mr ? (count + 1) / 2 : count;
+        switch (some) {
+#define SPCONV_CASE(m)                                                                            \
+    case m:                                                                                       \
+        NAME(rows)(m <= mr ? m : 1, nv, full, lanes, x, ldx, panel, y, ldy, in, out, cin);        \
+        break;
+            SPCONV_CASE(1) SPCONV_CASE(2) SPCONV_CASE(3) SPCONV_CASE(4) SPCONV_CASE(5)
+            SPCONV_CASE(6) SPCONV_CASE(7) SPCONV_CASE(8) SPCONV_CASE(9) SPCONV_CASE(10)
+            SPCONV_CASE(11) SPCONV_CASE(12)
 #undef SPCONV_CASE
+        }
     }
 }
 
@@ -157,29 +171,61 @@ SPCONV_INLINE void NAME(outer_block)(const int nv, const int full, int lanes, co
                                      const int32_t *out, int64_t count, REAL *dw, int64_t ldw,
                                      int64_t cin) {
     const int mr = nv == 1 ? 2 * SPCONV_MR : SPCONV_MR;
-    for (; cin >= mr; cin -= mr, x += mr, dw += mr * ldw)
-        NAME(outer)(mr, nv, full, lanes, x, ldx, dy, ldy, in, out, count, dw, ldw);
-    switch (cin) {
-#define SPCONV_CASE(m) \
-    case m: NAME(outer)(m < mr ? m : 1, nv, full, lanes, x, ldx, dy, ldy, in, out, count, dw, ldw); break;
-        SPCONV_CASE(1) SPCONV_CASE(2) SPCONV_CASE(3) SPCONV_CASE(4) SPCONV_CASE(5) SPCONV_CASE(6)
-        SPCONV_CASE(7) SPCONV_CASE(8) SPCONV_CASE(9) SPCONV_CASE(10) SPCONV_CASE(11)
-        SPCONV_CASE(12) SPCONV_CASE(13) SPCONV_CASE(14) SPCONV_CASE(15) SPCONV_CASE(16)
-        SPCONV_CASE(17) SPCONV_CASE(18) SPCONV_CASE(19) SPCONV_CASE(20) SPCONV_CASE(21)
-        SPCONV_CASE(22) SPCONV_CASE(23)
+    /* Blocks of nearly one size: few rows have too few sums under way. */
+    for (int64_t some, blocks = (cin + mr - 1) / mr; blocks; --blocks) {
+        some = (cin + blocks - 1) / blocks;
+        switch (some) {
+#define SPCONV_CASE(m)                                                                            \
+    case m:                                                                                       \
+        NAME(outer)(m <= mr ? m : 1, nv, full, lanes, x, ldx, dy, ldy, in, out, count, dw, ldw);  \
+        break;
+            SPCONV_CASE(1) SPCONV_CASE(2) SPCONV_CASE(3) SPCONV_CASE(4) SPCONV_CASE(5)
+            SPCONV_CASE(6) SPCONV_CASE(7) SPCONV_CASE(8) SPCONV_CASE(9) SPCONV_CASE(10)
+            SPCONV_CASE(11) SPCONV_CASE(12) SPCONV_CASE(13) SPCONV_CASE(14) SPCONV_CASE(15)
+            SPCONV_CASE(16) SPCONV_CASE(17) SPCONV_CASE(18) SPCONV_CASE(19) SPCONV_CASE(20)
+            SPCONV_CASE(21) SPCONV_CASE(22) SPCONV_CASE(23) SPCONV_CASE(24)
 #undef SPCONV_CASE
+        }
+        cin -= some, x += some, dw += some * ldw;
     }
 }
 
-/* Calls f with literal nv and full for the block of channels that starts at n. */
-#define SPCONV_BLOCK(f, n, cout, ...)                                                          \
-    do {                                                                                       \
-        const int64_t left = (cout) - (n);                                                     \
-        const int lanes = (int)(left % LANES);                                                 \
-        if (left >= SPCONV_NV * LANES) f(SPCONV_NV, 1, 0, __VA_ARGS__);                        \
-        else if (left > LANES && lanes) f(2, 0, lanes, __VA_ARGS__);                           \
-        else if (lanes) f(1, 0, lanes, __VA_ARGS__);                                           \
-        else f(1, 1, 0, __VA_ARGS__);                                                          \
+/* The blocks as functions of their own: inlined into one, they would share its registers. */
+#define SPCONV_FORMS(f, PARAMETERS, ARGUMENTS)                                                     \
+    SPCONV_FORM(f, full, SPCONV_NV, 1, PARAMETERS, ARGUMENTS)                                      \
+    SPCONV_FORM(f, part, 2, 0, PARAMETERS, ARGUMENTS)                                              \
+    SPCONV_FORM(f, one, 1, 1, PARAMETERS, ARGUMENTS)                                               \
+    SPCONV_FORM(f, one_part, 1, 0, PARAMETERS, ARGUMENTS)
+#define SPCONV_FORM(f, form, nv, full, PARAMETERS, ARGUMENTS)                                      \
+    static SPCONV_NOINLINE SPCONV_TARGET void NAME(f##_##form) PARAMETERS {                        \
+        NAME(f) ARGUMENTS(nv, full);                                                               \
+    }
+#define SPCONV_PARAMETERS                                                                          \
+    (int lanes, const REAL *x, int64_t ldx, const REAL *panel, REAL *y, int64_t ldy,               \
+     const int32_t *in, const int32_t *out, int64_t count, int64_t cin)
+#define SPCONV_ARGUMENTS(nv, full) (nv, full, lanes, x, ldx, panel, y, ldy, in, out, count, cin)
+SPCONV_FORMS(forward_block, SPCONV_PARAMETERS, SPCONV_ARGUMENTS)
+SPCONV_FORM(forward_block, wide, WIDE, 1, SPCONV_PARAMETERS, SPCONV_ARGUMENTS)
+#undef SPCONV_PARAMETERS
+#undef SPCONV_ARGUMENTS
+#define SPCONV_PARAMETERS                                                                          \
+    (int lanes, const REAL *x, int64_t ldx, const REAL *dy, int64_t ldy, const int32_t *in,        \
+     const int32_t *out, int64_t count, REAL *dw, int64_t ldw, int64_t cin)
+#define SPCONV_ARGUMENTS(nv, full) (nv, full, lanes, x, ldx, dy, ldy, in, out, count, dw, ldw, cin)
+SPCONV_FORMS(outer_block, SPCONV_PARAMETERS, SPCONV_ARGUMENTS)
+#undef SPCONV_PARAMETERS
+#undef SPCONV_ARGUMENTS
+#undef SPCONV_FORM
+#undef SPCONV_FORMS
+
+/* Calls the form of f for the first SPCONV_NV vectors of the channels that are left. */
+#define SPCONV_BLOCK(f, left, ...)                                                                 \
+    do {                                                                                           \
+        const int lanes = (int)((left) % LANES);                                                   \
+        if ((left) >= SPCONV_NV * LANES) NAME(f##_full)(0, __VA_ARGS__);                           \
+        else if ((left) > LANES && lanes) NAME(f##_part)(lanes, __VA_ARGS__);                      \
+        else if (lanes) NAME(f##_one_part)(lanes, __VA_ARGS__);                                    \
+        else NAME(f##_one)(0, __VA_ARGS__);                                                        \
     } while (0)
 
 /* All pairs with output rows in [row_begin, row_end): every output is summed over the offsets in
@@ -201,14 +247,18 @@ static SPCONV_TARGET void NAME(forward_range)(
             const int64_t begin = cursors[k];
             const int64_t end = next_bound(out_rows, begin, starts[k + 1], tile_end);
             const REAL *panels = packed + k * cin * width;
-            int64_t n = 0;
+            int64_t vectors;
             cursors[k] = end;
-            for (; SPCONV_WIDE && cout - n >= WIDE * LANES; n += WIDE * LANES)
-                NAME(forward_block)(WIDE, 1, 0, x, ldx, panels + cin * n, y + n, ldy,
-                                    in_rows + begin, out_rows + begin, end - begin, cin);
-            for (; n < cout; n += SPCONV_NV * LANES)
-                SPCONV_BLOCK(NAME(forward_block), n, cout, x, ldx, panels + cin * n, y + n, ldy,
-                             in_rows + begin, out_rows + begin, end - begin, cin);
+            for (int64_t n = 0; n < cout; n += vectors * LANES) {
+                const REAL *panel = panels + cin * n;
+                vectors = NAME(block_vectors)(cout - n);
+                if (vectors > SPCONV_NV)
+                    NAME(forward_block_wide)(0, x, ldx, panel, y + n, ldy, in_rows + begin,
+                                             out_rows + begin, end - begin, cin);
+                else
+                    SPCONV_BLOCK(forward_block, cout - n, x, ldx, panel, y + n, ldy,
+                                 in_rows + begin, out_rows + begin, end - begin, cin);
+            }
         }
         if (!rectify) continue;
         for (int64_t row = tile; row < tile_end; ++row)
@@ -238,7 +288,7 @@ static SPCONV_TARGET void NAME(weight_gradient)(
             for (; begin < end; begin += chunk) {
                 const int64_t count = end - begin < chunk ? end - begin : chunk;
                 for (int64_t n = 0; n < cout; n += SPCONV_NV * LANES)
-                    SPCONV_BLOCK(NAME(outer_block), n, cout, x, ldx, dy + n, ldy, in_rows + begin,
+                    SPCONV_BLOCK(outer_block, cout - n, x, ldx, dy + n, ldy, in_rows + begin,
                                  out_rows + begin, count, dwk + n, ldw, cin);
             }
         }

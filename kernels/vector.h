@@ -7,15 +7,22 @@
 #undef LANES
 #undef VEC
 #undef SPCONV_INLINE
+#undef SPCONV_NOINLINE
+#undef SPCONV_OPAQUE
 #undef SPCONV_UNROLL
 
 #if defined(__GNUC__) && !defined(SPCONV_SCALAR)
 #define SPCONV_INLINE static inline __attribute__((always_inline)) SPCONV_TARGET
+#define SPCONV_NOINLINE __attribute__((noinline))
+/* Keeps the compiler from addressing a row by its distance from another one. */
+#define SPCONV_OPAQUE(pointer) __asm__("" : "+r"(pointer))
 #define SPCONV_UNROLL _Pragma("GCC unroll 16")
 #define LANES ((int)(SPCONV_BYTES / sizeof(REAL)))
 typedef REAL NAME(vec) __attribute__((vector_size(SPCONV_BYTES), aligned(sizeof(REAL)), may_alias));
 #else
 #define SPCONV_INLINE static inline
+#define SPCONV_NOINLINE
+#define SPCONV_OPAQUE(pointer)
 #define SPCONV_UNROLL
 #define LANES 1
 typedef REAL NAME(vec);
@@ -26,7 +33,7 @@ SPCONV_INLINE VEC NAME(load)(const REAL *source) { return *(const VEC *)source; 
 SPCONV_INLINE void NAME(store)(REAL *target, VEC value) { *(VEC *)target = value; }
 
 /* The first `lanes` lanes only; memory beyond them is not touched. */
-#if SPCONV_MASKS && SPCONV_BYTES == 64
+#if SPCONV_MASKS == 512 && SPCONV_BYTES == 64
 SPCONV_INLINE VEC NAME(load_part)(const REAL *source, int lanes) {
     return sizeof(REAL) == 4 ? (VEC)_mm512_maskz_loadu_ps((__mmask16)((1u << lanes) - 1), source)
                              : (VEC)_mm512_maskz_loadu_pd((__mmask8)((1u << lanes) - 1), source);
@@ -37,7 +44,7 @@ SPCONV_INLINE void NAME(store_part)(REAL *target, VEC value, int lanes) {
     else
         _mm512_mask_storeu_pd(target, (__mmask8)((1u << lanes) - 1), (__m512d)value);
 }
-#elif SPCONV_MASKS
+#elif SPCONV_MASKS == 512
 SPCONV_INLINE VEC NAME(load_part)(const REAL *source, int lanes) {
     const __mmask8 mask = (__mmask8)((1u << lanes) - 1);
     return sizeof(REAL) == 4 ? (VEC)_mm256_maskz_loadu_ps(mask, (const float *)source)
@@ -48,15 +55,40 @@ SPCONV_INLINE void NAME(store_part)(REAL *target, VEC value, int lanes) {
     if (sizeof(REAL) == 4) _mm256_mask_storeu_ps(target, mask, (__m256)value);
     else _mm256_mask_storeu_pd(target, mask, (__m256d)value);
 }
-#else
+#elif SPCONV_MASKS == 256
 SPCONV_INLINE VEC NAME(load_part)(const REAL *source, int lanes) {
+    static const int64_t ones[8] = {-1, -1, -1, -1, 0, 0, 0, 0};
+    const char *end = (const char *)(ones + 4);
+    const __m256i mask = _mm256_loadu_si256((const __m256i *)(end - lanes * sizeof(REAL)));
+    return sizeof(REAL) == 4 ? (VEC)_mm256_maskload_ps((const float *)source, mask)
+                             : (VEC)_mm256_maskload_pd((const double *)source, mask);
+}
+/* By halves: masked stores are slow on some processors. */
+SPCONV_INLINE void NAME(store_part)(REAL *target, VEC value, int lanes) {
+    __m256d rest = (__m256d)value;
+    __m128d half = _mm256_castpd256_pd128(rest);
+    int bytes = lanes * (int)sizeof(REAL);
+    if (bytes >= 16) {
+        _mm_storeu_pd((double *)target, half);
+        half = _mm256_extractf128_pd(rest, 1);
+        target += 16 / sizeof(REAL), bytes -= 16;
+    }
+    if (bytes >= 8) {
+        _mm_storel_pd((double *)target, half);
+        half = _mm_unpackhi_pd(half, half);
+        target += 8 / sizeof(REAL), bytes -= 8;
+    }
+    if (bytes) _mm_store_ss((float *)target, (__m128)half);
+}
+#else
+static SPCONV_NOINLINE VEC NAME(load_part)(const REAL *source, int lanes) {
     VEC value;
     REAL lane[LANES];
     for (int i = 0; i < LANES; ++i) lane[i] = i < lanes ? source[i] : (REAL)0;
     memcpy(&value, lane, sizeof value);
     return value;
 }
-SPCONV_INLINE void NAME(store_part)(REAL *target, VEC value, int lanes) {
+static SPCONV_NOINLINE void NAME(store_part)(REAL *target, VEC value, int lanes) {
     REAL lane[LANES];
     memcpy(lane, &value, sizeof value);
     for (int i = 0; i < lanes; ++i) target[i] = lane[i];
