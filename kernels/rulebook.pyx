@@ -6,7 +6,7 @@ from .memory import empty, zeros
 
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 cdef extern from "match.h" nogil:
     ctypedef struct spconv_matcher:
@@ -42,9 +42,6 @@ cdef extern from "site_index.h" nogil:
     void site_mark(uint64_t* bits, int64_t key)
     int64_t site_rank(const uint64_t* bits, int32_t* ranks, int64_t words)
     void site_keys(const uint64_t* bits, int64_t words, int64_t* keys)
-
-# Pairs are found in scratch memory of at most about this size before they are put together.
-cdef Py_ssize_t SCRATCH_BYTES = 64 * 1024 * 1024
 
 
 def site_keys_of(const int32_t[:, ::1] indices, const int64_t[::1] extents):
@@ -144,9 +141,14 @@ cdef class Matcher:
 
     cdef spconv_matcher m
     cdef Py_ssize_t num_groups, volume
+    cdef const int32_t[:, ::1] indices
+    cdef const int64_t[::1] kernel_size, stride, padding, dilation, out_shape
+    cdef bint transposed
     cdef int64_t[:, ::1] terms
-    cdef object axes
-    cdef object keep_alive
+    cdef int64_t[::1] first_term
+    cdef uint64_t[::1] bits
+    cdef const int32_t[::1] ranks
+    cdef const int64_t[::1] keys
     cdef int64_t[:, ::1] lead
     cdef int32_t[:, ::1] sites
     cdef int32_t[:, :, :, ::1] found
@@ -156,17 +158,23 @@ cdef class Matcher:
                  const int64_t[::1] dilation, const int64_t[::1] out_shape,
                  bint transposed, bint symmetric):
         cdef Py_ssize_t axis, n = indices.shape[0], ndim = kernel_size.shape[0]
-        cdef Py_ssize_t last = ndim - 1
-        cdef int64_t[::1] first_term = np.cumsum(kernel_size) - kernel_size
-        self.terms = empty((int(np.sum(kernel_size)), n), np.int64)
-        self.volume = int(np.prod(kernel_size))
+        cdef Py_ssize_t last = ndim - 1, num_terms = 0
+        cdef int64_t[::1] first_term = np.empty(ndim, np.int64)
+        self.volume = 1
+        for axis in range(ndim):
+            first_term[axis] = num_terms
+            num_terms += kernel_size[axis]
+            self.volume *= kernel_size[axis]
+        self.terms = empty((num_terms, n), np.int64)
+        self.first_term = first_term
         self.num_groups = self.volume // kernel_size[last]
-        self.keep_alive = [np.asarray(indices), np.asarray(kernel_size), np.asarray(first_term)]
+        self.indices, self.kernel_size, self.stride = indices, kernel_size, stride
+        self.padding, self.dilation, self.out_shape = padding, dilation, out_shape
+        self.transposed = transposed
         self.m.num_sites, self.m.ndim, self.m.group_size = n, ndim, kernel_size[last]
         self.m.computed = self.volume // 2 + 1 if symmetric else self.volume
         if n == 0:
             return
-        self.axes = (indices, kernel_size, stride, padding, dilation, out_shape, transposed)
         for axis in range(last):
             self.fill_terms(axis)
         self.m.kernel_size, self.m.terms = &kernel_size[0], &self.terms[0, 0]
@@ -186,23 +194,22 @@ cdef class Matcher:
         if not self.m.windowed:
             self.fill_terms(last)
 
-    cdef fill_terms(self, Py_ssize_t axis):
+    cdef void fill_terms(self, Py_ssize_t axis) noexcept:
         """The terms of one axis; the first one's hold the sample in the batch as well."""
-        cdef const int32_t[:, ::1] indices
-        cdef const int64_t[::1] kernel_size, stride, padding, dilation, out_shape
-        cdef bint transposed
-        indices, kernel_size, stride, padding, dilation, out_shape, transposed = self.axes
-        cdef Py_ssize_t columns = indices.shape[1], n = indices.shape[0], j, i
-        cdef Py_ssize_t row = int(np.sum(kernel_size[:axis]))
-        cdef int64_t cell = int(np.prod(out_shape[axis + 1:])), sample = cell * out_shape[axis]
-        cdef int64_t shift
-        for j in range(kernel_size[axis]):
-            shift = padding[axis] - j * dilation[axis]
-            match_term(&indices[0, axis + 1], columns, n, stride[axis], shift, out_shape[axis],
-                       cell, transposed, &self.terms[row + j, 0])
+        cdef Py_ssize_t columns = self.indices.shape[1], n = self.indices.shape[0], j, i, later
+        cdef int64_t cell = 1, sample, shift
+        cdef int64_t* term
+        for later in range(axis + 1, self.out_shape.shape[0]):
+            cell *= self.out_shape[later]
+        sample = cell * self.out_shape[axis]
+        for j in range(self.kernel_size[axis]):
+            term = &self.terms[self.first_term[axis] + j, 0]
+            shift = self.padding[axis] - j * self.dilation[axis]
+            match_term(&self.indices[0, axis + 1], columns, n, self.stride[axis], shift,
+                       self.out_shape[axis], cell, self.transposed, term)
             if axis == 0:
                 for i in range(n):
-                    self.terms[row + j, i] += indices[i, 0] * sample
+                    term[i] += self.indices[i, 0] * sample
 
     cdef reserve(self, Py_ssize_t num_threads, Py_ssize_t num_groups):
         """Make scratch memory for threads, and for the pairs of groups."""
@@ -236,7 +243,7 @@ cdef class Matcher:
 
     def reached_keys(self):
         """Keys of all output cells that some offset reaches, sorted and unique."""
-        terms, first_term = np.asarray(self.terms), self.keep_alive[2]
+        terms = np.asarray(self.terms)
         self.without_windows()
         parts = [np.empty(0, np.int64)]
         self.reserve(1, 0)
@@ -246,17 +253,17 @@ cdef class Matcher:
             match_lead(&self.m, group, &scratch)
             count = scratch.count
             for j in range(self.m.group_size):
-                term = terms[first_term[self.m.ndim - 1] + j]
+                term = terms[self.first_term[self.m.ndim - 1] + j]
                 keys = lead[:count] + term[sites[:count]]
                 parts.append(keys[keys >= 0])
         return np.unique(np.concatenate(parts))
 
     def use_bits(self, uint64_t[::1] bits, const int32_t[::1] ranks):
         """Look output rows up in a marked and ranked bitmap."""
+        self.bits, self.ranks = bits, ranks
         self.m.bits, self.m.ranks = &bits[0], &ranks[0]
-        self.keep_alive += [np.asarray(bits), np.asarray(ranks)]
 
-    cdef without_windows(self):
+    cdef void without_windows(self) noexcept:
         if self.m.windowed and self.m.num_sites:
             self.fill_terms(self.m.ndim - 1)
         self.m.windowed = False
@@ -267,41 +274,64 @@ cdef class Matcher:
         self.m.bits, self.m.num_keys = NULL, keys.shape[0]
         if keys.shape[0]:
             self.m.keys = &keys[0]
-        self.keep_alive.append(np.asarray(keys))
+        self.keys = keys
 
-    def pairs(self, int num_threads):
-        """Return in_rows (P,) int32, out_rows (P,) int32 and offset_starts (K + 1,) int64."""
+    def pairs(self, int num_threads, Py_ssize_t scratch_bytes):
+        """Return in_rows (P,) int32, out_rows (P,) int32 and offset_starts (K + 1,) int64.
+
+        Pairs are found in scratch memory of about that size, or as much as one group takes, before
+        they are put together.
+        """
         cdef Py_ssize_t size = self.m.group_size, group, first, batch, k
         cdef Py_ssize_t groups = (self.m.computed + size - 1) // size
         cdef Py_ssize_t group_bytes = 8 * size * (self.m.num_sites + 1)
-        cdef Py_ssize_t at_once = max(num_threads, min(groups, SCRATCH_BYTES // group_bytes))
-        counts_array = np.zeros(groups * size, np.int64)
-        cdef int64_t[::1] counts = counts_array
-        in_parts, out_parts = [], []
+        cdef Py_ssize_t at_once = max(num_threads, min(groups, scratch_bytes // group_bytes))
+        cdef int64_t[::1] counts = np.zeros(groups * size, np.int64)
+        starts_array = np.zeros(self.volume + 1, np.int64)
+        cdef int64_t[::1] starts = starts_array
+        pieces = []
         for first in range(0, groups if self.m.num_sites else 0, at_once):
             batch = min(at_once, groups - first)
             self.reserve(num_threads, batch)
             for group in prange(batch, nogil=True, schedule="dynamic", num_threads=num_threads):
                 self.run(first + group, group, threadid(), &counts[(first + group) * size])
-            found = np.asarray(self.found)
-            for k in range(first * size, min((first + batch) * size, self.m.computed)):
-                rows = found[k // size - first, k % size, :, :counts[k]]
-                rows = rows if batch == groups else rows.copy()
-                in_parts.append(rows[0])
-                out_parts.append(rows[1])
-        for k in range(len(in_parts), self.volume if in_parts else 0):
-            in_parts.append(out_parts[self.volume - 1 - k])
-            out_parts.append(in_parts[self.volume - 1 - k])
-        starts = np.zeros(self.volume + 1, np.int64)
-        if in_parts:
-            np.cumsum([len(part) for part in in_parts], out=starts[1:])
-        return joined(in_parts, starts[self.volume]), joined(out_parts, starts[self.volume]), starts
+            if batch < groups:
+                pieces.append(self.collected(counts[first * size:(first + batch) * size]))
+        for k in range(self.volume):
+            starts[k + 1] = starts[k] + counts[self.volume - 1 - k if k >= self.m.computed else k]
+        in_array = empty(starts[self.volume], np.int32)
+        out_array = empty(starts[self.volume], np.int32)
+        cdef int32_t[::1] in_rows = in_array, out_rows = out_array
+        if pieces:
+            np.concatenate([piece[0] for piece in pieces], out=in_array[:starts[self.m.computed]])
+            np.concatenate([piece[1] for piece in pieces], out=out_array[:starts[self.m.computed]])
+        elif in_rows.shape[0]:
+            self.collect(counts, &in_rows[0], &out_rows[0])
+        if in_rows.shape[0]:
+            for k in range(self.m.computed, self.volume):
+                size = (starts[k + 1] - starts[k]) * sizeof(int32_t)
+                memcpy(&in_rows[0] + starts[k], &out_rows[0] + starts[self.volume - 1 - k], size)
+                memcpy(&out_rows[0] + starts[k], &in_rows[0] + starts[self.volume - 1 - k], size)
+        return in_array, out_array, starts_array
 
+    cdef collected(self, int64_t[::1] counts):
+        """The pairs found, of all offsets one after another: in_rows and out_rows, (2, P)."""
+        cdef Py_ssize_t total = np.sum(counts)
+        rows_array = empty((2, total), np.int32)
+        cdef int32_t[:, ::1] rows = rows_array
+        if total:
+            self.collect(counts, &rows[0, 0], &rows[1, 0])
+        return rows_array
 
-def joined(parts, Py_ssize_t total):
-    """The parts one after another, (total,) int32."""
-    array = empty(total, np.int32)
-    return np.concatenate(parts, out=array) if parts else array
+    cdef void collect(self, int64_t[::1] counts, int32_t* in_rows, int32_t* out_rows) noexcept:
+        cdef Py_ssize_t size = self.m.group_size, k
+        for k in range(counts.shape[0]):
+            if counts[k] == 0:
+                continue
+            memcpy(in_rows, &self.found[k // size, k % size, 0, 0], counts[k] * sizeof(int32_t))
+            memcpy(out_rows, &self.found[k // size, k % size, 1, 0], counts[k] * sizeof(int32_t))
+            in_rows += counts[k]
+            out_rows += counts[k]
 
 
 def sort_pairs(const int32_t[::1] in_rows, const int32_t[::1] out_rows,

@@ -24,6 +24,8 @@ BITMAP_CELLS_PER_SITE = 512
 """Above this many grid cells per site rows are found in a sorted list of keys instead."""
 BITMAP_CELLS_ALWAYS = 2**22
 """Grids up to this size (a bitmap of 512 KB) always get a bitmap."""
+SCRATCH_BYTES = 64 * 2**20
+"""Pairs are found in about so much memory at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,7 +282,7 @@ def build(sites: SiteSet, geometry: Geometry, owner: str) -> Rulebook:
         out_sites = _reached_sites(matcher, out_shape, sites)
     check_rows(len(sites), len(out_sites), owner)
     num_threads = threads_for(3.0 * len(sites) * geometry.volume)
-    in_rows, out_rows, starts = matcher.pairs(num_threads)
+    in_rows, out_rows, starts = matcher.pairs(num_threads, SCRATCH_BYTES)
     if sites.order is not None:
         in_rows = sites.order.astype(np.int32)[in_rows]
         if geometry.submanifold:

@@ -73,9 +73,12 @@ def refuse_bitmaps(patch):
 
 
 def check(monkeypatch, indices, shape, batch_size, *arguments, **options):
-    """Through the bitmap and through sorted keys."""
+    """Through the bitmap, also with little memory, and through sorted keys."""
     expected = reference_rulebook(indices, shape, batch_size, *arguments, **options)
     assert_equal(build_rulebook(indices, shape, batch_size, *arguments, **options), expected)
+    with monkeypatch.context() as patch:
+        patch.setattr(spconv.rulebook, "SCRATCH_BYTES", 1)
+        assert_equal(build_rulebook(indices, shape, batch_size, *arguments, **options), expected)
     with monkeypatch.context() as patch:
         refuse_bitmaps(patch)
         assert_equal(build_rulebook(indices, shape, batch_size, *arguments, **options), expected)
