@@ -20,7 +20,7 @@ class Stage(spconv.Module):
         self.second = spconv.SparseSequential(second, spconv.BatchNorm(channels))
 
     def forward(self, x: spconv.SparseConvTensor) -> spconv.SparseConvTensor:
-        return spconv.functional.relu(x + self.second(self.first(x)))
+        return spconv.layers.residual_sum(self.second, self.first(x), x, negative_slope=0.0)
 
 
 class UNet(spconv.Module):
@@ -49,5 +49,5 @@ class UNet(spconv.Module):
             x = down(kept[-1])
         x = self.down_stages[-1](x)
         for i in reversed(range(len(self.up))):
-            x = self.up_stages[i](self.up[i](x) + kept[i])
+            x = self.up_stages[i](self.up[i](x, residual=kept[i]))
         return self.head(x.features)

@@ -17,15 +17,17 @@ cdef extern from "indirect_gemm.h" nogil:
     void pack_f64(int isa, const double* w, int64_t row_stride, int64_t column_stride,
                   int64_t cin, int64_t cout, double* packed)
     void forward_range_f32(
-        int isa, const float* x, int64_t ldx, const float* packed, const float* init, float* y,
-        int64_t ldy, const int32_t* in_rows, const int32_t* out_rows, const int64_t* starts,
-        int64_t volume, int64_t cin, int64_t cout, int64_t row_begin, int64_t row_end,
-        int64_t tile_rows, int64_t* cursors, int rectify, float slope)
+        int isa, const float* x, int64_t ldx, const float* packed, const float* init,
+        const float* residual, float* y, int64_t ldy, const int32_t* in_rows,
+        const int32_t* out_rows, const int64_t* starts, int64_t volume, int64_t cin, int64_t cout,
+        int64_t row_begin, int64_t row_end, int64_t tile_rows, int64_t* cursors, int rectify,
+        float slope)
     void forward_range_f64(
         int isa, const double* x, int64_t ldx, const double* packed, const double* init,
-        double* y, int64_t ldy, const int32_t* in_rows, const int32_t* out_rows,
-        const int64_t* starts, int64_t volume, int64_t cin, int64_t cout, int64_t row_begin,
-        int64_t row_end, int64_t tile_rows, int64_t* cursors, int rectify, double slope)
+        const double* residual, double* y, int64_t ldy, const int32_t* in_rows,
+        const int32_t* out_rows, const int64_t* starts, int64_t volume, int64_t cin, int64_t cout,
+        int64_t row_begin, int64_t row_end, int64_t tile_rows, int64_t* cursors, int rectify,
+        double slope)
     void weight_gradient_f32(
         int isa, const float* x, int64_t ldx, const float* dy, int64_t ldy,
         const int32_t* in_rows, const int32_t* out_rows, const int64_t* starts, int64_t k_begin,
@@ -82,19 +84,23 @@ cdef _pack(const floating[:, :, ::1] w, Py_ssize_t groups, bint transposed, int 
 
 
 def convolve(const floating[:, ::1] x, const floating[:, :, ::1] w, floating[:, ::1] y,
-             const floating[::1] init, const int32_t[::1] in_rows, const int32_t[::1] out_rows,
+             const floating[::1] init, const floating[:, ::1] residual,
+             const int32_t[::1] in_rows, const int32_t[::1] out_rows,
              const int64_t[::1] offset_starts, Py_ssize_t groups, bint transposed, bint rectify,
              double slope, int isa, int num_threads):
-    """y[n] = init + sum over pairs (m, n) of x[m] W_k, or x[m] W_k^T if ``transposed``.
+    """y[n] = init + residual[n] + sum over pairs (m, n) of x[m] W_k, W_k^T if ``transposed``.
 
-    ``init`` is a row (cout,) or None. To ``rectify`` multiplies negative sums by ``slope``.
-    Threads own ranges of output rows, and work through each in tiles.
+    ``init`` is a row (cout,) or None, ``residual`` of the shape of y or None. To ``rectify``
+    multiplies negative sums by ``slope``. Threads own ranges of output rows, and work through
+    each in tiles.
     """
     cdef Py_ssize_t volume = w.shape[0], num_out = y.shape[0], width = y.shape[1]
     cdef Py_ssize_t cin = x.shape[1] // groups, cout = width // groups
     cdef Py_ssize_t ldx = x.shape[1], rows, tile_rows, ranges, part, group, begin, end
     cdef const floating* start
     cdef const floating* first
+    cdef const floating* added = NULL
+    cdef const floating* more
     cdef const int32_t* in_pointer = NULL
     cdef const int32_t* out_pointer = NULL
     cdef const floating* x_pointer = NULL
@@ -106,6 +112,8 @@ def convolve(const floating[:, ::1] x, const floating[:, :, ::1] w, floating[:, 
         in_pointer, out_pointer = &in_rows[0], &out_rows[0]
     cdef floating[:, :, ::1] packed = _pack[floating](w, groups, transposed, isa)
     first = &init[0] if init is not None else NULL
+    if residual is not None:
+        added = &residual[0, 0]
     rows = max(MIN_ROWS, RANGE_BYTES // (width * sizeof(floating)))
     rows = max(MIN_ROWS, min(rows, (num_out + 4 * num_threads - 1) // (4 * num_threads)))
     tile_rows = rows
@@ -118,14 +126,15 @@ def convolve(const floating[:, ::1] x, const floating[:, :, ::1] w, floating[:, 
         end = min(num_out, begin + rows)
         for group in range(groups):
             start = first + group * cout if first != NULL else NULL
+            more = added + group * cout if added != NULL else NULL
             if floating is float:
                 forward_range_f32(isa, x_pointer + group * cin, ldx, &packed[group, 0, 0], start,
-                                  &y[0, group * cout], width, in_pointer, out_pointer,
+                                  more, &y[0, group * cout], width, in_pointer, out_pointer,
                                   &offset_starts[0], volume, cin, cout, begin, end, tile_rows,
                                   &cursors[part, 0], rectify, slope)
             else:
                 forward_range_f64(isa, x_pointer + group * cin, ldx, &packed[group, 0, 0], start,
-                                  &y[0, group * cout], width, in_pointer, out_pointer,
+                                  more, &y[0, group * cout], width, in_pointer, out_pointer,
                                   &offset_starts[0], volume, cin, cout, begin, end, tile_rows,
                                   &cursors[part, 0], rectify, slope)
 

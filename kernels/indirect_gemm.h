@@ -163,14 +163,15 @@ static inline int spconv_form(int isa, int64_t cout, size_t size) {
         SPCONV_DISPATCH(isa, pack, type, w, row_stride, column_stride, cin, cout, packed);       \
     }                                                                                            \
     static inline void forward_range_##type(                                                     \
-        int isa, const real *x, int64_t ldx, const real *packed, const real *init, real *y,      \
-        int64_t ldy, const int32_t *in_rows, const int32_t *out_rows, const int64_t *starts,     \
-        int64_t volume, int64_t cin, int64_t cout, int64_t row_begin, int64_t row_end,           \
-        int64_t tile_rows, int64_t *cursors, int rectify, real slope) {                          \
+        int isa, const real *x, int64_t ldx, const real *packed, const real *init,               \
+        const real *residual, real *y, int64_t ldy, const int32_t *in_rows,                      \
+        const int32_t *out_rows, const int64_t *starts, int64_t volume, int64_t cin,             \
+        int64_t cout, int64_t row_begin, int64_t row_end, int64_t tile_rows, int64_t *cursors,   \
+        int rectify, real slope) {                                                               \
         isa = spconv_form(isa, cout, sizeof(real)); /* no choice in the portable form */         \
-        SPCONV_DISPATCH(isa, forward_range, type, x, ldx, packed, init, y, ldy, in_rows,         \
-                        out_rows, starts, volume, cin, cout, row_begin, row_end, tile_rows,      \
-                        cursors, rectify, slope);                                                \
+        SPCONV_DISPATCH(isa, forward_range, type, x, ldx, packed, init, residual, y, ldy,        \
+                        in_rows, out_rows, starts, volume, cin, cout, row_begin, row_end,        \
+                        tile_rows, cursors, rectify, slope);                                     \
     }                                                                                            \
     static inline void weight_gradient_##type(                                                   \
         int isa, const real *x, int64_t ldx, const real *dy, int64_t ldy,                        \

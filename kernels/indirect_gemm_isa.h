@@ -228,21 +228,29 @@ SPCONV_FORMS(outer_block, SPCONV_PARAMETERS, SPCONV_ARGUMENTS)
         else NAME(f##_one)(0, __VA_ARGS__);                                                        \
     } while (0)
 
+/* What the sums of a row start from: init + residual, of which either may be missing. */
+SPCONV_INLINE void NAME(start_row)(REAL *y, const REAL *init, const REAL *residual, int64_t cout) {
+    if (!residual)
+        for (int64_t n = 0; n < cout; ++n) y[n] = init ? init[n] : (REAL)0;
+    else
+        for (int64_t n = 0; n < cout; ++n) y[n] = init ? init[n] + residual[n] : residual[n];
+}
+
 /* All pairs with output rows in [row_begin, row_end): every output is summed over the offsets in
  * order and over the channels in order, whatever the tiles. Of `tile_rows` rows, which fit into a
  * near cache, all offsets are done before the next; `cursors` (volume) tells where they begin. */
 static SPCONV_TARGET void NAME(forward_range)(
-    const REAL *x, int64_t ldx, const REAL *packed, const REAL *init, REAL *y, int64_t ldy,
-    const int32_t *in_rows, const int32_t *out_rows, const int64_t *starts, int64_t volume,
-    int64_t cin, int64_t cout, int64_t row_begin, int64_t row_end, int64_t tile_rows,
-    int64_t *cursors, int rectify, REAL slope) {
+    const REAL *x, int64_t ldx, const REAL *packed, const REAL *init, const REAL *residual,
+    REAL *y, int64_t ldy, const int32_t *in_rows, const int32_t *out_rows, const int64_t *starts,
+    int64_t volume, int64_t cin, int64_t cout, int64_t row_begin, int64_t row_end,
+    int64_t tile_rows, int64_t *cursors, int rectify, REAL slope) {
     const int64_t width = NAME(packed_width)(cout);
     for (int64_t k = 0; k < volume; ++k)
         cursors[k] = lower_bound(out_rows, starts[k], starts[k + 1], row_begin);
     for (int64_t tile = row_begin; tile < row_end; tile += tile_rows) {
         const int64_t tile_end = tile + tile_rows < row_end ? tile + tile_rows : row_end;
         for (int64_t row = tile; row < tile_end; ++row)
-            for (int64_t n = 0; n < cout; ++n) y[row * ldy + n] = init ? init[n] : (REAL)0;
+            NAME(start_row)(y + row * ldy, init, residual ? residual + row * ldy : NULL, cout);
         for (int64_t k = 0; k < volume; ++k) {
             const int64_t begin = cursors[k];
             const int64_t end = next_bound(out_rows, begin, starts[k + 1], tile_end);

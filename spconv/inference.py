@@ -5,18 +5,14 @@ from __future__ import annotations
 import copy
 from typing import Any, TypeVar
 
-import numpy as np
-
-from spconv.autograd import Parameter, no_grad
-from spconv.functional._common import check_sparse
 from spconv.layers import BatchNorm, LeakyReLU, Module, ReLU, SparseSequential
+from spconv.layers.containers import has_forward_of
 from spconv.layers.conv import SparseConv, SparseConvTranspose, SparseInverseConv, SubMConv
 from spconv.layers.dropout import BatchwiseDropout, Dropout
-from spconv.tensor import SparseConvTensor
+from spconv.layers.frozen import FrozenConvolution
 
 AnyModule = TypeVar("AnyModule", bound=Module)
 CONVOLUTIONS = (SparseConv, SubMConv, SparseConvTranspose, SparseInverseConv)
-Convolution = SparseConv | SubMConv | SparseConvTranspose | SparseInverseConv
 
 
 def freeze(model: AnyModule) -> AnyModule:
@@ -24,8 +20,10 @@ def freeze(model: AnyModule) -> AnyModule:
 
     In every :class:`~spconv.SparseSequential`, at any depth, a batch normalization behind a
     convolution is folded into its weights, the rectifier behind it becomes part of it, and
-    dropout disappears. The copy shares the parameters that nothing was folded into with the
-    model; convolutions record nothing.
+    dropout disappears; layers with a ``forward`` of the user's own stay as they are. Behind such
+    a convolution :func:`~spconv.layers.residual_sum`, and with it every residual block, leaves
+    the sum and the last rectifier to it as well. The copy shares the parameters that nothing was
+    folded into with the model; convolutions record nothing.
 
     Parameters
     ----------
@@ -72,57 +70,18 @@ def _freeze_held(value: Any) -> Any:
 def _fold(layers: list[Module]) -> list[Module]:
     folded: list[Module] = []
     for layer in layers:
-        if isinstance(layer, Dropout | BatchwiseDropout):
+        if has_forward_of(layer, (Dropout, BatchwiseDropout)):
             continue
         last = folded[-1] if folded else None
-        if isinstance(layer, CONVOLUTIONS):
+        if has_forward_of(layer, CONVOLUTIONS):
             folded.append(FrozenConvolution(layer))
         elif isinstance(last, FrozenConvolution) and last.layer.negative_slope is None:
-            if isinstance(layer, BatchNorm):
+            if has_forward_of(layer, (BatchNorm,)):
                 folded[-1] = last.normalized(layer)
-            elif isinstance(layer, ReLU | LeakyReLU):
+            elif has_forward_of(layer, (ReLU, LeakyReLU)):
                 folded[-1] = last.rectified(getattr(layer, "negative_slope", 0.0))
             else:
                 folded.append(layer)
         else:
             folded.append(layer)
     return folded
-
-
-class FrozenConvolution(Module):
-    """A convolution with constant weights that records nothing.
-
-    Parameters
-    ----------
-    layer : a sparse convolution layer
-    """
-
-    def __init__(self, layer: Convolution) -> None:
-        self.layer = copy.copy(layer)
-
-    def describe(self) -> str:
-        return f"{type(self.layer).__name__}: {self.layer.describe()}"
-
-    def __repr__(self) -> str:
-        return f"FrozenConvolution({self.describe()})"
-
-    def normalized(self, norm: BatchNorm) -> FrozenConvolution:
-        """With ``norm`` behind it: W' = W s and b' = (b - mean) s + beta, s = gamma / sqrt(var)."""
-        layer = self.layer
-        scale = norm.weight.data / np.sqrt(norm.running_var + norm.eps)
-        bias = -norm.running_mean if layer.bias is None else layer.bias.data - norm.running_mean
-        result = FrozenConvolution(layer)
-        result.layer.weight = Parameter((layer.weight.data * scale).astype(layer.weight.dtype))
-        result.layer.bias = Parameter((bias * scale + norm.bias.data).astype(layer.weight.dtype))
-        return result
-
-    def rectified(self, slope: float) -> FrozenConvolution:
-        """With a rectifier behind it, computed where the convolution's sums are."""
-        result = FrozenConvolution(self.layer)
-        result.layer.negative_slope = slope
-        return result
-
-    def forward(self, x: SparseConvTensor) -> SparseConvTensor:
-        check_sparse(type(self.layer).__name__, x)
-        with no_grad():
-            return self.layer(x)

@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 
 import spconv
+from spconv import functional
 from spconv.inference import FrozenConvolution, freeze
-from spconv.models import DeepCNet
+from spconv.models import DeepCNet, ResidualBlock, SparseResNet
+from spconv.ops import CpuOps
 from spconv.testing import random_sparse_tensor
 
 BOUNDS = {np.float32: 1e-5, np.float64: 1e-13}
@@ -102,3 +104,98 @@ def test_what_stands_behind_a_rectifier_is_not_folded_into_the_convolution():
 def test_nothing_is_recorded():
     out = freeze(spconv.SparseSequential(spconv.SubMConv2d(3, 4, 3)))(example(np.float32, True))
     assert not out.features.requires_grad
+
+
+class Negated(spconv.SubMConv2d):
+    def forward(self, x, keep=None):
+        y = super().forward(x, keep)
+        return y.replace_feature(-y.features)
+
+
+class Shifted(spconv.BatchNorm):
+    def forward(self, x):
+        y = super().forward(x)
+        return y.replace_feature(y.features + 0.5)
+
+
+class Capped(spconv.ReLU):
+    def forward(self, x):
+        return functional.tanh(super().forward(x))
+
+
+class Always(spconv.Dropout):
+    def forward(self, x):
+        return x.replace_feature(x.features * 0.5)
+
+
+def doubled(layer):
+    forward = layer.forward
+    layer.forward = lambda x, *others: functional.add(forward(x, *others), forward(x, *others))
+    return layer
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: (Negated(3, 4, 3), spconv.BatchNorm(4), spconv.ReLU()),
+        lambda: (spconv.SubMConv2d(3, 4, 3), Shifted(4), spconv.ReLU()),
+        lambda: (spconv.SubMConv2d(3, 4, 3), spconv.BatchNorm(4), Capped()),
+        lambda: (spconv.SubMConv2d(3, 4, 3), Always(), spconv.ReLU()),
+        lambda: (doubled(spconv.SubMConv2d(3, 4, 3)), spconv.BatchNorm(4), spconv.ReLU()),
+    ],
+    ids=["convolution", "normalization", "rectifier", "dropout", "hook"],
+)
+def test_layers_of_the_users_own_stay_as_they_are(make):
+    x = example(np.float64, False)
+    net = settle(spconv.SparseSequential(*make()), x, np.float64)
+    np.testing.assert_allclose(freeze(net)(x).features.data, net(x).features.data, atol=1e-12)
+
+
+@pytest.mark.parametrize("ground", [False, True])
+@pytest.mark.parametrize("preactivation", [False, True])
+def test_convolutions_add_and_rectify_in_a_frozen_residual_network(
+    monkeypatch, preactivation, ground
+):
+    x = example(np.float64, ground)
+    net = SparseResNet([4, 6], 3, 5, blocks=2, preactivation=preactivation)
+    settle(net, x, np.float64)
+    expected, frozen, calls = net(x).data, freeze(net), []
+
+    def counted(name, original):
+        def call(first, *others, **options):
+            calls.append((name, getattr(first, "ndim", 0)))
+            return original(first, *others, **options)
+
+        return call
+
+    monkeypatch.setattr(spconv.Tensor, "__add__", counted("add", spconv.Tensor.__add__))
+    monkeypatch.setattr(functional, "leaky_relu", counted("rectify", functional.leaky_relu))
+    monkeypatch.setattr(CpuOps, "convolve", counted("convolve", CpuOps.convolve))
+    actual = frozen(x).data
+    assert np.abs(actual - expected).max() <= 1e-13 * np.abs(expected).max()
+    names = [name for name, _ in calls]
+    assert names.count("convolve") == 2 + 2 * 4
+    # Ground states are rows of one axis.
+    assert [ndim for name, ndim in calls if name == "add"] == [1] * (4 if ground else 0)
+    # A normalization in front of a block, a level or the read-out has no convolution before it.
+    assert names.count("rectify") == (4 + 1 + 1 if preactivation else 0)
+
+
+class Halved(spconv.Module):
+    def __init__(self):
+        self.inner = spconv.SubMConv2d(4, 4, 3)
+
+    def forward(self, x):
+        return self.inner(x).replace_feature(self.inner(x).features * 0.5)
+
+
+@pytest.mark.parametrize("preactivation", [False, True])
+def test_a_residual_block_around_a_branch_of_the_users_own(preactivation):
+    rng = np.random.default_rng(0)
+    x = random_sparse_tensor(rng, (8, 7), 2, 4, 0.4, ground=False)
+    block = ResidualBlock(2, 4, preactivation, rng=rng)
+    block.branch = Halved()
+    total = functional.add(x, block.branch(x))
+    expected = (total if preactivation else functional.relu(total)).features.data
+    for net in (block, freeze(block)):
+        np.testing.assert_array_equal(net(x).features.data, expected)

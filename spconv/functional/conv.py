@@ -23,6 +23,7 @@ from spconv.functional._common import (
     common_dtype,
     rulebook_of,
     select,
+    total_channels,
 )
 from spconv.functional.activation import leaky_relu
 from spconv.geometry import Geometry
@@ -42,6 +43,7 @@ def sparse_conv(
     indice_key: str | None = None,
     keep: KeptChannels | None = None,
     negative_slope: float | None = None,
+    residual: SparseConvTensor | None = None,
     owner: str = "sparse_conv",
 ) -> SparseConvTensor:
     """Convolve; ``geometry`` says whether regular, submanifold or transposed.
@@ -57,11 +59,24 @@ def sparse_conv(
         Compute these output channels only; needs ``groups=1``.
     negative_slope : float, optional
         Of a leaky rectifier on the result (0: ReLU), computed while the sums are in cache.
+    residual : SparseConvTensor, optional
+        Added in front of the rectifier, as ``add(residual, result)`` would, without a pass over
+        memory of its own: on the output's sites, with as many channels, and with a ground state
+        if ``x`` has one.
+
+    Raises
+    ------
+    TypeError
+        For a residual that is no sparse tensor or lives on another device.
+    ValueError
+        For a weight, a bias or a residual of other shapes, for a residual on other sites or of
+        another kind of background, for ``keep`` beside ``groups`` or a residual, and for a
+        negative slope.
     """
     check_sparse(owner, x, geometry.ndim)
     rulebook = rulebook_of(x, geometry, owner, indice_key)
     exact = geometry.unit_stride or not geometry.transposed
-    return _apply(x, weight, bias, rulebook, groups, exact, keep, negative_slope, owner)
+    return _apply(x, weight, bias, rulebook, groups, exact, keep, negative_slope, residual, owner)
 
 
 def inverse_conv(
@@ -73,9 +88,13 @@ def inverse_conv(
     groups: int = 1,
     keep: KeptChannels | None = None,
     negative_slope: float | None = None,
+    residual: SparseConvTensor | None = None,
     owner: str = "inverse_conv",
 ) -> SparseConvTensor:
-    """Go back to the sites that the convolution named ``indice_key`` started from."""
+    """Go back to the sites that the convolution named ``indice_key`` started from.
+
+    The other parameters, and the errors, are those of :func:`sparse_conv`.
+    """
     check_sparse(owner, x)
     saved = x.rulebooks.named(indice_key, owner)
     if not saved.out_sites.same_as(x.sites):
@@ -90,7 +109,8 @@ def inverse_conv(
             f"{saved.volume} offsets, but the weight has {weight.shape[0]}"
         )
     exact = saved.geometry.unit_stride
-    return _apply(x, weight, bias, saved.inverse, groups, exact, keep, negative_slope, owner)
+    book = saved.inverse
+    return _apply(x, weight, bias, book, groups, exact, keep, negative_slope, residual, owner)
 
 
 def _apply(
@@ -102,11 +122,17 @@ def _apply(
     exact: bool,
     keep: KeptChannels | None,
     negative_slope: float | None,
+    residual: SparseConvTensor | None,
     owner: str,
 ) -> SparseConvTensor:
     check_weight(owner, weight, bias, rulebook.volume, groups)
     check_channels(owner, weight.shape[1] * groups, x)
     check_device(owner, x.features, weight, bias)
+    if negative_slope is not None and negative_slope < 0:
+        raise ValueError(f"{owner}: negative_slope must be >= 0, got {negative_slope}")
+    if residual is not None:
+        _check_residual(owner, residual, x, rulebook, weight.shape[2], keep)
+        residual = all_channels(residual)
     if keep is not None and groups > 1:
         raise ValueError(f"{owner}: keep needs groups=1, got {groups}; drop channels afterwards")
     if x.channels is not None and groups > 1:
@@ -119,12 +145,56 @@ def _apply(
     ground = x.ground_state
     g_out = None if ground is None else _ground_conv(ground, weight, bias, groups, exact)
     constant = bias if ground is None else g_out
+    added = None if residual is None else residual.features
     features = _deviation_conv(
-        x.features, ground, weight, constant, rulebook, groups, negative_slope
+        x.features, ground, weight, constant, added, rulebook, groups, negative_slope
     )
+    if g_out is not None and residual is not None:
+        g_out = g_out + residual.ground_state
     if g_out is not None and negative_slope is not None:
         g_out = leaky_relu(g_out, negative_slope)
+    if residual is not None:
+        return residual.derive(features, g_out)
     return x.derive(features, g_out, rulebook.out_sites, keep)
+
+
+def _check_residual(
+    owner: str,
+    residual: SparseConvTensor,
+    x: SparseConvTensor,
+    rulebook: Rulebook,
+    channels: int,
+    keep: KeptChannels | None,
+) -> None:
+    check_sparse(f"{owner}: residual", residual)
+    if keep is not None:
+        raise ValueError(
+            f"{owner}: expected keep or a residual, got both; channels that are not computed "
+            "would hold the residual instead of zero: add it with functional.add afterwards"
+        )
+    if total_channels(residual) != channels:
+        raise ValueError(
+            f"{owner}: expected a residual with the output's {channels} channels, got "
+            f"{total_channels(residual)}"
+        )
+    if not rulebook.out_sites.same_as(residual.sites):
+        raise ValueError(
+            f"{owner}: expected a residual on the output's sites, {rulebook.out_sites.describe()}, "
+            f"got {residual.sites.describe()}, or the same in another order; functional.add with "
+            "union=True joins different ones"
+        )
+    if (residual.ground_state is None) != (x.ground_state is None):
+        has, lacks = (
+            ("input", "residual") if residual.ground_state is None else ("residual", "input")
+        )
+        raise ValueError(
+            f"{owner}: the {has} has a ground state and the {lacks} has none; give both or neither"
+        )
+    if residual.device != x.device:
+        raise TypeError(
+            f"{owner}: the features are on {x.device} but the residual on {residual.device}; "
+            f"call residual.to({x.device!r})"
+        )
 
 
 def _deviation_conv(
@@ -132,12 +202,13 @@ def _deviation_conv(
     ground: Tensor | None,
     weight: Tensor,
     constant: Tensor | None,
+    residual: Tensor | None,
     rulebook: Rulebook,
     groups: int,
     slope: float | None,
 ) -> Tensor:
-    """``constant + sum over pairs of (x - ground) W_k``, rectified if asked for, (N_out, C_out)."""
-    dtype = common_dtype(x, ground, weight, constant)
+    """``constant + residual + sum of (x - ground) W_k``, rectified if asked for, (N_out, C_out)."""
+    dtype = common_dtype(x, ground, weight, constant, residual)
     ops = get_ops(x.data)
     w = cast(weight, dtype)
     deviation = cast(x, dtype)
@@ -145,10 +216,12 @@ def _deviation_conv(
     if ground is not None and (is_cupy(ground.data) or ground.data.any()):
         deviation = combined(np.subtract, deviation, cast(ground, dtype))
     init = None if constant is None else cast(constant, dtype)
-    data = ops.convolve(deviation, w, rulebook, groups, init, slope=slope)
-    inputs = [t for t in (x, ground, weight, constant) if t is not None]
+    added = None if residual is None else cast(residual, dtype)
+    data = ops.convolve(deviation, w, rulebook, groups, init, slope=slope, residual_no=added)
+    inputs = [t for t in (x, ground, weight, constant, residual) if t is not None]
     wanted = needs_gradient(x), needs_gradient(ground), needs_gradient(weight)
     has_ground, has_constant = ground is not None, constant is not None
+    has_residual = residual is not None
 
     def backward(gradient: Array) -> list[Array | None]:
         dx = dw = None
@@ -164,6 +237,8 @@ def _deviation_conv(
         results.append(dw)
         if has_constant:
             results.append(ops.sum_rows(gradient))
+        if has_residual:
+            results.append(gradient)
         return results
 
     return record(data, inputs, backward)

@@ -1,7 +1,7 @@
 """Layers: parameters and one functional call each."""
 
 from spconv.layers.activation import LeakyReLU, ReLU, Sigmoid, Tanh
-from spconv.layers.containers import SparseSequential
+from spconv.layers.containers import SparseSequential, residual_sum
 from spconv.layers.conv import (
     SparseConv1d,
     SparseConv2d,
@@ -98,4 +98,5 @@ __all__ = [
     "SubMConv4d",
     "Tanh",
     "ToDense",
+    "residual_sum",
 ]

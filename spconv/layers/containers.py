@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeGuard, TypeVar
 
 from spconv import functional
 from spconv.functional._common import check_sparse
@@ -12,14 +12,18 @@ from spconv.layers.activation import LeakyReLU, ReLU, Tanh
 from spconv.layers.conv import SparseConv, SparseConvTranspose, SparseInverseConv, SubMConv
 from spconv.layers.dropout import BatchwiseDropout
 from spconv.layers.fractional import SparseFractionalMaxPool
+from spconv.layers.frozen import FrozenConvolution
 from spconv.layers.linear import Linear
-from spconv.layers.module import Module
+from spconv.layers.module import Module, given
 from spconv.layers.norm import BatchNorm
 from spconv.layers.pool import SparseAvgPool, SparseMaxPool
 from spconv.tensor import SparseConvTensor, all_channels
 
+AnyModule = TypeVar("AnyModule", bound=Module)
 CONVOLUTIONS = (SparseConv, SubMConv, SparseConvTranspose)
-RECTIFY = (*CONVOLUTIONS, SparseInverseConv, BatchNorm)
+TAKE_RESIDUAL = (*CONVOLUTIONS, SparseInverseConv)
+"""Layers that add a residual while their sums are at hand."""
+RECTIFY = (*TAKE_RESIDUAL, BatchNorm)
 """Layers that compute a rectifier behind them while their result is at hand."""
 KEEPS_ZERO = (ReLU, LeakyReLU, Tanh, SparseMaxPool, SparseFractionalMaxPool, SparseAvgPool)
 """Layers that act on every channel alone and leave a channel of zeros as it is."""
@@ -73,8 +77,14 @@ class SparseSequential(Module):
         return iter(self.layers)
 
     def forward(self, x: Any) -> Any:
+        return self._run(x)
+
+    def _run(self, x: Any, **behind: Any) -> Any:
+        """The layers in order; the last does what is ``behind`` it, see :func:`residual_sum`."""
         kept, layers = None, _pooled_first(self.layers)
         for position, layer in enumerate(layers):
+            if behind and position == len(layers) - 1:
+                return residual_sum(layer, x, **behind)
             if position and _slope_behind(*layers[position - 1 : position + 1]) is not None:
                 continue
             slope = _slope_behind(layer, *layers[position + 1 : position + 2])
@@ -97,9 +107,55 @@ class SparseSequential(Module):
         return x if not isinstance(x, SparseConvTensor) else all_channels(x)
 
 
+def residual_sum(
+    layer: Module, x: Any, residual: SparseConvTensor, negative_slope: float | None = None
+) -> SparseConvTensor:
+    """``residual + layer(x)``, rectified if asked for.
+
+    A convolution, alone or at the end of a :class:`SparseSequential`, adds while its own sums are
+    at hand, without another pass over memory; behind other layers, and those whose ``forward`` is
+    the user's, it is :func:`spconv.functional.add`.
+
+    Parameters
+    ----------
+    layer : Module
+    x : SparseConvTensor
+        What the layer is called with.
+    residual : SparseConvTensor
+        On the sites of ``layer(x)``, with as many channels, and with a ground state if that has
+        one.
+    negative_slope : float, optional
+        Of a leaky rectifier behind the sum (0: ReLU).
+
+    Examples
+    --------
+    >>> import numpy as np, spconv
+    >>> x = spconv.from_dense(np.eye(4, dtype="float32")[None, None])
+    >>> conv = spconv.SubMConv2d(1, 1, 3)
+    >>> y = spconv.layers.residual_sum(conv, x, x, negative_slope=0.0)
+    >>> np.allclose(y.features.data, spconv.functional.relu(x + conv(x)).features.data)
+    True
+    """
+    if takes_residual(layer):
+        run = layer._run if isinstance(layer, SparseSequential) else layer
+        return run(x, **given(residual=residual, negative_slope=negative_slope))
+    total = functional.add(residual, layer(x), owner="residual_sum")
+    return total if negative_slope is None else functional.leaky_relu(total, negative_slope)
+
+
+def takes_residual(layer: Module) -> bool:
+    """Whether it can add a residual, and rectify the sum."""
+    if has_forward_of(layer, (SparseSequential,)):
+        return len(layer) > 0 and takes_residual(layer[-1])
+    if has_forward_of(layer, (FrozenConvolution,)):
+        return takes_residual(layer.layer)
+    # A rectifier of its own belongs in front of the sum.
+    return has_forward_of(layer, TAKE_RESIDUAL) and layer.negative_slope is None
+
+
 def _slope_behind(layer: Module, behind: Module | None = None) -> float | None:
     """The slope of the rectifier behind a layer that computes it as well, else None."""
-    if type(behind) not in (ReLU, LeakyReLU) or not _has_forward_of(layer, RECTIFY):
+    if type(behind) not in (ReLU, LeakyReLU) or not has_forward_of(layer, RECTIFY):
         return None
     if getattr(layer, "negative_slope", None) is not None:
         return None
@@ -107,10 +163,14 @@ def _slope_behind(layer: Module, behind: Module | None = None) -> float | None:
     return slope if slope >= 0 else None
 
 
-def _has_forward_of(layer: Module, kinds: tuple[type[Module], ...]) -> bool:
+def has_forward_of(layer: Module, kinds: tuple[type[AnyModule], ...]) -> TypeGuard[AnyModule]:
     """Whether it is one of the kinds and does what that one does: a user's own may do more."""
+    called = type(layer)
     return any(
-        isinstance(layer, kind) and type(layer).forward is kind.forward for kind in kinds
+        isinstance(layer, kind)
+        and called.forward is kind.forward
+        and called.__call__ is kind.__call__
+        for kind in kinds
     ) and "forward" not in vars(layer)
 
 
@@ -134,6 +194,6 @@ def _pooled_first(layers: list[Module]) -> list[Module]:
     for position, (layer, pool) in enumerate(pairwise(layers)):
         if type(layer) in (ReLU, LeakyReLU) and isinstance(pool, SparseMaxPool):
             windows = zip(pool.geometry.kernel_size, pool.geometry.stride, strict=True)
-            if _has_forward_of(pool, (SparseMaxPool,)) and all(k <= s for k, s in windows):
+            if has_forward_of(pool, (SparseMaxPool,)) and all(k <= s for k, s in windows):
                 order[position : position + 2] = pool, layer
     return order

@@ -73,8 +73,20 @@ class _Convolution(Module):
         x: SparseConvTensor,
         keep: KeptChannels | None = None,
         negative_slope: float | None = None,
+        residual: SparseConvTensor | None = None,
     ) -> SparseConvTensor:
-        """Convolve; with a ``negative_slope`` as if a :class:`LeakyReLU` came behind."""
+        """Convolve, and what comes behind while the sums are at hand.
+
+        Parameters
+        ----------
+        x : SparseConvTensor
+        keep : KeptChannels, optional
+            Compute these output channels only.
+        negative_slope : float, optional
+            As if a :class:`LeakyReLU` came behind.
+        residual : SparseConvTensor, optional
+            Added in front of that, as ``+`` would: on the output's sites, with its channels.
+        """
         return functional.sparse_conv(
             x,
             self.weight,
@@ -84,6 +96,7 @@ class _Convolution(Module):
             indice_key=self.indice_key,
             keep=keep,
             negative_slope=self.negative_slope if negative_slope is None else negative_slope,
+            residual=residual,
             owner=type(self).__name__,
         )
 
@@ -217,7 +230,9 @@ class SparseInverseConv(_Convolution):
         x: SparseConvTensor,
         keep: KeptChannels | None = None,
         negative_slope: float | None = None,
+        residual: SparseConvTensor | None = None,
     ) -> SparseConvTensor:
+        """Convolve, with the options of :meth:`SparseConv.forward`."""
         owner = type(self).__name__
         return functional.inverse_conv(
             x,
@@ -227,6 +242,7 @@ class SparseInverseConv(_Convolution):
             groups=self.groups,
             keep=keep,
             negative_slope=self.negative_slope if negative_slope is None else negative_slope,
+            residual=residual,
             owner=owner,
         )
 

@@ -172,6 +172,11 @@ class Module:
         return ""
 
 
+def given(**options: Any) -> dict[str, Any]:
+    """The options that are not None: a layer of the user's own need not know of the others."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def _entries(held: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Pairs (path, value) of attributes, with the contents of lists, tuples and dicts."""
     for name, value in held.items():

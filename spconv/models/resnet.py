@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from spconv import functional, layers
+from spconv import layers
 from spconv.functional._common import check_sparse
 from spconv.models._layers import CONVOLUTIONS, SUBMANIFOLD_CONVOLUTIONS, norm_relu, submanifold
 from spconv.tensor import SparseConvTensor
@@ -40,8 +40,7 @@ class ResidualBlock(layers.Module):
             )
 
     def forward(self, x: SparseConvTensor) -> SparseConvTensor:
-        total = functional.add(x, self.branch(x), owner="ResidualBlock")
-        return total if self.preactivation else functional.relu(total)
+        return layers.residual_sum(self.branch, x, x, None if self.preactivation else 0.0)
 
 
 class SparseResNet(layers.SparseSequential):

@@ -40,18 +40,21 @@ class Ops:
         init_o: Array | None = None,
         transposed: bool = False,
         slope: float | None = None,
+        residual_no: Array | None = None,
     ) -> Array:
-        """``init + sum of x[in] W_k`` over all pairs, (N_out, C_out).
+        """``init + residual + sum of x[in] W_k`` over all pairs, (N_out, C_out).
 
         ``transposed`` uses W_k^T: the input gradient is the convolution of the output gradient
         with ``transposed=True`` over ``rulebook.inverse``. With a ``slope`` the result goes
-        through :meth:`leaky_relu`.
+        through :meth:`leaky_relu`. ``residual`` has the shape and the dtype of the result.
         """
         if transposed:
             w_kco = _transpose(w_kco, groups)
         y = self.xp.zeros((len(rulebook.out_sites), w_kco.shape[2]), x_nc.dtype)
         if init_o is not None:
             y += init_o
+        if residual_no is not None:
+            y += residual_no
         for k in range(rulebook.volume):
             in_rows, out_rows = self._pairs(rulebook, k)
             if len(in_rows):

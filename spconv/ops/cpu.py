@@ -41,6 +41,7 @@ class CpuOps(Ops):
         init_o: Array | None = None,
         transposed: bool = False,
         slope: float | None = None,
+        residual_no: Array | None = None,
     ) -> Array:
         width = w_kco.shape[1] * groups if transposed else w_kco.shape[2]
         y = memory.empty((len(rulebook.out_sites), width), x_nc.dtype)
@@ -49,6 +50,7 @@ class CpuOps(Ops):
             np.ascontiguousarray(w_kco),
             y,
             None if init_o is None else np.ascontiguousarray(init_o),
+            None if residual_no is None else np.ascontiguousarray(residual_no),
             rulebook.in_rows,
             rulebook.out_rows,
             rulebook.offset_starts,
@@ -88,6 +90,7 @@ class CpuOps(Ops):
             np.ascontiguousarray(w_co)[None],
             y,
             None if init_o is None else np.ascontiguousarray(init_o),
+            None,
             rows,
             rows,
             starts,

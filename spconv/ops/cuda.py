@@ -65,9 +65,12 @@ class CudaOps(Ops):
         init_o: Array | None = None,
         transposed: bool = False,
         slope: float | None = None,
+        residual_no: Array | None = None,
     ) -> Array:
         kind = arithmetic(x_nc.dtype)
-        return self._gemm.convolve(x_nc, w_kco, rulebook, groups, init_o, transposed, slope, kind)
+        return self._gemm.convolve(
+            x_nc, w_kco, rulebook, groups, init_o, transposed, slope, residual_no, kind
+        )
 
     def weight_gradient(
         self, x_nc: Array, dy_no: Array, rulebook: Rulebook, groups: int = 1

@@ -65,19 +65,22 @@ class CudaGemm:
         init_o: Array | None,
         transposed: bool,
         slope: float | None,
+        residual_no: Array | None,
         kind: str,
     ) -> Array:
         """As :meth:`spconv.ops.Ops.convolve`, with the arithmetic ``kind``."""
         mirrored = self._is_mirrored(rulebook, transposed)
         tiles = self.tile_map(rulebook.inverse if mirrored else rulebook)
         mode, num_out = (int(transposed), int(mirrored)), len(rulebook.out_sites)
-        return self._multiply(x_nc, w_kco, tiles, num_out, groups, init_o, mode, slope, kind)
+        return self._multiply(
+            x_nc, w_kco, tiles, num_out, groups, init_o, mode, slope, residual_no, kind
+        )
 
     def matmul(self, x_nc: Array, w_co: Array, init_o: Array | None, kind: str) -> Array:
         """``x w + init``."""
         rows = len(x_nc)
         tiles, mode = self._identity(rows), (0, 0)
-        return self._multiply(x_nc, w_co[None], tiles, rows, 1, init_o, mode, None, kind)
+        return self._multiply(x_nc, w_co[None], tiles, rows, 1, init_o, mode, None, None, kind)
 
     def weight_gradient(
         self, x_nc: Array, dy_no: Array, rulebook: Rulebook, groups: int, kind: str
@@ -127,6 +130,7 @@ class CudaGemm:
         init_o: Array | None,
         mode: tuple[int, int],
         slope: float | None,
+        residual_no: Array | None,
         kind: str,
     ) -> Array:
         volume, cin, width = w_kco.shape
@@ -144,7 +148,7 @@ class CudaGemm:
             packed,
             y,
             init,
-            NULL,
+            NULL if residual_no is None else self._dense(residual_no.astype(y.dtype, copy=False)),
             tiles.starts,
             tiles.offsets,
             tiles.in_rows,

@@ -85,15 +85,16 @@ def test_rows_without_any_pair_get_the_constant_row(rng):
 
 @pytest.mark.parametrize("kind", ["float16", "float64"])
 @pytest.mark.parametrize("slope", [1, 0, 0.1])
-def test_epilogue(rng, kind, slope):
+@pytest.mark.parametrize(("cout", "groups"), [(64, 1), (33, 2)])
+def test_epilogue(rng, kind, slope, cout, groups):
     pairs = random_pairs(rng, 90, 150, 8, 0.4)
-    x, _, packed, exact_x, exact_w = convolution_case(rng, kind, pairs, 64, 64)
-    init = rng.standard_normal(64) * 10
-    residual = to_storage(rng.standard_normal((150, 64)) * 10, STORAGE[kind][0])
-    y = run_convolution(
-        kind, x, packed, tile_map(pairs), 64, 64, init=init, residual=residual, slope=slope
-    )
-    expected = convolve(exact_x, exact_w, pairs) + init + from_storage(residual)
+    x, _, packed, exact_x, exact_w = convolution_case(rng, kind, pairs, 64, cout, groups)
+    width = cout * groups
+    init = rng.standard_normal(width) * 10
+    residual = to_storage(rng.standard_normal((150, width)) * 10, STORAGE[kind][0])
+    behind = {"init": init, "residual": residual, "slope": slope}
+    y = run_convolution(kind, x, packed, tile_map(pairs), 64, cout, groups, **behind)
+    expected = convolve(exact_x, exact_w, pairs, groups) + init + from_storage(residual)
     expected = np.where(expected < 0, slope * expected, expected)
     assert relative_error(y, expected) <= tolerance(kind, 8 * 64)
 

@@ -70,6 +70,8 @@ def check_convolution(ops, kind, book, cin, cout, groups=1):
     w, init = random(dtype, book.volume, cin // groups, cout, seed=2), random(dtype, cout, seed=3)
     compare(ops, kind, book.volume * cin, "convolve", x, w, book, groups)
     compare(ops, kind, book.volume * cin, "convolve", x, w, book, groups, init)
+    behind = groups, init, False, None, random(dtype, *dy.shape, seed=4)
+    compare(ops, kind, book.volume * cin, "convolve", x, w, book, *behind)
     length = book.volume * cout
     compare(ops, kind, length, "convolve", dy, w, book.inverse, groups, transposed=True)
     compare(ops, kind, len(x), "weight_gradient", x, dy, book, groups)
@@ -142,6 +144,8 @@ def test_any_strides(ops):
     w = random(np.float32, 16, 8, book.volume).transpose(2, 1, 0)
     init = random(np.float32, 32)[::2]
     compare(ops, "float32", 32, "convolve", x, w, book, 1, init)
+    residual = random(np.float32, 16, len(book.out_sites)).T
+    compare(ops, "float32", 32, "convolve", x, w, book, 1, init, False, None, residual)
 
 
 def test_arrays_that_begin_anywhere(ops, monkeypatch):
@@ -213,6 +217,18 @@ def test_the_rectifier_is_part_of_the_convolution(ops, kind, slope):
     RawKernel.launches.clear()
     compare(ops, kind, 32, "convolve", x, w, book, 1, init, slope=slope)
     assert "leaky_relu" not in RawKernel.launches
+
+
+@pytest.mark.parametrize("slope", [None, 0.0, 1 / 3])
+def test_the_residual_is_part_of_the_convolution(ops, kind, slope):
+    book = ops.build_rulebook(sites(1), GEOMETRIES["down"], "test")
+    x = random(dtype_of(kind), len(book.in_sites), 8)
+    w = random(dtype_of(kind), book.volume, 8, 16, seed=2)
+    residual = random(dtype_of(kind), len(book.out_sites), 16, seed=3)
+    RawKernel.launches.clear()
+    compare(ops, kind, 32, "convolve", x, w, book, 1, None, False, slope, residual)
+    launches = [name for name in RawKernel.launches if name.startswith(("implicit", "leaky"))]
+    assert len(launches) == (1 if hasattr(ops.xp, "emulated") else 0)
 
 
 def test_bfloat16_leaves_no_bits_of_its_own(emulated):

@@ -69,17 +69,20 @@ def compare(ops, dtype, length, name, *arguments, **options):
 
 
 def check_convolution(ops, dtype, book, cin, cout, groups=1, seed=0):
-    """Forward with and without a first value, input gradient, weight gradient."""
+    """Forward with and without what is added to it, input gradient, weight gradient."""
     rng = np.random.default_rng(seed)
     x = random(rng, dtype, len(book.in_sites), cin)
     dy = random(rng, dtype, len(book.out_sites), cout)
     w = random(rng, dtype, book.volume, cin // groups, cout)
-    init = random(rng, dtype, cout)
+    init, residual = random(rng, dtype, cout), random(rng, dtype, len(book.out_sites), cout)
     length = book.volume * cin // groups
     compare(ops, dtype, length, "convolve", x, w, book, groups)
     compare(ops, dtype, length, "convolve", x, w, book, groups, init)
     for slope in (0.0, 0.25):
         compare(ops, dtype, length, "convolve", x, w, book, groups, init, slope=slope)
+    for first, slope in ((init, None), (None, 0.25)):
+        behind = groups, first, False, slope, residual
+        compare(ops, dtype, length, "convolve", x, w, book, *behind)
     length = book.volume * cout // groups
     compare(ops, dtype, length, "convolve", dy, w, book.inverse, groups, transposed=True)
     compare(ops, dtype, len(x), "weight_gradient", x, dy, book, groups)
@@ -154,7 +157,7 @@ def test_nothing_is_written_behind_the_end(ops, dtype, cout):
     buffer = np.full(rows * cout + 64, -7, dtype)
     y = buffer[: rows * cout].reshape(rows, cout)
     pairs = (book.in_rows, book.out_rows, book.offset_starts)
-    convolution.convolve(x, w, y, None, *pairs, 1, False, True, 0.5, ops.isa, 1)
+    convolution.convolve(x, w, y, None, None, *pairs, 1, False, True, 0.5, ops.isa, 1)
     assert (y == 3).all()
     assert (buffer[rows * cout :] == -7).all()
     buffer = np.full(3 * cout + 64, -7, dtype)
