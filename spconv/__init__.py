@@ -58,8 +58,10 @@ from spconv.layers import (
 )
 from spconv.memory import get_memory_cache, set_memory_cache
 from spconv.ops import (
+    get_cpu_precision,
     get_cuda_precision,
     get_cuda_tuning,
+    set_cpu_precision,
     set_cuda_precision,
     set_cuda_tuning,
     use_engine,
@@ -125,6 +127,7 @@ __all__ = [
     "from_dense",
     "from_scipy",
     "functional",
+    "get_cpu_precision",
     "get_cuda_precision",
     "get_cuda_tuning",
     "get_memory_cache",
@@ -136,6 +139,7 @@ __all__ = [
     "optim",
     "save",
     "schedules",
+    "set_cpu_precision",
     "set_cuda_precision",
     "set_cuda_tuning",
     "set_memory_cache",

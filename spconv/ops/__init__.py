@@ -16,7 +16,12 @@ import numpy as np
 from spconv.compat import Array, is_cupy
 from spconv.ops.base import Ops
 from spconv.ops.cpu import INSTRUCTION_SETS, CpuOps
-from spconv.ops.precision import get_cuda_precision, set_cuda_precision
+from spconv.ops.precision import (
+    get_cpu_precision,
+    get_cuda_precision,
+    set_cpu_precision,
+    set_cuda_precision,
+)
 from spconv.ops.tuning import get_cuda_tuning, set_cuda_tuning
 
 ENGINES = ("numpy", "cpu", *INSTRUCTION_SETS)
@@ -73,9 +78,11 @@ __all__ = [
     "ENGINES",
     "CpuOps",
     "Ops",
+    "get_cpu_precision",
     "get_cuda_precision",
     "get_cuda_tuning",
     "get_ops",
+    "set_cpu_precision",
     "set_cuda_precision",
     "set_cuda_tuning",
     "use_engine",

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from spconv.compat import Array
-from spconv.kernels import convolution, elementwise, memory, normalization, optimizer, pooling
+from spconv.kernels import amx, convolution, elementwise, memory, normalization, optimizer, pooling
 from spconv.ops.base import Ops
+from spconv.ops.precision import get_cpu_precision
 from spconv.rulebook import Rulebook
 from spconv.threads import threads_for
 
 INSTRUCTION_SETS: tuple[str, ...] = convolution.ISA_NAMES
+PARTS = {"bfloat16": 1, "bfloat16x2": 2, "bfloat16x3": 3}
+LEAST_TILE_CHANNELS = 16
 
 
 class CpuOps(Ops):
@@ -26,6 +31,7 @@ class CpuOps(Ops):
         super().__init__(np)
         best = convolution.best_isa()
         self.isa = best if instruction_set is None else _position(instruction_set)
+        self._takes_amx = instruction_set is None
         if self.isa > best:
             raise ValueError(
                 f"CpuOps: this processor has no {instruction_set}; its best instruction set is "
@@ -45,7 +51,8 @@ class CpuOps(Ops):
     ) -> Array:
         width = w_kco.shape[1] * groups if transposed else w_kco.shape[2]
         y = memory.empty((len(rulebook.out_sites), width), x_nc.dtype)
-        convolution.convolve(
+        kernel, form = self._convolution(x_nc, groups)
+        kernel(
             np.ascontiguousarray(x_nc),
             np.ascontiguousarray(w_kco),
             y,
@@ -58,10 +65,17 @@ class CpuOps(Ops):
             transposed,
             slope is not None,
             slope or 0.0,
-            self.isa,
+            form,
             _conv_threads(rulebook.num_pairs, w_kco),
         )
         return y
+
+    def _convolution(self, x_nc: Array, groups: int) -> tuple[Callable[..., None], int]:
+        """The kernel to convolve with, and its instruction set or number of parts."""
+        parts = PARTS.get(get_cpu_precision()) if self._takes_amx else None
+        if parts and x_nc.dtype == np.float32 and x_nc.shape[1] >= groups * LEAST_TILE_CHANNELS:
+            return amx.convolve, parts
+        return convolution.convolve, self.isa
 
     def weight_gradient(
         self, x_nc: Array, dy_no: Array, rulebook: Rulebook, groups: int = 1
@@ -85,7 +99,8 @@ class CpuOps(Ops):
     def matmul(self, x_nc: Array, w_co: Array, init_o: Array | None = None) -> Array:
         rows, starts = _identity_pairs(len(x_nc))
         y = memory.empty((len(x_nc), w_co.shape[1]), x_nc.dtype)
-        convolution.convolve(
+        kernel, form = self._convolution(x_nc, 1)
+        kernel(
             np.ascontiguousarray(x_nc),
             np.ascontiguousarray(w_co)[None],
             y,
@@ -98,7 +113,7 @@ class CpuOps(Ops):
             False,
             False,
             0.0,
-            self.isa,
+            form,
             _conv_threads(len(x_nc), w_co),
         )
         return y

@@ -1,11 +1,16 @@
-"""How matrix products of float32 arrays are computed on a GPU."""
+"""How matrix products of float32 arrays are computed, on a GPU and on the CPU."""
 
 from __future__ import annotations
 
 from contextvars import ContextVar
 
+from spconv.kernels import amx
+
 CUDA_PRECISIONS = ("float32", "tf32", "bfloat16")
 _precision = ContextVar("cuda_precision", default="float32")
+
+CPU_PRECISIONS = ("float32", "bfloat16x3", "bfloat16x2", "bfloat16")
+_cpu_precision = ContextVar("cpu_precision", default="float32")
 
 
 def set_cuda_precision(precision: str) -> None:
@@ -44,3 +49,54 @@ def set_cuda_precision(precision: str) -> None:
 def get_cuda_precision() -> str:
     """How matrix products of float32 arrays are computed on a GPU: one of ``CUDA_PRECISIONS``."""
     return _precision.get()
+
+
+def set_cpu_precision(precision: str) -> None:
+    """Choose how convolutions of float32 arrays are computed on the CPU.
+
+    The choice is between the vector units and, on Linux on a processor that has it, the matrix
+    unit AMX, which multiplies bfloat16 numbers of 8 bits and adds in float32. It holds for the
+    forward pass and the input gradient of convolutions and for the forward pass of linear layers.
+    Weight gradients, groups of fewer than 16 input channels (tiles would be padding for the most
+    part), other dtypes and engines held to one instruction set stay on the vector units.
+
+    Parameters
+    ----------
+    precision : {"float32", "bfloat16x3", "bfloat16x2", "bfloat16"}
+        "float32", the default, takes the vector units. "bfloat16x3" splits each operand into three
+        numbers of 8 bits and takes six products for one: with S the sum of ``|x| |w|`` in an
+        output, what is left out is at most 2^-23 S, and sums round as float32's. "bfloat16x2"
+        takes two numbers and three products, and leaves out at most 3 * 2^-16 S; "bfloat16" takes
+        one of each, at most 2^-7 S. In all three the unit takes parts and partial sums below 2^-126
+        for zero, and outputs that an infinity or a NaN reaches are infinite or NaN, more often NaN
+        than in float32. Results are the same bits for any number of threads.
+
+    Raises
+    ------
+    ValueError
+        For other names, and where there is no AMX for one of the last three.
+
+    Notes
+    -----
+    The default stays "float32" because the matrix unit has not been measured yet: its code is
+    compiled, and tested in an emulation of the unit; it has not been run on a processor with AMX.
+
+    Examples
+    --------
+    >>> set_cpu_precision("float32")
+    >>> get_cpu_precision()
+    'float32'
+    """
+    if precision not in CPU_PRECISIONS:
+        raise ValueError(f"set_cpu_precision: expected one of {CPU_PRECISIONS}, got {precision!r}")
+    if precision != "float32" and (missing := amx.missing()):
+        raise ValueError(
+            f"set_cpu_precision: {precision!r} needs a processor with AMX, and {missing}; "
+            'stay with "float32"'
+        )
+    _cpu_precision.set(precision)
+
+
+def get_cpu_precision() -> str:
+    """How convolutions of float32 arrays are computed on the CPU: one of ``CPU_PRECISIONS``."""
+    return _cpu_precision.get()

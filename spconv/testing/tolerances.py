@@ -11,6 +11,8 @@ ROUNDING = {
     "float64": (2.0**-52, 2.0**-52),
     "float32": (2.0**-23, 2.0**-23),
     "tf32": (2.0**-10, 2.0**-23),
+    "bfloat16x3": (2.0**-23, 2.0**-23),
+    "bfloat16x2": (2.0**-15, 2.0**-23),
     "float16": (2.0**-10, 2.0**-23),
     "bfloat16": (2.0**-7, 2.0**-23),
 }
@@ -24,7 +26,7 @@ def tolerance(dtype, reduction_length: int = 1) -> float:
 
     Parameters
     ----------
-    dtype : NumPy dtype, or the name of one, or ``"tf32"`` or ``"bfloat16"``
+    dtype : NumPy dtype, or the name of one, or a precision of the CPU or a GPU
     reduction_length : int
         Number of products in one output, K * C_in for a convolution.
 
