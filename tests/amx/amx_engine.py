@@ -1,0 +1,46 @@
+"""The adapter ``kernels/amx.pyx`` with the tile instructions emulated, as a module of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.machinery
+import importlib.util
+import os
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+from amx_library import CACHE, FLAGS, HERE, KERNELS, compile_c
+
+SOURCES = [*(KERNELS / f"amx{part}" for part in (".pyx", "_detect.h", "_tiles.h", "_split.h")),
+           KERNELS / "amx_gemm.h", KERNELS / "pairs.h", KERNELS / "vector.h",
+           HERE / "amx_emulated.h"]  # fmt: skip
+DIRECTIVES = ("boundscheck=False", "wraparound=False", "initializedcheck=False", "cdivision=True")
+
+
+@cache
+def emulated_module() -> ModuleType:
+    """What ``spconv.kernels.amx`` would be on a processor with AMX."""
+    texts = [path.read_text() for path in SOURCES]
+    key = hashlib.sha256(repr((texts, FLAGS, sys.version, np.__version__)).encode()).hexdigest()[:24]
+    target = CACHE / f"engine-{key}.so"
+    if not target.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+            source, library = Path(folder, "amx.c"), Path(folder, "amx.so")
+            options = [option for directive in DIRECTIVES for option in ("-X", directive)]
+            command = [sys.executable, "-m", "cython", "-3", *options, str(KERNELS / "amx.pyx")]
+            subprocess.run([*command, "-o", str(source)], check=True, cwd=folder)
+            folders = [sysconfig.get_path("include"), np.get_include(), str(KERNELS), str(HERE)]
+            compile_c(source, library, [*(f"-I{path}" for path in folders), "-O1", "-lm"])
+            os.replace(library, target)
+    loader = importlib.machinery.ExtensionFileLoader("spconv.kernels.amx", str(target))
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module

@@ -1,0 +1,184 @@
+"""Compiles ``kernels/amx_gemm.h`` with the tile instructions emulated, and calls it on arrays.
+
+The libraries are cached in ``build/amx`` by the hash of everything that went into them. What is
+emulated is in ``amx_emulated.h``; what cannot be seen here: speed, and the instructions themselves.
+``SPCONV_SANITIZE`` adds compiler flags, as it does to ``setup.py``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+KERNELS = HERE.parents[1] / "kernels"
+CACHE = HERE.parents[1] / "build" / "amx"
+COMPILER = os.environ.get("CC", "gcc")
+HEADERS = ("amx_tiles.h", "amx_split.h", "amx_gemm.h", "pairs.h", "vector.h")
+FLAGS = [
+    *("-std=gnu11", "-O3", "-g", "-fopenmp", "-fPIC", "-ffp-contract=off", "-Wno-psabi"),
+    *("-fno-math-errno", "-fno-trapping-math", "-DSPCONV_AMX_EMULATED"),
+    *os.environ.get("SPCONV_SANITIZE", "").split(),
+]
+WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-Wno-unused-function"]
+GUARD = 512
+LIBRARY = """
+#include "amx_gemm.h"
+
+const char *convolve(const amx_convolution *c) {
+    emulation_error = 0;
+    amx_convolve(c);
+    tile_check(!tiles_of_thread.configured, "tiles are left configured");
+    return emulation_error;
+}
+
+int64_t row_size(const amx_convolution *c) { return amx_row_size(c); }
+int64_t weight_size(const amx_convolution *c) { return amx_weight_size(c); }
+void split(float *values, int parts, uint16_t *target) { split_line(values, parts, 32, target); }
+
+const char *misuse(int kind, float *sums, const uint16_t *a, const uint16_t *b) {
+    tile_shapes shapes = {.palette = 1};
+    for (int tile = 0; tile < 8; ++tile) shapes.rows[tile] = 16, shapes.row_bytes[tile] = 64;
+    memset(&tiles_of_thread, 0, sizeof tiles_of_thread);
+    emulation_error = 0;
+    if (kind == 1) tile_zero(0);
+    if (kind == 2) shapes.row_bytes[3] = 68;
+    if (kind == 3) shapes.rows[3] = 17;
+    if (kind == 4) shapes.rows[1] = 8;
+    tile_config(&shapes);
+    if (kind == 5) tile_zero(8);
+    if (kind == 6) tile_config(&shapes);
+    if (kind != 7) tile_load(0, sums, 64);
+    tile_load(1, a, 64);
+    tile_load(2, b, 64);
+    tile_dot(0, 1, 2);
+    tile_store(0, sums, 64);
+    tile_release();
+    if (kind == 8) tile_release();
+    return emulation_error;
+}
+"""
+
+
+class EmulationError(RuntimeError):
+    """The kernel did what a processor does not allow, or leaves undefined."""
+
+
+class Convolution(ctypes.Structure):
+    """``amx_convolution``."""
+
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("x", "w", "init", "residual", "y")),
+        *((name, ctypes.c_void_p) for name in ("in_rows", "out_rows", "starts")),
+        *((name, ctypes.c_int64) for name in ("num_in", "num_out", "volume", "groups")),
+        *((name, ctypes.c_int64) for name in ("cin", "cout")),
+        *((name, ctypes.c_int64) for name in ("w_offset", "w_group", "w_row", "w_column")),
+        *((name, ctypes.c_void_p) for name in ("rows", "tiles")),
+        ("range_rows", ctypes.c_int64),
+        *((name, ctypes.c_int) for name in ("parts", "rectify", "num_threads")),
+        ("slope", ctypes.c_float),
+    ]
+
+
+def why_not() -> str:
+    """What this machine lacks to compile the emulation, or ""."""
+    if shutil.which(COMPILER) is None:
+        return f"needs {COMPILER}"
+    machine = platform.machine()
+    return "" if machine in ("x86_64", "AMD64") else f"needs x86-64, this is {machine}"
+
+
+def sources(replace: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The headers by name, with pieces of text replaced (to inject bugs)."""
+    files = {name: (KERNELS / name).read_text() for name in HEADERS}
+    for old, new in (replace or {}).items():
+        found = sum(text.count(old) for text in files.values())
+        if found != 1:
+            raise ValueError(f"expected {old!r} once in the sources, found it {found} times")
+        files = {name: text.replace(old, new) for name, text in files.items()}
+    return files
+
+
+@cache
+def load(replace: tuple[tuple[str, str], ...] = ()) -> ctypes.CDLL:
+    """The compiled library, whose sources had pieces of text replaced."""
+    files = {**sources(dict(replace)), "library.c": LIBRARY}
+    files["amx_emulated.h"] = (HERE / "amx_emulated.h").read_text()
+    key = hashlib.sha256(repr((sorted(files.items()), FLAGS, COMPILER)).encode()).hexdigest()[:24]
+    target = CACHE / f"amx-{key}.so"
+    if not target.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+            for name, text in files.items():
+                Path(folder, name).write_text(text)
+            warnings = [] if replace else WARNINGS
+            options = [f"-I{folder}", "-lm", *warnings]
+            compile_c(Path(folder, "library.c"), Path(folder, "amx.so"), options)
+            os.replace(Path(folder, "amx.so"), target)  # atomic: test runs may share the cache
+    library = ctypes.CDLL(str(target))
+    library.convolve.restype = library.misuse.restype = ctypes.c_char_p
+    library.row_size.restype = library.weight_size.restype = ctypes.c_int64
+    return library
+
+
+def compile_c(source: Path, target: Path, options: list[str]) -> None:
+    command = [COMPILER, *FLAGS, "-shared", str(source), *options, "-o", str(target)]
+    run = subprocess.run(command, capture_output=True, text=True)
+    if run.returncode:
+        raise RuntimeError(f"{source.name} does not compile:\n{run.stderr[:6000]}")
+
+
+def convolve(x, w, book, groups=1, init=None, transposed=False, slope=None, residual=None, *,
+             parts, threads=1, range_rows=96, replace=()):  # fmt: skip
+    """:meth:`spconv.ops.Ops.convolve` of float32 arrays on emulated tiles."""
+    library = load(tuple(replace))
+    arrays = [np.ascontiguousarray(a) if a is not None else None for a in (x, w, init, residual)]
+    x, w, init, residual = arrays
+    width = w.shape[1] * groups if transposed else w.shape[2]
+    # Behind the rows of the pairs come more, so that a bug writes to row 0 and not anywhere.
+    in_rows, out_rows = (np.append(a, np.zeros(64, np.int32)) for a in (book.in_rows, book.out_rows))
+    y = np.full((len(book.out_sites), width), np.nan, np.float32)
+    c = Convolution(
+        **{name: None if a is None else a.ctypes.data
+           for name, a in [("x", x), ("w", w), ("init", init), ("residual", residual), ("y", y),
+                           ("in_rows", in_rows), ("out_rows", out_rows),
+                           ("starts", book.offset_starts)]},
+        num_in=len(x), num_out=len(y), volume=len(w), groups=groups, cin=x.shape[1] // groups,
+        cout=width // groups, w_offset=w.shape[1] * w.shape[2], w_group=w.shape[2] // groups,
+        w_row=1 if transposed else w.shape[2], w_column=w.shape[2] if transposed else 1,
+        range_rows=range_rows, parts=parts, rectify=slope is not None, slope=slope or 0.0,
+        num_threads=threads,
+    )  # fmt: skip
+    # 0x7fff is a NaN: what is read before it is written shows.
+    rows = guarded(len(x) * library.row_size(ctypes.byref(c)))
+    tiles = guarded(len(w) * groups * library.weight_size(ctypes.byref(c)))
+    c.rows, c.tiles = (buffer.ctypes.data + GUARD * 2 for buffer in (rows, tiles))
+    error = library.convolve(ctypes.byref(c))
+    if error:
+        raise EmulationError(error.decode())
+    for buffer in (rows, tiles):
+        if (buffer[:GUARD] != 0x7FFF).any() or (buffer[len(buffer) - GUARD :] != 0x7FFF).any():
+            raise EmulationError("wrote outside a buffer")
+    return y
+
+
+def guarded(size: int):
+    return np.full(size + 2 * GUARD, 0x7FFF, np.uint16)
+
+
+def split(values, parts, replace=()):
+    """Parts (parts, 32) of 32 float32 numbers, as float32."""
+    target = np.zeros((parts, 32), np.uint16)
+    values = np.array(values, np.float32)
+    load(tuple(replace)).split(ctypes.c_void_p(values.ctypes.data), parts, ctypes.c_void_p(target.ctypes.data))
+    return (target.astype(np.uint32) << 16).view(np.float32)

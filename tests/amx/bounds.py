@@ -1,0 +1,49 @@
+"""The error bound of ``kernels/amx_gemm.h``, evaluated for every output in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spconv.ops import Ops
+
+LEFT_OUT = {1: 2.0**-7, 2: 3 * 2.0**-16, 3: 2.0**-23}
+TINY = 2.0**-126
+SPECIFICATION = Ops(np)
+
+
+def wide(array):
+    return None if array is None else array.astype(np.float64)
+
+
+def reference(x, w, book, groups=1, init=None, transposed=False, slope=None, residual=None):
+    return SPECIFICATION.convolve(
+        wide(x), wide(w), book, groups, wide(init), transposed, slope, wide(residual)
+    )
+
+
+def bound(x, w, book, groups=1, init=None, transposed=False, slope=None, residual=None, *, parts):
+    """Largest error of each output (N_out, C_out); what the sums start from counts as a pair."""
+    x, w = abs(wide(x)), abs(wide(w))
+    products = parts * (parts + 1) // 2
+    channels = x.shape[1] // groups
+    pairs = np.bincount(book.out_rows, minlength=len(book.out_sites))[:, None]
+
+    def convolve(x, w):
+        return SPECIFICATION.convolve(x, w, book, groups, transposed=transposed)
+
+    total = convolve(x, w)
+    start = sum(abs(wide(array)) for array in (init, residual) if array is not None)
+    rounding = 20 + 4 * products + (pairs + 2) * -(-channels // 128)
+    tiny = convolve(x, np.ones_like(w)) + convolve(np.ones_like(x), w)
+    tiny += 34 * products * pairs * -(-channels // 32)
+    sums = LEFT_OUT[parts] * total + rounding * 2.0**-24 * (total + start)
+    factor = 1 if slope is None else max(1, slope)
+    return factor * (1 + 2.0**-5) * (sums + TINY * tiny)
+
+
+def check(actual, *arguments, parts, **options):
+    """An output against float64 and its bound."""
+    error = abs(wide(actual) - reference(*arguments, **options))
+    largest = bound(*arguments, **options, parts=parts)
+    assert actual.dtype == np.float32
+    assert (error <= largest).all(), f"error up to {(error / largest).max():.3g} times the bound"

@@ -1,0 +1,52 @@
+"""The convolution on tiles with a bug in it: the tests of the kernel must fail."""
+
+import pytest
+from amx_library import EmulationError
+from test_amx_kernel import BOOKS, both_ways, check_parts
+
+BUGS = [  # what goes wrong, text, bug
+    ("a product dropped", "{0, 2}, {1, 1},", "{0, 2}, {0, 2},"),
+    ("the wrong part of x", "a + order[i][0] * 2 * AMX_TILE", "a + order[i][1] * 2 * AMX_TILE"),
+    ("the wrong part of w", "b + order[i][1] * AMX_TILE", "b + order[i][0] * AMX_TILE"),
+    ("a stride too short", "tile_load(4, left, 64)", "tile_load(4, left, 32)"),
+    ("a stride too long", "tile_load(6, right, 64)", "tile_load(6, right, 128)"),
+    ("sums not cleared", "tile_zero(2);", ""),
+    ("sums of the block before", "tile_zero(0);", "if (chunks > 1) tile_zero(0);"),
+    ("no configuration", "tile_config(&shapes);", ""),
+    ("no release", "tile_release();", ""),
+    ("a configuration too large", "shapes.row_bytes[tile] = 64", "shapes.row_bytes[tile] = 128"),
+    ("tiles of 8 rows", "shapes.rows[tile] = 16", "shapes.rows[tile] = 8"),
+    ("a tile of the other half", "tile_dot(3, 5, 7)", "tile_dot(3, 4, 7)"),
+    ("a tile of sums twice", "tile_dot(3, 5, 7)", "tile_dot(2, 5, 7)"),
+    ("a block of weights back", "right + block_size", "right"),
+    ("rows of the other half", "out + half, count - half", "out, count - half"),
+    ("a row too few", "two_halves ? half : count", "two_halves ? half : count - 1"),
+    ("channels swapped", "c + 2 * line + i % 2", "c + 2 * line + 1 - i % 2"),
+    ("the third part forgotten", "p < parts; ++p, target += part_stride",
+     "p < (parts < 2 ? parts : 2); ++p, target += part_stride"),
+    ("nothing taken off", "values[i] - rounded", "values[i]"),
+    ("cut off, not rounded", "bits + 0x7fff + (bits >> 16 & 1)", "bits"),
+    ("chunks of one strip", "chunk += AMX_STRIP", "chunk += chunks"),
+    ("weights of the first strip", "weight + chunk * c->parts * AMX_TILE", "weight"),
+    ("rows of the first strip", "rows + chunk * line,", "rows,"),
+    ("the last pair of a range", "int64_t pair = lower_bound(c->out_rows, c->starts[k],",
+     "int64_t pair = 1 + lower_bound(c->out_rows, c->starts[k],"),
+    ("weights of another group", "(group * c->volume + k) * size", "k * size"),
+]  # fmt: skip
+
+
+def checks(**options):
+    both_ways(BOOKS["down"], 30, 14, 2, 3, **options)
+    both_ways(BOOKS["pointwise"], 140, 40, 1, 3, **options)
+    both_ways(BOOKS["27"], 33, 18, 1, 2, **options)
+    check_parts(**options)
+
+
+def test_it_passes_without_a_bug():
+    checks()
+
+
+@pytest.mark.parametrize(("text", "bug"), [b[1:] for b in BUGS], ids=[b[0] for b in BUGS])
+def test_bugs_are_caught(text, bug):
+    with pytest.raises((AssertionError, EmulationError)):
+        checks(replace=((text, bug),))
