@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from amx_library import CACHE, FLAGS, HERE, KERNELS, compile_c
+from amx_library import CACHE, EMULATED, FLAGS, HERE, KERNELS, compile_c
 
 SOURCES = [*(KERNELS / f"amx{part}" for part in (".pyx", "_detect.h", "_tiles.h", "_split.h")),
            KERNELS / "amx_gemm.h", KERNELS / "pairs.h", KERNELS / "vector.h",
@@ -37,7 +37,8 @@ def emulated_module() -> ModuleType:
             command = [sys.executable, "-m", "cython", "-3", *options, str(KERNELS / "amx.pyx")]
             subprocess.run([*command, "-o", str(source)], check=True, cwd=folder)
             folders = [sysconfig.get_path("include"), np.get_include(), str(KERNELS), str(HERE)]
-            compile_c(source, library, [*(f"-I{path}" for path in folders), "-O1", "-lm"])
+            options = ["-shared", EMULATED, *(f"-I{path}" for path in folders), "-O1", "-lm"]
+            compile_c(source, library, options)
             os.replace(library, target)
     loader = importlib.machinery.ExtensionFileLoader("spconv.kernels.amx", str(target))
     spec = importlib.util.spec_from_loader(loader.name, loader)

@@ -27,9 +27,10 @@ COMPILER = os.environ.get("CC", "gcc")
 HEADERS = ("amx_tiles.h", "amx_split.h", "amx_gemm.h", "pairs.h", "vector.h")
 FLAGS = [
     *("-std=gnu11", "-O3", "-g", "-fopenmp", "-fPIC", "-ffp-contract=off", "-Wno-psabi"),
-    *("-fno-math-errno", "-fno-trapping-math", "-DSPCONV_AMX_EMULATED"),
+    *("-fno-math-errno", "-fno-trapping-math"),
     *os.environ.get("SPCONV_SANITIZE", "").split(),
 ]
+EMULATED = "-DSPCONV_AMX_EMULATED"
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-Wno-unused-function"]
 GUARD = 512
 LIBRARY = """
@@ -41,9 +42,6 @@ const char *convolve(const amx_convolution *c) {
     tile_check(!tiles_of_thread.configured, "tiles are left configured");
     return emulation_error;
 }
-
-int64_t row_size(const amx_convolution *c) { return amx_row_size(c); }
-int64_t weight_size(const amx_convolution *c) { return amx_weight_size(c); }
 void split(float *values, int parts, uint16_t *target) { split_line(values, parts, 32, target); }
 
 const char *misuse(int kind, float *sums, const uint16_t *a, const uint16_t *b) {
@@ -68,6 +66,24 @@ const char *misuse(int kind, float *sums, const uint16_t *a, const uint16_t *b) 
     return emulation_error;
 }
 """
+
+# The instructions themselves, on a processor that may have neither AMX nor AVX-512.
+TRAPPED = """
+#include "amx_gemm.h"
+
+void trap_begin(void);
+const char *trap_end(int64_t *count);
+
+const char *convolve(const amx_convolution *c, int64_t *count) {
+    trap_begin();
+    amx_convolve(c);
+    return trap_end(count);
+}
+"""
+WITHOUT_AVX512 = {
+    "avx512f,avx512bw,avx512vl,avx512dq": "avx2",
+    "define SPCONV_MASKS 512": "define SPCONV_MASKS 0",
+}
 
 
 class EmulationError(RuntimeError):
@@ -110,10 +126,15 @@ def sources(replace: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 @cache
-def load(replace: tuple[tuple[str, str], ...] = ()) -> ctypes.CDLL:
-    """The compiled library, whose sources had pieces of text replaced."""
-    files = {**sources(dict(replace)), "library.c": LIBRARY}
-    files["amx_emulated.h"] = (HERE / "amx_emulated.h").read_text()
+def load(replace: tuple[tuple[str, str], ...] = (), trapped: bool = False) -> ctypes.CDLL:
+    """The compiled library, whose sources had pieces of text replaced.
+
+    ``trapped``: the compiler's own instructions, which trap and are emulated one by one.
+    """
+    files = sources({**dict(replace), **(WITHOUT_AVX512 if trapped else {})})
+    for name in ("amx_emulated.h", "amx_trap.h"):
+        files[name] = (HERE / name).read_text()
+    files["library.c"] = TRAPPED if trapped else LIBRARY
     key = hashlib.sha256(repr((sorted(files.items()), FLAGS, COMPILER)).encode()).hexdigest()[:24]
     target = CACHE / f"amx-{key}.so"
     if not target.exists():
@@ -121,27 +142,33 @@ def load(replace: tuple[tuple[str, str], ...] = ()) -> ctypes.CDLL:
         with tempfile.TemporaryDirectory(dir=CACHE) as folder:
             for name, text in files.items():
                 Path(folder, name).write_text(text)
-            warnings = [] if replace else WARNINGS
-            options = [f"-I{folder}", "-lm", *warnings]
-            compile_c(Path(folder, "library.c"), Path(folder, "amx.so"), options)
+            options = [f"-I{folder}", "-lm", *([] if replace else WARNINGS)]
+            if trapped:
+                Path(folder, "trap.c").write_text('#include "amx_trap.h"\n')
+                compile_c(Path(folder, "trap.c"), Path(folder, "trap.o"), [EMULATED, "-c", *options])
+                options.append(str(Path(folder, "trap.o")))
+            else:
+                options.append(EMULATED)
+            compile_c(Path(folder, "library.c"), Path(folder, "amx.so"), ["-shared", *options])
             os.replace(Path(folder, "amx.so"), target)  # atomic: test runs may share the cache
     library = ctypes.CDLL(str(target))
-    library.convolve.restype = library.misuse.restype = ctypes.c_char_p
-    library.row_size.restype = library.weight_size.restype = ctypes.c_int64
+    library.convolve.restype = ctypes.c_char_p
+    if not trapped:
+        library.misuse.restype = ctypes.c_char_p
     return library
 
 
 def compile_c(source: Path, target: Path, options: list[str]) -> None:
-    command = [COMPILER, *FLAGS, "-shared", str(source), *options, "-o", str(target)]
+    command = [COMPILER, *FLAGS, str(source), *options, "-o", str(target)]
     run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode:
         raise RuntimeError(f"{source.name} does not compile:\n{run.stderr[:6000]}")
 
 
 def convolve(x, w, book, groups=1, init=None, transposed=False, slope=None, residual=None, *,
-             parts, threads=1, range_rows=96, replace=()):  # fmt: skip
+             parts, threads=1, range_rows=96, replace=(), trapped=False):  # fmt: skip
     """:meth:`spconv.ops.Ops.convolve` of float32 arrays on emulated tiles."""
-    library = load(tuple(replace))
+    library = load(tuple(replace), trapped)
     arrays = [np.ascontiguousarray(a) if a is not None else None for a in (x, w, init, residual)]
     x, w, init, residual = arrays
     width = w.shape[1] * groups if transposed else w.shape[2]
@@ -160,10 +187,14 @@ def convolve(x, w, book, groups=1, init=None, transposed=False, slope=None, resi
         num_threads=threads,
     )  # fmt: skip
     # 0x7fff is a NaN: what is read before it is written shows.
-    rows = guarded(len(x) * library.row_size(ctypes.byref(c)))
-    tiles = guarded(len(w) * groups * library.weight_size(ctypes.byref(c)))
+    chunks, blocks = -(-c.cin // 32), -(-c.cout // 16)
+    rows = guarded(len(x) * groups * chunks * parts * 32)
+    tiles = guarded(len(w) * groups * chunks * blocks * parts * 512)
     c.rows, c.tiles = (buffer.ctypes.data + GUARD * 2 for buffer in (rows, tiles))
-    error = library.convolve(ctypes.byref(c))
+    count = ctypes.c_int64()
+    error = library.convolve(ctypes.byref(c), *([ctypes.byref(count)] if trapped else []))
+    if trapped and not count.value and len(book.in_rows):
+        raise EmulationError("no instruction trapped")
     if error:
         raise EmulationError(error.decode())
     for buffer in (rows, tiles):
