@@ -6,7 +6,8 @@
 The useful rate of each layer, 2 * pairs * C_in * C_out / time, is printed next to the machine's
 own sgemm rate on one core, measured in turns with it, and its copy bandwidth. ``--check`` compares
 the ratios with ``FLOORS`` and exits with 1 if one is missed; times are never compared, and what
-misses is measured again before it counts, so that a busy machine does not fail it.
+misses is measured again before it counts, so that a busy machine does not fail it. On a processor
+with AMX the precisions of ``set_cpu_precision`` are further rows.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ from workloads import Sites, pen_strokes, surfaces
 
 import spconv
 from spconv.geometry import Geometry
+from spconv.kernels import amx
 from spconv.ops import get_ops
+from spconv.ops.precision import CPU_PRECISIONS
 from spconv.rulebook import build
 from spconv.sites import SiteSet
 
@@ -127,6 +130,11 @@ def scenes() -> list[tuple[str, Sites]]:
     ]
 
 
+def precisions() -> tuple[str, ...]:
+    """Those that this processor has."""
+    return CPU_PRECISIONS[:1] if amx.missing() else CPU_PRECISIONS
+
+
 def shares(rows: list[dict[str, Any]]) -> str:
     lines = [
         "| layer | threads | forward | input gradient | weight gradient |",
@@ -139,11 +147,12 @@ def shares(rows: list[dict[str, Any]]) -> str:
 
 
 def misses(rows: list[dict[str, Any]]) -> list[str]:
-    """Single-threaded 3-D layers below their floor."""
+    """Single-threaded 3-D layers on the vector units below their floor."""
     return [
         f"{row['layer']}: {name} at {of['share']:.0%}, floor {FLOORS[row['channels']]:.0%}"
         for row in rows
         if row["threads"] == 1 and row["layer"].startswith("3-D")
+        if row.get("precision", "float32") == "float32"
         for name, of in row["rates"].items()
         if of["share"] < FLOORS[row["channels"]]
     ]
@@ -158,10 +167,15 @@ def better(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     return {**one, "rates": rates}
 
 
-def measure_layer(name: str, sites: Sites, channels: int, threads: int) -> dict[str, Any]:
+def measure_layer(
+    name: str, sites: Sites, channels: int, threads: int, precision: str = "float32"
+) -> dict[str, Any]:
     """A row of the table; on one thread, a layer below its floor is measured again."""
     layer = f"{name}, {len(sites):,} sites, {channels} channels"
-    found = {"layer": layer, "channels": channels, "threads": threads}
+    if precision != "float32":
+        layer += f", {precision}"
+    found = {"layer": layer, "channels": channels, "threads": threads, "precision": precision}
+    spconv.set_cpu_precision(precision)
     row = {**found, "rates": layer_rates(sites, channels, threads)}
     for _ in range(ATTEMPTS - 1):
         if misses([row]):
@@ -179,11 +193,13 @@ def main() -> int:
     sgemm, copy = statistics.median(sgemm_rate() for _ in range(9)), copy_rate()
     print(f"sgemm on one core {sgemm:.0f} GFLOP/s, copy {copy:.1f} GB/s")
     rows = [
-        measure_layer(name, sites, channels, threads)
+        measure_layer(name, sites, channels, threads, precision)
         for threads in map(int, options.threads.split(","))
         for name, sites in (scenes()[1:] if options.quick else scenes())
         for channels in (CHANNELS[1:3] if options.quick else CHANNELS)
+        for precision in precisions()
     ]
+    spconv.set_cpu_precision("float32")
     print("GFLOP/s of useful work, and share of the sgemm rate of one core:\n")
     print(shares(rows))
     options.out.mkdir(parents=True, exist_ok=True)

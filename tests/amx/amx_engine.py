@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from amx_library import CACHE, EMULATED, FLAGS, HERE, KERNELS, compile_c
+from amx_library import CACHE, COMPILER, EMULATED, FLAGS, HERE, KERNELS, compile_c
 
 SOURCES = [*(KERNELS / f"amx{part}" for part in (".pyx", "_detect.h", "_tiles.h", "_split.h")),
            KERNELS / "amx_gemm.h", KERNELS / "pairs.h", KERNELS / "vector.h",
@@ -26,8 +26,8 @@ DIRECTIVES = ("boundscheck=False", "wraparound=False", "initializedcheck=False",
 @cache
 def emulated_module() -> ModuleType:
     """What ``spconv.kernels.amx`` would be on a processor with AMX."""
-    texts = [path.read_text() for path in SOURCES]
-    key = hashlib.sha256(repr((texts, FLAGS, sys.version, np.__version__)).encode()).hexdigest()[:24]
+    parts = [path.read_text() for path in SOURCES], FLAGS, COMPILER, sys.version, np.__version__
+    key = hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
     target = CACHE / f"engine-{key}.so"
     if not target.exists():
         CACHE.mkdir(parents=True, exist_ok=True)

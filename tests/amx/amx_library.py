@@ -144,9 +144,10 @@ def load(replace: tuple[tuple[str, str], ...] = (), trapped: bool = False) -> ct
                 Path(folder, name).write_text(text)
             options = [f"-I{folder}", "-lm", *([] if replace else WARNINGS)]
             if trapped:
-                Path(folder, "trap.c").write_text('#include "amx_trap.h"\n')
-                compile_c(Path(folder, "trap.c"), Path(folder, "trap.o"), [EMULATED, "-c", *options])
-                options.append(str(Path(folder, "trap.o")))
+                source, compiled = Path(folder, "trap.c"), Path(folder, "trap.o")
+                source.write_text('#include "amx_trap.h"\n')
+                compile_c(source, compiled, [EMULATED, "-c", *options])
+                options.append(str(compiled))
             else:
                 options.append(EMULATED)
             compile_c(Path(folder, "library.c"), Path(folder, "amx.so"), ["-shared", *options])
@@ -173,7 +174,8 @@ def convolve(x, w, book, groups=1, init=None, transposed=False, slope=None, resi
     x, w, init, residual = arrays
     width = w.shape[1] * groups if transposed else w.shape[2]
     # Behind the rows of the pairs come more, so that a bug writes to row 0 and not anywhere.
-    in_rows, out_rows = (np.append(a, np.zeros(64, np.int32)) for a in (book.in_rows, book.out_rows))
+    more = np.zeros(64, np.int32)
+    in_rows, out_rows = np.append(book.in_rows, more), np.append(book.out_rows, more)
     y = np.full((len(book.out_sites), width), np.nan, np.float32)
     c = Convolution(
         **{name: None if a is None else a.ctypes.data
@@ -211,5 +213,6 @@ def split(values, parts, replace=()):
     """Parts (parts, 32) of 32 float32 numbers, as float32."""
     target = np.zeros((parts, 32), np.uint16)
     values = np.array(values, np.float32)
-    load(tuple(replace)).split(ctypes.c_void_p(values.ctypes.data), parts, ctypes.c_void_p(target.ctypes.data))
+    source, out = (ctypes.c_void_p(array.ctypes.data) for array in (values, target))
+    load(tuple(replace)).split(source, parts, out)
     return (target.astype(np.uint32) << 16).view(np.float32)

@@ -39,6 +39,8 @@ def test_every_thread_has_its_own_tiles():
 def test_bugs_of_the_macros_are_caught(text, bug):
     arguments = layer(BOOKS["regular"], 40, 20)
     expected = convolve(*arguments, parts=2)
-    with pytest.raises((AssertionError, EmulationError)):
+    try:
         actual = convolve(*arguments, parts=2, trapped=True, replace=((text, bug),))
-        np.testing.assert_array_equal(actual, expected)
+    except EmulationError:
+        return
+    assert not np.array_equal(actual, expected)

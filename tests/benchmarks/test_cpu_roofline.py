@@ -5,6 +5,8 @@ import pytest
 from cpu_roofline import FLOORS
 from workloads import surfaces
 
+import spconv
+
 
 def row(share, layer="3-D surfaces", channels=32, threads=1):
     rates = {name: {"rate": 1.0, "share": share} for name in ("forward", "weight gradient")}
@@ -65,3 +67,18 @@ def test_the_command_fails_below_a_floor(monkeypatch, tmp_path, capsys, floor, c
     assert cpu_roofline.main() == code
     assert ("below its floor: 3-D" in capsys.readouterr().out) == bool(code)
     assert (tmp_path / "cpu_roofline.md").read_text().count("| 3-D, ") == 2
+
+
+def test_precisions_of_the_matrix_unit_are_further_rows_without_floors(monkeypatch):
+    assert set(cpu_roofline.precisions()) <= set(cpu_roofline.CPU_PRECISIONS)
+    monkeypatch.setattr(cpu_roofline.amx, "missing", lambda: "nothing of it")
+    assert cpu_roofline.precisions() == ("float32",)
+    monkeypatch.setattr(cpu_roofline.amx, "missing", lambda: "")
+    assert cpu_roofline.precisions() == cpu_roofline.CPU_PRECISIONS
+    monkeypatch.setattr(cpu_roofline, "layer_rates", lambda *_: row(0.01)["rates"])
+    try:
+        found = cpu_roofline.measure_layer("3-D", surfaces(3, 12), 32, 1, "bfloat16")
+    finally:
+        spconv.set_cpu_precision("float32")
+    assert found["layer"].endswith("32 channels, bfloat16")
+    assert cpu_roofline.misses([found]) == []
