@@ -13,7 +13,7 @@
 
 #if defined(__GNUC__) && !defined(SPCONV_SCALAR)
 #define SPCONV_INLINE static inline __attribute__((always_inline)) SPCONV_TARGET
-#define SPCONV_NOINLINE __attribute__((noinline))
+#define SPCONV_NOINLINE __attribute__((noinline, unused))
 /* Keeps the compiler from addressing a row by its distance from another one. */
 #define SPCONV_OPAQUE(pointer) __asm__("" : "+r"(pointer))
 #define SPCONV_UNROLL _Pragma("GCC unroll 16")
