@@ -88,4 +88,5 @@ directives = {
 setup(
     packages=[*find_packages(include=["spconv*"]), "spconv.kernels"],
     ext_modules=cythonize(extensions(), compiler_directives=directives),
+    options={"build_ext": {"parallel": os.cpu_count() or 1}},
 )

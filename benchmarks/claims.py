@@ -166,8 +166,8 @@ CLAIMS = (
         STUDY.format("assamese_vgg"),
         "Much: at least three times; comparable: the sparse interval does not lie above the dense. "
         "Both run in this library, the dense one on the same microkernels. Seconds of an epoch are "
-        "the steps' alone. As many epochs for all: the dense network, with dropout, learns slower "
-        "and has not converged.",
+        "the steps' alone. The dense network, with dropout, learns slower: it gets four times the "
+        "epochs as well, which the factors do not count.",
     ),
 )
 HEAD = """# The sources' claims, one by one

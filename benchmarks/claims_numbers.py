@@ -130,15 +130,13 @@ def dense_dropout(records: Sequence[Record]) -> tuple[Network | None, Network]:
     return dense[0] if dense else None, min(sparse, key=lambda network: network.error.value)
 
 
-def sparse_and_dense(records: Sequence[Record]) -> tuple[list[Network], Network | None]:
-    """The networks of a comparison, the dense one apart."""
-    sparse, dense = [], None
+def sparse_and_dense(records: Sequence[Record]) -> tuple[list[Network], list[Network]]:
+    """The networks of a comparison."""
+    sparse: list[Network] = []
+    dense: list[Network] = []
     for (name,), summary in by_setting(records, VARIANT).items():
-        network = Network(name, _error(summary), summary.epoch_seconds)
-        if summary.records[0].implementation == "dense":
-            dense = network
-        else:
-            sparse.append(network)
+        kind = dense if summary.records[0].implementation == "dense" else sparse
+        kind.append(Network(name, _error(summary), summary.epoch_seconds))
     return sparse, dense
 
 

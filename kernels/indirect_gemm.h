@@ -112,6 +112,14 @@ enum { SPCONV_CHUNK = 384 }; /* pairs whose rows are looked up at once */
 
 #define ISA avx512_narrow
 #define SPCONV_BYTES 32
+#undef SPCONV_NV
+#undef SPCONV_WIDE
+#undef SPCONV_WIDE_MR
+#undef SPCONV_TAKES_WIDE
+#define SPCONV_NV 1 /* one vector is all that such layers have */
+#define SPCONV_WIDE 0
+#define SPCONV_WIDE_MR 12
+#define SPCONV_TAKES_WIDE(vectors) 0
 #define TYPE f32
 #define REAL float
 #include "indirect_gemm_isa.h"

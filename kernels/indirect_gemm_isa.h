@@ -190,10 +190,11 @@ SPCONV_INLINE void NAME(outer_block)(const int nv, const int full, int lanes, co
     }
 }
 
-/* The blocks as functions of their own: inlined into one, they would share its registers. */
+/* The blocks as functions of their own: inlined into one, they would share its registers. With
+ * SPCONV_NV = 1 two of them have no caller and are not compiled. */
 #define SPCONV_FORMS(f, PARAMETERS, ARGUMENTS)                                                     \
     SPCONV_FORM(f, full, SPCONV_NV, 1, PARAMETERS, ARGUMENTS)                                      \
-    SPCONV_FORM(f, part, 2, 0, PARAMETERS, ARGUMENTS)                                              \
+    SPCONV_FORM(f, part, SPCONV_NV, 0, PARAMETERS, ARGUMENTS)                                      \
     SPCONV_FORM(f, one, 1, 1, PARAMETERS, ARGUMENTS)                                               \
     SPCONV_FORM(f, one_part, 1, 0, PARAMETERS, ARGUMENTS)
 #define SPCONV_FORM(f, form, nv, full, PARAMETERS, ARGUMENTS)                                      \
@@ -223,8 +224,8 @@ SPCONV_FORMS(outer_block, SPCONV_PARAMETERS, SPCONV_ARGUMENTS)
     do {                                                                                           \
         const int lanes = (int)((left) % LANES);                                                   \
         if ((left) >= SPCONV_NV * LANES) NAME(f##_full)(0, __VA_ARGS__);                           \
-        else if ((left) > LANES && lanes) NAME(f##_part)(lanes, __VA_ARGS__);                      \
-        else if (lanes) NAME(f##_one_part)(lanes, __VA_ARGS__);                                    \
+        else if (SPCONV_NV > 1 && (left) > LANES && lanes) NAME(f##_part)(lanes, __VA_ARGS__);     \
+        else if (SPCONV_NV == 1 || lanes) NAME(f##_one_part)(lanes, __VA_ARGS__);                  \
         else NAME(f##_one)(0, __VA_ARGS__);                                                        \
     } while (0)
 
@@ -260,7 +261,7 @@ static SPCONV_TARGET void NAME(forward_range)(
             for (int64_t n = 0; n < cout; n += vectors * LANES) {
                 const REAL *panel = panels + cin * n;
                 vectors = NAME(block_vectors)(cout - n);
-                if (vectors > SPCONV_NV)
+                if (SPCONV_WIDE && vectors > SPCONV_NV)
                     NAME(forward_block_wide)(0, x, ldx, panel, y + n, ldy, in_rows + begin,
                                              out_rows + begin, end - begin, cin);
                 else

@@ -13,7 +13,7 @@
 
 #if defined(__GNUC__) && !defined(SPCONV_SCALAR)
 #define SPCONV_INLINE static inline __attribute__((always_inline)) SPCONV_TARGET
-#define SPCONV_NOINLINE __attribute__((noinline))
+#define SPCONV_NOINLINE __attribute__((noinline, unused))
 /* Keeps the compiler from addressing a row by its distance from another one. */
 #define SPCONV_OPAQUE(pointer) __asm__("" : "+r"(pointer))
 #define SPCONV_UNROLL _Pragma("GCC unroll 16")
@@ -65,30 +65,29 @@ SPCONV_INLINE VEC NAME(load_part)(const REAL *source, int lanes) {
 }
 /* By halves: masked stores are slow on some processors. */
 SPCONV_INLINE void NAME(store_part)(REAL *target, VEC value, int lanes) {
-    __m256d rest = (__m256d)value;
-    __m128d half = _mm256_castpd256_pd128(rest);
+    __m128d half = _mm256_castpd256_pd128((__m256d)value);
     int bytes = lanes * (int)sizeof(REAL);
     if (bytes >= 16) {
-        _mm_storeu_pd((double *)target, half);
-        half = _mm256_extractf128_pd(rest, 1);
+        memcpy(target, &half, 16);
+        half = _mm256_extractf128_pd((__m256d)value, 1);
         target += 16 / sizeof(REAL), bytes -= 16;
     }
     if (bytes >= 8) {
-        _mm_storel_pd((double *)target, half);
+        memcpy(target, &half, 8);
         half = _mm_unpackhi_pd(half, half);
         target += 8 / sizeof(REAL), bytes -= 8;
     }
-    if (bytes) _mm_store_ss((float *)target, (__m128)half);
+    if (bytes) memcpy(target, &half, 4);
 }
 #else
-static SPCONV_NOINLINE VEC NAME(load_part)(const REAL *source, int lanes) {
+static SPCONV_NOINLINE SPCONV_TARGET VEC NAME(load_part)(const REAL *source, int lanes) {
     VEC value;
     REAL lane[LANES];
     for (int i = 0; i < LANES; ++i) lane[i] = i < lanes ? source[i] : (REAL)0;
     memcpy(&value, lane, sizeof value);
     return value;
 }
-static SPCONV_NOINLINE void NAME(store_part)(REAL *target, VEC value, int lanes) {
+static SPCONV_NOINLINE SPCONV_TARGET void NAME(store_part)(REAL *target, VEC value, int lanes) {
     REAL lane[LANES];
     memcpy(lane, &value, sizeof value);
     for (int i = 0; i < lanes; ++i) target[i] = lane[i];
