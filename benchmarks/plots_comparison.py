@@ -50,9 +50,10 @@ def comparison(records: Sequence[Record]) -> Figure:
     style.legend(figure, handles, 2)
     first = select(records, experiment="training")[0].case
     seeds = len(values(records, "seed"))
+    epochs = sorted({len(r.case["epochs"]) for r in select(records, experiment="training")})
     setting = (
         f"{first['data']}: {first['train_samples']:,} training and {first['test_samples']:,} test "
-        f"samples; {len(first['epochs'])} epochs, {seeds} seed{'s' * (seeds > 1)}"
+        f"samples; {' or '.join(map(str, epochs))} epochs, {seeds} seed{'s' * (seeds > 1)}"
     )
     style.title(figure, comparison_finding(records), setting)
     return figure

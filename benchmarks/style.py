@@ -102,11 +102,14 @@ def log_axes(axes: Axes, xs: Sequence[float], labels: Sequence[str]) -> None:
 
 
 def few_minor_labels(axis: Axis) -> None:
-    """Plain numbers on a logarithmic axis that spans a decade or two: 1, 2, 5, 10, 20, ..."""
+    """Plain numbers on a logarithmic axis: 1, 2, 5, 10, 20, ...; beyond two decades 1, 10, ..."""
+
+    def minor(value: float, _: int | None) -> str:
+        low, high = axis.get_view_interval()
+        return f"{value:g}" if f"{value:e}"[0] in "25" and high <= 200 * low else ""
+
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(
-        FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
-    )
+    axis.set_minor_formatter(FuncFormatter(minor))
 
 
 def named_ticks(axes: Axes, xs: Sequence[float], labels: Sequence[str]) -> None:
