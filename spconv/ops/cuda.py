@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from spconv.compat import Array, import_cupy
+from spconv.dtypes import math_type
 from spconv.geometry import Geometry
 from spconv.ops.base import Ops
 from spconv.ops.cuda_gemm import CudaGemm
 from spconv.ops.cuda_rulebook import CudaRulebookSteps
 from spconv.ops.cuda_samples import max_samples, sum_samples
-from spconv.ops.launch import column_sums, elementwise, math_type, storage_of
+from spconv.ops.launch import column_sums, elementwise, storage_of
 from spconv.ops.precision import get_cuda_precision
 from spconv.ops.raw_kernels import NULL
 from spconv.rulebook import Rulebook

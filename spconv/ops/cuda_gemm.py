@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from spconv.compat import Array
+from spconv.dtypes import math_type
 from spconv.ops.cuda_tile_map import cuda_tile_map
 from spconv.ops.cuda_tiles import (
     STORAGE,
@@ -25,7 +26,7 @@ from spconv.ops.cuda_tiles import (
     candidate_tiles,
     split_pairs,
 )
-from spconv.ops.launch import THREADS, elementwise, math_type, storage_of
+from spconv.ops.launch import THREADS, elementwise, storage_of
 from spconv.ops.raw_kernels import NULL, Launch, kernel, source
 from spconv.ops.rulebook_steps import RulebookSteps
 from spconv.ops.tile_map import TileMap, identity_tile_map

@@ -37,12 +37,6 @@ def storage_of(dtype: np.dtype) -> str:
     return STORAGE[name]
 
 
-@cache
-def math_type(dtype: np.dtype) -> type[np.floating]:
-    """What the kernels compute in: float64 for float64, float32 for all others."""
-    return np.float64 if np.dtype(dtype).name == "float64" else np.float32
-
-
 def elementwise(
     file: str,
     entry: str,
