@@ -112,12 +112,12 @@ def total_channels(x: SparseConvTensor) -> int:
 
 def select(tensor: Tensor, slots: Array, axis: int) -> Tensor:
     """Entries ``slots`` of one axis."""
-    shape = tensor.shape
-    where = (slice(None),) * (axis % len(shape)) + (array_module(tensor.data).asarray(slots),)
+    xp, shape = array_module(tensor.data), tensor.shape
+    where = (slice(None),) * (axis % len(shape)) + (xp.asarray(slots),)
 
     def backward(gradient: Array) -> tuple[Array]:
         full = np.zeros_like(gradient, shape=shape)
         full[where] = gradient
         return (full,)
 
-    return record(np.ascontiguousarray(tensor.data[where]), (tensor,), backward)
+    return record(xp.ascontiguousarray(tensor.data[where]), (tensor,), backward)
