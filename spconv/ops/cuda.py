@@ -43,6 +43,9 @@ class CudaOps(Ops):
     Sums run in float32 (float64 arrays: in float64, and so do all sums over sites) and in a fixed
     order: the same bits every time.
 
+    Arrays that are cached with a rulebook are made on the stream that first uses it: use one
+    stream, or synchronize before another uses that rulebook. They are kept for each device.
+
     Raises
     ------
     ImportError
@@ -95,9 +98,11 @@ class CudaOps(Ops):
     ) -> tuple[Array, Array]:
         y = self._new(x_nc, len(rulebook.out_sites), x_nc.shape[1])
         winner = self.xp.empty(y.shape, np.int32)
-        ground = NULL if ground_c is None else self._dense(ground_c)
-        table = self._table(rulebook)
-        self._pool("max_table", y, rulebook, self._dense(x_nc), table, ground, y, winner)
+        ground, taps = NULL, None
+        if ground_c is not None:
+            ground, taps = self._dense(ground_c), self._rulebooks.complete_taps(rulebook)
+        arrays = self._table(rulebook), ground, NULL if taps is None else taps, y, winner
+        self._pool("max_table", y, rulebook, self._dense(x_nc), *arrays)
         return y, winner
 
     def max_ground_gradient(self, dy_nc: Array, winner_nc: Array) -> Array:
