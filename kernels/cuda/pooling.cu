@@ -4,7 +4,7 @@
 #include "storage.cuh"
 
 // y[n] = sum of x[table[k, n]] over k.
-extern "C" __global__ void sum_table(const storage* x, const int* table, storage* y, i64 out_rows,
+extern "C" __global__ void sum_table(const storage* x, const int* table, math* y, i64 out_rows,
                                      i64 channels, int volume) {
     const i64 i = thread_index();
     if (i >= out_rows * channels) return;
@@ -14,7 +14,7 @@ extern "C" __global__ void sum_table(const storage* x, const int* table, storage
         const i64 row = table[k * out_rows + n];
         if (row >= 0) sum += widen(x[row * channels + c]);
     }
-    narrow(sum, y[i]);
+    y[i] = sum;
 }
 
 // y[n] = largest x[table[k, n]], winner[n] = its row. Of equal values the first offset wins, the

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from spconv.autograd import Tensor, record
 from spconv.compat import Array, array_module, is_cupy
@@ -22,7 +23,7 @@ def common_dtype(*tensors: Tensor | None) -> np.dtype:
     return np.result_type(*(t.dtype for t in tensors if t is not None))
 
 
-def cast(tensor: Tensor, dtype: np.dtype) -> Array:
+def cast(tensor: Tensor, dtype: DTypeLike) -> Array:
     return tensor.data.astype(dtype, copy=False)
 
 

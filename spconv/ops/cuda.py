@@ -89,8 +89,9 @@ class CudaOps(Ops):
         return (a_gnc[..., None] * b_gco[:, None]).sum(axis=2)
 
     def sum_pairs(self, x_nc: Array, rulebook: Rulebook) -> Array:
-        y = self._new(x_nc, len(rulebook.out_sites), x_nc.shape[1])
-        self._pool("sum_table", y, rulebook, self._dense(x_nc), self._table(rulebook), y)
+        shape = len(rulebook.out_sites), x_nc.shape[1]
+        y = self.xp.empty(shape, math_type(x_nc.dtype))
+        self._pool("sum_table", x_nc, rulebook, self._dense(x_nc), self._table(rulebook), y)
         return y
 
     def max_pairs(
@@ -169,10 +170,11 @@ class CudaOps(Ops):
         return self._sum("square_parts", x_nc)
 
     def sum_centred_squares(self, x_nc: Array, mean_c: Array) -> Array:
-        return self._sum("centred_square_parts", x_nc, self._dense(mean_c))
+        return self._sum("centred_square_parts", x_nc, self._wide(mean_c, x_nc))
 
     def sum_centred_products(self, dy_nc: Array, x_nc: Array, mean_c: Array) -> Array:
-        return self._sum("centred_product_parts", dy_nc, self._dense(x_nc), self._dense(mean_c))
+        mean = self._wide(mean_c, dy_nc)
+        return self._sum("centred_product_parts", dy_nc, self._dense(x_nc), mean)
 
     def normalize(
         self,
@@ -191,7 +193,7 @@ class CudaOps(Ops):
         if slope is None:
             return self.sum_rows(dy_nc), self.sum_centred_products(dy_nc, x_nc, mean_c)
         y, factor = self._dense(y_nc), math_type(dy_nc.dtype)(slope)
-        x, mean = (self._dense(array.astype(dy_nc.dtype, copy=False)) for array in (x_nc, mean_c))
+        x, mean = self._dense(x_nc.astype(dy_nc.dtype, copy=False)), self._wide(mean_c, dy_nc)
         return (
             self._sum("rectified_parts", dy_nc, y, factor),
             self._sum("rectified_product_parts", dy_nc, y, x, mean, factor),
@@ -218,7 +220,8 @@ class CudaOps(Ops):
 
     def cross_entropy(self, logits_nc: Array, labels_n: Array) -> tuple[Array, Array]:
         logits, (rows, classes) = self._dense(logits_nc), logits_nc.shape
-        probability, losses = self._new(logits, rows, classes), self._new(logits, rows)
+        probability = self._new(logits, rows, classes)
+        losses = self.xp.empty(rows, math_type(logits.dtype))
         sizes = np.int64(rows), np.int64(classes)
         arguments = logits, labels_n.astype(np.int64, copy=False), probability, losses, *sizes
         self._run("cross_entropy.cu", "cross_entropy", 32 * rows, logits.dtype, arguments)
@@ -228,7 +231,7 @@ class CudaOps(Ops):
         dx = self._new(probability_nc, *probability_nc.shape)
         sizes = (np.int64(size) for size in dx.shape)
         labels = labels_n.astype(np.int64, copy=False)
-        arguments = self._dense(probability_nc), labels, scale.astype(dx.dtype), dx, *sizes
+        arguments = self._dense(probability_nc), labels, self._wide(scale, dx), dx, *sizes
         self._run("cross_entropy.cu", "cross_entropy_gradient", dx.size, dx.dtype, arguments)
         return dx
 
@@ -293,6 +296,10 @@ class CudaOps(Ops):
     def _dense(self, array: Array) -> Array:
         return self.xp.ascontiguousarray(array)
 
+    def _wide(self, vector: Array, like: Array) -> Array:
+        """What sums and statistics are: of the math type."""
+        return self._dense(vector.astype(math_type(like.dtype), copy=False))
+
     def _new(self, like: Array, *shape: int) -> Array:
         return self.xp.empty(shape, like.dtype)
 
@@ -301,9 +308,10 @@ class CudaOps(Ops):
     ) -> None:
         elementwise(file, entry, count, arguments, STORAGE=storage_of(dtype))
 
-    def _pool(self, entry: str, y: Array, rulebook: Rulebook, *arrays: Any) -> None:
+    def _pool(self, entry: str, like: Array, rulebook: Rulebook, *arrays: Any) -> None:
+        y = arrays[-1]
         sizes = np.int64(y.shape[0]), np.int64(y.shape[1]), np.int32(rulebook.volume)
-        self._run("pooling.cu", entry, y.size, y.dtype, (*arrays, *sizes))
+        self._run("pooling.cu", entry, y.size, like.dtype, (*arrays, *sizes))
 
     def _map(self, entry: str, *arguments: Any) -> None:
         target = arguments[-1]
@@ -321,10 +329,9 @@ class CudaOps(Ops):
         options: tuple[Any, ...] = (),
     ) -> Array:
         y = self._new(arrays_nc[0], *arrays_nc[0].shape)
-        arrays = [
-            self._dense(array.astype(y.dtype, copy=False)) for array in (*arrays_nc, *vectors_c)
-        ]
-        arguments = *arrays, y, *options, *(np.int64(size) for size in y.shape)
+        arrays = (self._dense(array.astype(y.dtype, copy=False)) for array in arrays_nc)
+        vectors = (self._wide(vector, y) for vector in vectors_c)
+        arguments = *arrays, *vectors, y, *options, *(np.int64(size) for size in y.shape)
         self._run("normalization.cu", entry, y.size, y.dtype, arguments)
         return y
 

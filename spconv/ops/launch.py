@@ -8,6 +8,7 @@ from types import ModuleType
 import numpy as np
 
 from spconv.compat import Array
+from spconv.dtypes import math_type
 from spconv.ops.raw_kernels import kernel
 
 THREADS = 256
@@ -55,12 +56,12 @@ def elementwise(
 def column_sums(
     xp: ModuleType, entry: str, arrays: tuple[Array, ...], rows: int, channels: int, dtype: np.dtype
 ) -> Array:
-    """Sums (C,) over rows of what ``entry`` of column_sums.cu makes of ``arrays``.
+    """Sums (C,), math type, over rows of what ``entry`` of column_sums.cu makes of ``arrays``.
 
     The number of parts follows from the number of rows alone, so the sums have the same bits on
     every device.
     """
-    total = xp.zeros(channels, dtype)
+    total = xp.zeros(channels, math_type(dtype))
     if not rows or not channels:
         return total
     part = max(MIN_ROWS_PER_PART, -(-rows // MAX_PARTS))
