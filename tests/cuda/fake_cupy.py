@@ -1,8 +1,8 @@
 """A stand-in for CuPy on the CPU: NumPy's array code, kernels through the emulation.
 
 It is as strict as CuPy where host code goes wrong: arrays of the two libraries do not mix, results
-of reductions are arrays, kernels take scalars of exact types, there is no cuBLAS, and what leaves
-the "device" is counted.
+of reductions are arrays, kernels take scalars of exact types, tensor cores truncate, there is no
+cuBLAS, and what leaves the "device" is counted.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ class RawKernel:
             shared=shared_mem,
             kernel=self.entry,
             order=RawKernel.order,
+            truncating=True,
         )
 
 
