@@ -25,7 +25,7 @@ from spconv.ops.cuda_tiles import (
     candidate_tiles,
     split_pairs,
 )
-from spconv.ops.launch import THREADS, elementwise, storage_of
+from spconv.ops.launch import THREADS, check_grid, elementwise, storage_of
 from spconv.ops.raw_kernels import NULL, Launch, kernel, source
 from spconv.ops.rulebook_steps import RulebookSteps
 from spconv.ops.tile_map import TileMap, identity_tile_map
@@ -185,6 +185,7 @@ class CudaGemm:
     def _pack(self, w_kco: Array, groups: int, mode: tuple[int, int], kind: str) -> Array:
         """Weights as the kernels read them, (groups, K, rows, row length)."""
         transposed, mirrored = mode
+        check_grid("CudaOps", "groups", groups)
         volume, cin, width = w_kco.shape
         cout = width // groups
         rows, columns = (cin, cout) if transposed else (cout, cin)
@@ -213,6 +214,8 @@ class CudaGemm:
         task_starts, offset_tasks = tasks
         cin, cout = x_nc.shape[1] // groups, dy_no.shape[1] // groups
         volume, num_tasks = len(offset_tasks) - 1, len(task_starts) - 1
+        check_grid("CudaOps", "kernel offsets", volume)
+        check_grid("CudaOps", "groups", groups)
         size = cin * groups * cout
         dw = self.xp.empty((volume, cin, groups * cout), x_nc.dtype)
         if not dw.size:
@@ -224,6 +227,7 @@ class CudaGemm:
 
             def launch(tile: Tile) -> None:
                 blocks = -(-cin // tile.rows) * -(-cout // tile.columns)
+                check_grid("CudaOps", "tiles of a weight's gradient", blocks)
                 grid = num_tasks, blocks, groups
                 function = self._kernel(tile)
                 function(grid, (tile.block,), arguments, shared_mem=tile.shared_bytes)

@@ -21,6 +21,8 @@ STORAGE = {
 """What a dtype is called in the sources."""
 MAX_PARTS = 1024
 MIN_ROWS_PER_PART = 128
+MAX_GRID = 65_535
+"""Blocks along the second and third axis of a grid."""
 
 
 @cache  # the name of a dtype takes NumPy longer to make than a launch
@@ -36,6 +38,15 @@ def storage_of(dtype: np.dtype) -> str:
     if name not in STORAGE:
         raise TypeError(f"CudaOps: arrays must be one of {sorted(STORAGE)}, got dtype {name}")
     return STORAGE[name]
+
+
+def check_grid(owner: str, what: str, count: int) -> None:
+    """Raise ValueError for more than a grid takes along its second and third axis."""
+    if count > MAX_GRID:
+        raise ValueError(
+            f"{owner}: a GPU takes at most {MAX_GRID:,} {what} in one launch, got {count:,}; use "
+            "fewer, or compute on the CPU (x.to('cpu'), model.to('cpu'))"
+        )
 
 
 def elementwise(
