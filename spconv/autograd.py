@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from spconv.compat import Array, is_cupy
+from spconv.compat import Array, array_module, is_cupy
+from spconv.dtypes import math_type
 from spconv.memory import combined, copied
 
 Backward = Callable[[Array], Sequence[Array | None]]
@@ -215,9 +216,11 @@ class Tensor:
     def __mul__(self, other: Any) -> Tensor:
         other = _operand(other, self)
         a, b = self._data, other._data
+        wanted = other.requires_grad
 
-        def backward(gradient: Array) -> tuple[Array, Array]:
-            return _unbroadcast(gradient * b, a.shape), _unbroadcast(gradient * a, b.shape)
+        def backward(gradient: Array) -> tuple[Array, Array | None]:
+            db = _unbroadcast(gradient * a, b.shape) if wanted else None
+            return _unbroadcast(gradient * b, a.shape), db
 
         return record(a * b, (self, other), backward)
 
@@ -230,10 +233,12 @@ class Tensor:
     def __truediv__(self, other: Any) -> Tensor:
         other = _operand(other, self)
         a, b = self._data, other._data
+        wanted = other.requires_grad
 
-        def backward(gradient: Array) -> tuple[Array, Array]:
+        def backward(gradient: Array) -> tuple[Array, Array | None]:
             da = gradient / b
-            return _unbroadcast(da, a.shape), _unbroadcast(-da * a / b, b.shape)
+            db = _unbroadcast(-da * a / b, b.shape) if wanted else None
+            return _unbroadcast(da, a.shape), db
 
         return record(a / b, (self, other), backward)
 
@@ -248,16 +253,21 @@ class Tensor:
 
     def sum(self) -> Tensor:
         """Sum of all elements, a scalar tensor."""
-        shape = self.shape
-
-        def backward(gradient: Array) -> tuple[Array]:
-            return (gradient + np.zeros_like(gradient, shape=shape),)
-
-        return record(self._data.sum(), (self,), backward)
+        return self._sum(1.0)
 
     def mean(self) -> Tensor:
         """Mean of all elements, a scalar tensor."""
-        return self.sum() * (1.0 / max(self.size, 1))
+        return self._sum(1.0 / max(self.size, 1))
+
+    def _sum(self, scale: float) -> Tensor:
+        shape, dtype, factor = self.shape, self.dtype, math_type(self.dtype)(scale)
+
+        def backward(gradient: Array) -> tuple[Array]:
+            each = (gradient * factor).astype(dtype, copy=False)
+            return (each + np.zeros_like(each, shape=shape),)
+
+        total = self._data.sum(dtype=factor.dtype) * factor
+        return record(total.astype(dtype, copy=False), (self,), backward)
 
     def reshape(self, *shape: int) -> Tensor:
         before = self.shape
@@ -369,9 +379,11 @@ def _as_floating(array: Any) -> Array:
 def _operand(value: Any, like: Tensor) -> Tensor:
     if isinstance(value, Tensor):
         return value
-    if isinstance(value, int | float | np.integer):
-        return Tensor(np.asarray(value, like.dtype))
-    return Tensor(value)
+    if not isinstance(value, int | float | np.integer | np.floating):
+        return Tensor(value)
+    dtype = like.dtype if isinstance(value, int | float | np.integer) else value.dtype
+    # Filled in where ``like`` is: an array of the host would not mix with one of the device.
+    return Tensor(array_module(like._data).full((), value, dtype))
 
 
 def _unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,8 @@ class Rulebook:
     in_sites: SiteSet
     out_sites: SiteSet
     geometry: Geometry
+    windows_differ: ClassVar[bool] = False
+    """Whether windows may have fewer sites than there are offsets: ``pairs_per_output`` tells."""
     # Weak, so that a rulebook and its inverse are freed with the last tensor that uses them.
     _origin: weakref.ref[Rulebook] | None = None
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from spconv.autograd import Tensor, record
 from spconv.compat import Array, array_module, is_cupy, to_device
+from spconv.dtypes import math_type
 from spconv.rulebook import RulebookCache
 from spconv.sites import SiteSet, checked_arguments
 
@@ -314,7 +315,7 @@ def from_dense(
             "from_dense: expected an array (batch_size, C, *spatial_shape), "
             f"got shape {tensor.shape}"
         )
-    xp = array_module(tensor.data)
+    xp, shape = array_module(tensor.data), tensor.shape
     last = xp.moveaxis(tensor.data, 1, -1)
     ground = _as_ground(ground_state, tensor)
     if ground is not None and ground.shape != tensor.shape[1:2]:
@@ -324,7 +325,6 @@ def from_dense(
         )
     background = 0 if ground is None else ground.data
     where = xp.nonzero((last != background).any(axis=-1))
-    shape = tensor.shape
 
     def backward(gradient: Array) -> tuple[Array]:
         dense = np.zeros_like(gradient, shape=shape)
@@ -353,12 +353,12 @@ def _dense(x: SparseConvTensor) -> Tensor:
     def backward(gradient: Array) -> tuple[Array, ...]:
         last = xp.moveaxis(gradient, 1, -1)
         d_features = last[where][:, slots]
-        if len(inputs_shape) == 1:
+        if num_inputs == 1:
             return (d_features,)
-        everywhere = last[..., slots].sum(axis=tuple(range(last.ndim - 1)))
-        return d_features, everywhere - d_features.sum(axis=0)
+        everywhere = last[..., slots].sum(axis=tuple(range(last.ndim - 1)), dtype=wide)
+        return d_features, everywhere - d_features.sum(axis=0, dtype=wide)
 
-    inputs_shape = tuple(tensor.shape for tensor in inputs)
+    num_inputs, wide = len(inputs), math_type(x.features.dtype)
     return record(xp.moveaxis(data, -1, 1), inputs, backward)
 
 

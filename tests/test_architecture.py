@@ -17,6 +17,7 @@ FLOORS = {
     "spconv.kernels": 0,
     "spconv._version": 0,
     "spconv.compat": 0,
+    "spconv.dtypes": 0,
     "spconv.geometry": 0,
     "spconv.threads": 0,
     "spconv.memory": 1,

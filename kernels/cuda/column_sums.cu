@@ -28,21 +28,21 @@ extern "C" __global__ void square_parts(const storage* x, double* partial, i64 r
 }
 
 // Of squares of deviations from a row.
-extern "C" __global__ void centred_square_parts(const storage* x, const storage* mean,
+extern "C" __global__ void centred_square_parts(const storage* x, const math* mean,
                                                 double* partial, i64 rows, i64 channels,
                                                 i64 part) {
     sum_part(partial, rows, channels, part, [=](i64 i, i64 c) {
-        const double value = (math)(widen(x[i]) - widen(mean[c]));
+        const double value = widen(x[i]) - mean[c];
         return value * value;
     });
 }
 
 // Of dy times the deviation of x from a row.
 extern "C" __global__ void centred_product_parts(const storage* dy, const storage* x,
-                                                 const storage* mean, double* partial, i64 rows,
+                                                 const math* mean, double* partial, i64 rows,
                                                  i64 channels, i64 part) {
     sum_part(partial, rows, channels, part, [=](i64 i, i64 c) {
-        return (double)widen(dy[i]) * (double)(widen(x[i]) - widen(mean[c]));
+        return (double)widen(dy[i]) * (double)(widen(x[i]) - mean[c]);
     });
 }
 
@@ -55,12 +55,12 @@ extern "C" __global__ void rectified_parts(const storage* dy, const storage* y, 
 }
 
 extern "C" __global__ void rectified_product_parts(const storage* dy, const storage* y,
-                                                   const storage* x, const storage* mean,
+                                                   const storage* x, const math* mean,
                                                    math slope, double* partial, i64 rows,
                                                    i64 channels, i64 part) {
     sum_part(partial, rows, channels, part, [=](i64 i, i64 c) {
         const math gradient = rectified_gradient(widen(y[i]), widen(dy[i]), slope);
-        return (double)gradient * (double)(widen(x[i]) - widen(mean[c]));
+        return (double)gradient * (double)(widen(x[i]) - mean[c]);
     });
 }
 
@@ -71,7 +71,7 @@ extern "C" __global__ void ground_parts(const storage* dy, const int* winner, do
              [=](i64 i, i64) { return winner[i] < 0 ? (double)widen(dy[i]) : 0.0; });
 }
 
-extern "C" __global__ void add_parts(const double* partial, storage* total, i64 parts,
+extern "C" __global__ void add_parts(const double* partial, math* total, i64 parts,
                                      i64 channels) {
     const i64 c = (i64)blockIdx.y * 32 + threadIdx.x;
     const double sum = sum_range(0, parts, channels, nullptr, [=](i64 i, i64) { return partial[i]; });

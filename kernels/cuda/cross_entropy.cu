@@ -19,7 +19,7 @@ __device__ __forceinline__ math warp_sum(math x) {
 // losses[n] = log(sum exp(logits[n])) - logits[n, labels[n]], and the softmax for the gradient.
 // A NaN or +inf in a row makes its loss NaN.
 extern "C" __global__ void cross_entropy(const storage* logits, const i64* labels,
-                                         storage* probability, storage* losses, i64 rows,
+                                         storage* probability, math* losses, i64 rows,
                                          i64 classes) {
     const i64 n = thread_index() / 32;
     const int lane = threadIdx.x % 32;
@@ -36,16 +36,16 @@ extern "C" __global__ void cross_entropy(const storage* logits, const i64* label
     total = warp_sum(total);
     for (i64 c = lane; c < classes; c += 32)
         narrow(exponential(widen(row[c]) - largest) / total, probability[n * classes + c]);
-    if (lane == 0) narrow(logarithm(total) - (widen(row[labels[n]]) - largest), losses[n]);
+    if (lane == 0) losses[n] = logarithm(total) - (widen(row[labels[n]]) - largest);
 }
 
 // dx = (probability - one at the label) * scale[0]
 extern "C" __global__ void cross_entropy_gradient(const storage* probability, const i64* labels,
-                                                  const storage* scale, storage* dx, i64 rows,
+                                                  const math* scale, storage* dx, i64 rows,
                                                   i64 classes) {
     const i64 i = thread_index();
     if (i >= rows * classes) return;
     const i64 n = quotient(i, classes);
     const math one = i - n * classes == labels[n] ? 1 : 0;
-    narrow((widen(probability[i]) - one) * widen(scale[0]), dx[i]);
+    narrow((widen(probability[i]) - one) * scale[0], dx[i]);
 }

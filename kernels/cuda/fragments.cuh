@@ -1,9 +1,13 @@
-// Products of fragments on tensor cores, d += a b with float32 accumulation. One fragment of a is
-// 16 rows by 32 bytes, one of b 8 columns by 32 bytes, for every format. -D MULTIPLY=
+// Products of fragments on tensor cores, d += a b. One fragment of a is 16 rows by 32 bytes, one of b
+// 8 columns by 32 bytes, for every format. -D MULTIPLY=
 //   multiply_float16, multiply_bfloat16   STORAGE float16, bfloat16: 16 channels per step
 //   multiply_tf32      STORAGE float, operands rounded to 11 bits: 8 channels per step
 //   multiply_tf32x3    STORAGE float, operands split in two tf32 numbers: float32 accuracy.
 //                      An infinite operand gives NaN, and so does one that rounds to infinity.
+// The accumulators of tensor cores have float32's bits but cut where float32 arithmetic rounds
+// (Ootomo & Yokota 2022, arXiv 2203.03341): an error that grows with the number of steps, and all to
+// one side for positive numbers. That drowns in what 8 or 11 bits lose, and would be the largest
+// error of multiply_tf32x3, whose accumulators hold one step and are then added in registers.
 #pragma once
 #include "ptx.cuh"
 
@@ -39,7 +43,7 @@ __device__ __forceinline__ void multiply_tf32(float (&d)[4], const u32 (&a)[4],
     mma_tf32(d, high_a, high_b);
 }
 
-// Small products first. The compiler computes the parts of each fragment once.
+// Small products first. The compiler computes the halves of each fragment once.
 __device__ __forceinline__ void multiply_tf32x3(float (&d)[4], const u32 (&a)[4],
                                                 const u32 (&b)[2]) {
     u32 high_a[4], high_b[2], low_a[4], low_b[2];
@@ -47,7 +51,10 @@ __device__ __forceinline__ void multiply_tf32x3(float (&d)[4], const u32 (&a)[4]
     round_fragment(high_b, b);
     rest_of_fragment(low_a, a, high_a);
     rest_of_fragment(low_b, b, high_b);
-    mma_tf32(d, low_a, high_b);
-    mma_tf32(d, high_a, low_b);
-    mma_tf32(d, high_a, high_b);
+    float part[4] = {};
+    mma_tf32(part, low_a, high_b);
+    mma_tf32(part, high_a, low_b);
+    mma_tf32(part, high_a, high_b);
+#pragma unroll
+    for (int i = 0; i < 4; i++) d[i] += part[i];
 }

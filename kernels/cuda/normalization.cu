@@ -3,37 +3,37 @@
 #include "rectifier.cuh"
 
 // y = (x - mean) * scale + bias.
-extern "C" __global__ void normalize(const storage* x, const storage* mean, const storage* scale,
-                                     const storage* bias, storage* y, int rectify, math slope,
+extern "C" __global__ void normalize(const storage* x, const math* mean, const math* scale,
+                                     const math* bias, storage* y, int rectify, math slope,
                                      i64 rows, i64 channels) {
     const i64 i = thread_index();
     if (i >= rows * channels) return;
     const i64 c = i - quotient(i, channels) * channels;
-    const math value = (widen(x[i]) - widen(mean[c])) * widen(scale[c]) + widen(bias[c]);
+    const math value = (widen(x[i]) - mean[c]) * scale[c] + bias[c];
     narrow(rectify ? rectified(value, slope) : value, y[i]);
 }
 
 // dx = dy * scale + (shift + factor * (x - mean)), dy through the rectifier.
 extern "C" __global__ void normalize_gradient(const storage* dy, const storage* x,
-                                              const storage* y, const storage* mean,
-                                              const storage* scale, const storage* shift,
-                                              const storage* factor, storage* dx, int rectify,
+                                              const storage* y, const math* mean,
+                                              const math* scale, const math* shift,
+                                              const math* factor, storage* dx, int rectify,
                                               math slope, i64 rows, i64 channels) {
     const i64 i = thread_index();
     if (i >= rows * channels) return;
     const i64 c = i - quotient(i, channels) * channels;
     const math gradient = widen(dy[i]);
     const math kept = rectify ? rectified_gradient(widen(y[i]), gradient, slope) : gradient;
-    const math moments = widen(shift[c]) + widen(factor[c]) * (widen(x[i]) - widen(mean[c]));
-    narrow(kept * widen(scale[c]) + moments, dx[i]);
+    const math moments = shift[c] + factor[c] * (widen(x[i]) - mean[c]);
+    narrow(kept * scale[c] + moments, dx[i]);
 }
 
 // dx = shift + factor * (x - mean): what the moments add to the input gradient.
-extern "C" __global__ void moments_gradient(const storage* x, const storage* mean,
-                                            const storage* shift, const storage* factor,
+extern "C" __global__ void moments_gradient(const storage* x, const math* mean,
+                                            const math* shift, const math* factor,
                                             storage* dx, i64 rows, i64 channels) {
     const i64 i = thread_index();
     if (i >= rows * channels) return;
     const i64 c = i - quotient(i, channels) * channels;
-    narrow(widen(shift[c]) + widen(factor[c]) * (widen(x[i]) - widen(mean[c])), dx[i]);
+    narrow(shift[c] + factor[c] * (widen(x[i]) - mean[c]), dx[i]);
 }

@@ -4,7 +4,7 @@
 #include "storage.cuh"
 
 // y[n] = sum of x[table[k, n]] over k.
-extern "C" __global__ void sum_table(const storage* x, const int* table, storage* y, i64 out_rows,
+extern "C" __global__ void sum_table(const storage* x, const int* table, math* y, i64 out_rows,
                                      i64 channels, int volume) {
     const i64 i = thread_index();
     if (i >= out_rows * channels) return;
@@ -14,15 +14,16 @@ extern "C" __global__ void sum_table(const storage* x, const int* table, storage
         const i64 row = table[k * out_rows + n];
         if (row >= 0) sum += widen(x[row * channels + c]);
     }
-    narrow(sum, y[i]);
+    y[i] = sum;
 }
 
 // y[n] = largest x[table[k, n]], winner[n] = its row. Of equal values the first offset wins, the
 // first NaN stays. With a ground row (or null) a window with an inactive site takes it into the
-// maximum; winner is -1 where it is larger.
+// maximum; winner is -1 where it is larger. A window is complete with `volume` active taps or, if
+// windows have different sizes, where taps[n] (or null) is `volume`.
 extern "C" __global__ void max_table(const storage* x, const int* table, const storage* ground,
-                                     storage* y, int* winner, i64 out_rows, i64 channels,
-                                     int volume) {
+                                     const i64* taps, storage* y, int* winner, i64 out_rows,
+                                     i64 channels, int volume) {
     const i64 i = thread_index();
     if (i >= out_rows * channels) return;
     const i64 n = quotient(i, channels), c = i - n * channels;
@@ -38,7 +39,7 @@ extern "C" __global__ void max_table(const storage* x, const int* table, const s
             from = row;
         }
     }
-    if (ground && active < volume) {
+    if (ground && (taps ? taps[n] : active) < volume) {
         const math background = widen(ground[c]);
         if (!(best >= background) && best == best) {
             best = background;

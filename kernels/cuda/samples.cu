@@ -28,7 +28,7 @@ extern "C" __global__ void sum_sample_parts(const storage* x, const i64* starts,
 }
 
 // y[b] = sum of partial[b * parts] .. partial[b * parts + parts - 1]
-extern "C" __global__ void add_sample_parts(const double* partial, storage* y, i64 parts,
+extern "C" __global__ void add_sample_parts(const double* partial, math* y, i64 parts,
                                             i64 channels) {
     const i64 c = (i64)blockIdx.y * 32 + threadIdx.x, first = blockIdx.x * parts;
     const double sum = sum_range(first, first + parts, channels, nullptr,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from spconv.autograd import Tensor, record
 from spconv.compat import Array, array_module, is_cupy
@@ -22,7 +23,7 @@ def common_dtype(*tensors: Tensor | None) -> np.dtype:
     return np.result_type(*(t.dtype for t in tensors if t is not None))
 
 
-def cast(tensor: Tensor, dtype: np.dtype) -> Array:
+def cast(tensor: Tensor, dtype: DTypeLike) -> Array:
     return tensor.data.astype(dtype, copy=False)
 
 
@@ -112,12 +113,12 @@ def total_channels(x: SparseConvTensor) -> int:
 
 def select(tensor: Tensor, slots: Array, axis: int) -> Tensor:
     """Entries ``slots`` of one axis."""
-    shape = tensor.shape
-    where = (slice(None),) * (axis % len(shape)) + (array_module(tensor.data).asarray(slots),)
+    xp, shape = array_module(tensor.data), tensor.shape
+    where = (slice(None),) * (axis % len(shape)) + (xp.asarray(slots),)
 
     def backward(gradient: Array) -> tuple[Array]:
         full = np.zeros_like(gradient, shape=shape)
         full[where] = gradient
         return (full,)
 
-    return record(np.ascontiguousarray(tensor.data[where]), (tensor,), backward)
+    return record(xp.ascontiguousarray(tensor.data[where]), (tensor,), backward)

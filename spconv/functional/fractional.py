@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import floor
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,6 +134,7 @@ class RegionRulebook(Rulebook):
     """
 
     region_sizes: NDArray[np.int64] | None = None
+    windows_differ: ClassVar[bool] = True
 
     @cached_property
     def pairs_per_output(self) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from spconv.autograd import Tensor, record
 from spconv.compat import Array, array_module
+from spconv.dtypes import math_type
 from spconv.ops import get_ops
 
 
@@ -47,9 +48,10 @@ def cross_entropy(logits: Tensor, labels: Any) -> Tensor:
     ops = get_ops(logits.data)
     classes = array_module(logits.data).asarray(labels)
     losses, probability = ops.cross_entropy(logits.data, classes)
-    count = logits.dtype.type(max(len(labels), 1))
+    count, dtype = math_type(logits.dtype)(max(len(labels), 1)), logits.dtype
 
     def backward(gradient: Array) -> tuple[Array]:
         return (ops.cross_entropy_gradient(probability, classes, gradient / count),)
 
-    return record(losses.sum() / count, (logits,), backward)
+    mean = (losses.sum() / count).astype(dtype, copy=False)
+    return record(mean, (logits,), backward)

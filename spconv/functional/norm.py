@@ -10,6 +10,7 @@ import numpy as np
 
 from spconv.autograd import Tensor, record
 from spconv.compat import Array
+from spconv.dtypes import math_type
 from spconv.functional._common import cast, common_dtype
 from spconv.ops import get_ops
 
@@ -31,16 +32,16 @@ def batch_norm(
     -------
     y : Tensor (N, C)
     mean, variance : ndarray (C,)
-        The biased variance.
+        The biased variance; both float32 for float16.
     """
     dtype = common_dtype(x, weight, bias)
-    ops, features = get_ops(x.data), cast(x, dtype)
-    count = dtype.type(max(len(x), 1))
+    ops, features, wide = get_ops(x.data), cast(x, dtype), math_type(dtype)
+    count = wide(max(len(x), 1))
     mean = ops.sum_rows(features) / count
     variance = ops.sum_centred_squares(features, mean) / count
-    inverse = 1 / np.sqrt(variance + dtype.type(eps))
-    scale = cast(weight, dtype) * inverse
-    data = ops.normalize(features, mean, scale, cast(bias, dtype), negative_slope)
+    inverse = 1 / np.sqrt(variance + wide(eps))
+    scale = cast(weight, wide) * inverse
+    data = ops.normalize(features, mean, scale, cast(bias, wide), negative_slope)
 
     def backward(gradient: Array) -> tuple[Array, ...]:
         d_bias, d_scale = ops.normalize_sums(gradient, features, data, mean, negative_slope)
@@ -54,7 +55,7 @@ def batch_norm(
 
 
 def moments(x: Tensor, ground: Tensor | None = None, copies: int = 0) -> Tensor:
-    """Mean and biased variance (2, C) of the rows of ``x`` (N, C).
+    """Mean and biased variance (2, C) of the rows of ``x`` (N, C); float32 for float16.
 
     Parameters
     ----------
@@ -65,9 +66,10 @@ def moments(x: Tensor, ground: Tensor | None = None, copies: int = 0) -> Tensor:
     """
     dtype = common_dtype(x, ground)
     ops, features = get_ops(x.data), cast(x, dtype)
-    count = dtype.type(max(len(x) + copies, 1))
+    wide = math_type(dtype)
+    count = wide(max(len(x) + copies, 1))
     has_ground = ground is not None
-    g = None if ground is None or copies == 0 else cast(ground, dtype)
+    g = None if ground is None or copies == 0 else cast(ground, wide)
     total = ops.sum_rows(features)
     mean = (total if g is None else total + copies * g) / count
     squares = ops.sum_centred_squares(features, mean)
@@ -90,16 +92,18 @@ def normalize(x: Tensor, statistics: Tensor, weight: Tensor, bias: Tensor, eps: 
 
     ``statistics`` (2, C): mean and variance.
     """
-    dtype = common_dtype(x, statistics, weight, bias)
-    ops, row = get_ops(x.data), x.ndim == 1
-    mean, variance = cast(statistics, dtype)
-    inverse = 1 / np.sqrt(variance + dtype.type(eps))
-    gamma, features = cast(weight, dtype), cast(x, dtype)
+    dtype = common_dtype(x, weight, bias)
+    if statistics.dtype != math_type(dtype):
+        dtype = np.result_type(dtype, statistics.dtype)
+    ops, row, wide = get_ops(x.data), x.ndim == 1, math_type(dtype)
+    mean, variance = cast(statistics, wide)
+    inverse = 1 / np.sqrt(variance + wide(eps))
+    gamma, beta, features = cast(weight, wide), cast(bias, wide), cast(x, dtype)
     scale = gamma * inverse
     if row:
-        data = (features - mean) * scale + cast(bias, dtype)
+        data = ((features - mean) * scale + beta).astype(dtype, copy=False)
     else:
-        data = ops.normalize(features, mean, scale, cast(bias, dtype))
+        data = ops.normalize(features, mean, scale, beta)
 
     def backward(gradient: Array) -> tuple[Array, ...]:
         if row:
@@ -109,6 +113,7 @@ def normalize(x: Tensor, statistics: Tensor, weight: Tensor, bias: Tensor, eps: 
             d_scale = ops.sum_centred_products(gradient, features, mean)
         d_variance = -0.5 * d_scale * gamma * inverse**3
         d_statistics = ops.xp.stack([-scale * d_bias, d_variance])
-        return gradient * scale, d_statistics, d_scale * inverse, d_bias
+        dx = (gradient * scale).astype(dtype, copy=False)
+        return dx, d_statistics, d_scale * inverse, d_bias
 
     return record(data, (x, statistics, weight, bias), backward)

@@ -11,6 +11,7 @@ from math import prod
 
 from spconv.autograd import Tensor, record
 from spconv.compat import Array, array_module
+from spconv.dtypes import math_type
 from spconv.functional._common import (
     cast,
     check_sparse,
@@ -68,16 +69,18 @@ def _avg_pool(x: Tensor, ground: Tensor | None, rulebook: Rulebook) -> Tensor:
     ops = get_ops(x.data)
     xp = array_module(x.data)
     dtype = common_dtype(x, ground)
-    count = xp.asarray(rulebook.pairs_per_output)[:, None].astype(dtype)
+    wide = math_type(dtype)
+    count = xp.asarray(rulebook.pairs_per_output)[:, None].astype(wide)
     data = ops.sum_pairs(cast(x, dtype), rulebook)
     has_ground = ground is not None
     if ground is None:
         scale = 1 / count
         data *= scale
     else:
-        scale = dtype.type(1 / rulebook.volume)
+        scale = wide(1 / rulebook.volume)
         inactive = 1 - count * scale
         data = data * scale + inactive * cast(ground, dtype)
+    data = data.astype(dtype, copy=False)
 
     def backward(gradient: Array) -> tuple[Array, ...]:
         dx = ops.sum_pairs(gradient * scale, rulebook.inverse)
@@ -95,21 +98,22 @@ def global_avg_pool(x: SparseConvTensor, *, owner: str = "global_avg_pool") -> T
     x = all_channels(x)
     xp = array_module(x.features.data)
     ground, dtype = x.ground_state, common_dtype(x.features, x.ground_state)
-    ops, sites = get_ops(x.features.data), x.sites
+    ops, sites, wide = get_ops(x.features.data), x.sites, math_type(dtype)
     counts = ops.sample_counts(sites)[:, None]
     data = ops.sum_samples(cast(x.features, dtype), sites)
     has_ground = ground is not None
     if ground is not None:
         cells = prod(x.spatial_shape)
-        scale = xp.full((x.batch_size, 1), 1 / cells, dtype)
-        inactive = ((cells - counts) / cells).astype(dtype)
+        scale = xp.full((x.batch_size, 1), 1 / cells, wide)
+        inactive = ((cells - counts) / cells).astype(wide)
         data = data * scale + inactive * cast(ground, dtype)
     else:
-        scale = (1 / xp.maximum(counts, 1)).astype(dtype)
+        scale = (1 / xp.maximum(counts, 1)).astype(wide)
         data = data * scale
+    data = data.astype(dtype, copy=False)
 
     def backward(gradient: Array) -> tuple[Array, ...]:
-        dx = ops.spread_samples(gradient * scale, sites)
+        dx = ops.spread_samples((gradient * scale).astype(dtype, copy=False), sites)
         return (dx, (gradient * inactive).sum(axis=0)) if has_ground else (dx,)
 
     return record(data, (x.features,) if ground is None else (x.features, ground), backward)

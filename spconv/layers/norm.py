@@ -9,6 +9,7 @@ import numpy as np
 from spconv import functional
 from spconv.autograd import Parameter, Tensor
 from spconv.compat import Array, array_module
+from spconv.dtypes import math_type
 from spconv.functional._common import (
     check_channels,
     check_features,
@@ -119,7 +120,7 @@ class BatchNorm(Module):
         return moments
 
     def _running(self, x: Tensor) -> Tensor:
-        xp, dtype = array_module(self.running_mean), common_dtype(x, self.weight)
+        xp, dtype = array_module(self.running_mean), math_type(common_dtype(x, self.weight))
         return Tensor(xp.stack([self.running_mean, self.running_var]).astype(dtype))
 
     def _track(self, mean: Array, variance: Array, count: int) -> None:

@@ -13,6 +13,7 @@ from types import ModuleType
 import numpy as np
 
 from spconv.compat import Array
+from spconv.dtypes import math_type
 from spconv.geometry import Geometry
 from spconv.rulebook import Rulebook, build, union_of
 from spconv.sites import SiteSet
@@ -21,7 +22,9 @@ from spconv.sites import SiteSet
 class Ops:
     """Array operations; ``xp`` is the array module.
 
-    Suffixes tell the axes: n, m sites, c input and o output channels, k kernel offsets.
+    Suffixes tell the axes: n, m sites, c input and o output channels, k kernel offsets. Sums over
+    sites, and the vectors made of them, are of the features' :func:`~spconv.dtypes.math_type`:
+    float32 for float16. Who divides them rounds afterwards.
     """
 
     def __init__(self, xp: ModuleType) -> None:
@@ -89,7 +92,7 @@ class Ops:
 
     def sum_pairs(self, x_nc: Array, rulebook: Rulebook) -> Array:
         """Sum of the input rows of every output row, (N_out, C)."""
-        y = self.xp.zeros((len(rulebook.out_sites), x_nc.shape[1]), x_nc.dtype)
+        y = self.xp.zeros((len(rulebook.out_sites), x_nc.shape[1]), math_type(x_nc.dtype))
         for k in range(rulebook.volume):
             in_rows, out_rows = self._pairs(rulebook, k)
             y[out_rows] += x_nc[in_rows]
@@ -145,9 +148,10 @@ class Ops:
 
     def sum_samples(self, x_nc: Array, sites: SiteSet) -> Array:
         """Sum of the rows of every sample, (B, C)."""
-        y = self.xp.zeros((sites.batch_size, x_nc.shape[1]), x_nc.dtype)
+        wide = math_type(x_nc.dtype)
+        y = self.xp.zeros((sites.batch_size, x_nc.shape[1]), wide)
         for sample, rows in self._rows_by_sample(sites):
-            y[sample] = x_nc[rows].sum(axis=0)
+            y[sample] = x_nc[rows].sum(axis=0, dtype=wide)
         return y
 
     def max_samples(self, x_nc: Array, sites: SiteSet) -> tuple[Array, Array]:
@@ -201,11 +205,12 @@ class Ops:
 
     def sum_rows(self, x_nc: Array) -> Array:
         """Sum over the sites, (C,), accumulated in float64."""
-        return x_nc.sum(axis=0, dtype=self.xp.float64).astype(x_nc.dtype)
+        return x_nc.sum(axis=0, dtype=self.xp.float64).astype(math_type(x_nc.dtype))
 
     def sum_squares(self, x_nc: Array) -> Array:
         """Sum of squares over the sites, (C,), accumulated in float64."""
-        return self.xp.einsum("nc,nc->c", x_nc, x_nc, dtype=self.xp.float64).astype(x_nc.dtype)
+        squares = self.xp.einsum("nc,nc->c", x_nc, x_nc, dtype=self.xp.float64)
+        return squares.astype(math_type(x_nc.dtype))
 
     def sum_centred_squares(self, x_nc: Array, mean_c: Array) -> Array:
         """Sum over the sites of the squared deviations from ``mean``, (C,)."""
@@ -224,7 +229,7 @@ class Ops:
         slope: float | None = None,
     ) -> Array:
         """``(x - mean) scale + bias``, with a ``slope`` through :meth:`leaky_relu`."""
-        y = (x_nc - mean_c) * scale_c + bias_c
+        y = ((x_nc - mean_c) * scale_c + bias_c).astype(x_nc.dtype, copy=False)
         return y if slope is None else self.leaky_relu(y, slope)
 
     def normalize_sums(
@@ -247,27 +252,32 @@ class Ops:
     ) -> Array:
         """``dy scale + shift + factor (x - mean)``, dy in front of the rectifier."""
         dy_nc = dy_nc if slope is None else self.leaky_relu_gradient(y_nc, dy_nc, slope)
-        return dy_nc * scale_c + self.moments_gradient(x_nc, mean_c, shift_c, factor_c)
+        dx = dy_nc * scale_c + (shift_c + factor_c * (x_nc - mean_c))
+        return dx.astype(x_nc.dtype, copy=False)
 
     def moments_gradient(
         self, x_nc: Array, mean_c: Array, shift_c: Array, factor_c: Array
     ) -> Array:
         """``shift + factor (x - mean)``."""
-        return shift_c + factor_c * (x_nc - mean_c)
+        return (shift_c + factor_c * (x_nc - mean_c)).astype(x_nc.dtype, copy=False)
 
     def cross_entropy(self, logits_nc: Array, labels_n: Array) -> tuple[Array, Array]:
-        """Softmax cross-entropy (N,) of every row, and the softmax (N, C)."""
+        """Softmax cross-entropy (N,) of every row, math type, and the softmax (N, C)."""
+        wide = logits_nc.astype(math_type(logits_nc.dtype), copy=False)
+        if not wide.size:  # CuPy's maximum of nothing takes no initial value
+            return self.xp.zeros(len(labels_n), wide.dtype), logits_nc.copy()
         rows = self.xp.arange(len(labels_n))
-        shifted = logits_nc - logits_nc.max(axis=1, keepdims=True, initial=-self.xp.inf)
+        shifted = wide - wide.max(axis=1, keepdims=True)
         exponentials = self.xp.exp(shifted)
         total = exponentials.sum(axis=1, keepdims=True)
-        return self.xp.log(total[:, 0]) - shifted[rows, labels_n], exponentials / total
+        losses = self.xp.log(total[:, 0]) - shifted[rows, labels_n]
+        return losses, (exponentials / total).astype(logits_nc.dtype, copy=False)
 
     def cross_entropy_gradient(self, probability_nc: Array, labels_n: Array, scale: Array) -> Array:
         """``(probability - one at the label) scale``, (N, C); ``scale`` has one element."""
-        difference = probability_nc.copy()
+        difference = probability_nc.astype(math_type(probability_nc.dtype))
         difference[self.xp.arange(len(labels_n)), labels_n] -= 1
-        return difference * scale
+        return (difference * scale).astype(probability_nc.dtype, copy=False)
 
     def sgd_step(
         self,

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from spconv.compat import Array, import_cupy
+from spconv.dtypes import math_type
 from spconv.geometry import Geometry
 from spconv.ops.base import Ops
 from spconv.ops.cuda_gemm import CudaGemm
 from spconv.ops.cuda_rulebook import CudaRulebookSteps
 from spconv.ops.cuda_samples import max_samples, sum_samples
-from spconv.ops.launch import column_sums, elementwise, math_type, storage_of
+from spconv.ops.launch import column_sums, elementwise, storage_of
 from spconv.ops.precision import get_cuda_precision
 from spconv.ops.raw_kernels import NULL
 from spconv.rulebook import Rulebook
@@ -41,6 +42,9 @@ class CudaOps(Ops):
 
     Sums run in float32 (float64 arrays: in float64, and so do all sums over sites) and in a fixed
     order: the same bits every time.
+
+    Arrays that are cached with a rulebook are made on the stream that first uses it: use one
+    stream, or synchronize before another uses that rulebook. They are kept for each device.
 
     Raises
     ------
@@ -88,8 +92,9 @@ class CudaOps(Ops):
         return (a_gnc[..., None] * b_gco[:, None]).sum(axis=2)
 
     def sum_pairs(self, x_nc: Array, rulebook: Rulebook) -> Array:
-        y = self._new(x_nc, len(rulebook.out_sites), x_nc.shape[1])
-        self._pool("sum_table", y, rulebook, self._dense(x_nc), self._table(rulebook), y)
+        shape = len(rulebook.out_sites), x_nc.shape[1]
+        y = self.xp.empty(shape, math_type(x_nc.dtype))
+        self._pool("sum_table", x_nc, rulebook, self._dense(x_nc), self._table(rulebook), y)
         return y
 
     def max_pairs(
@@ -97,9 +102,11 @@ class CudaOps(Ops):
     ) -> tuple[Array, Array]:
         y = self._new(x_nc, len(rulebook.out_sites), x_nc.shape[1])
         winner = self.xp.empty(y.shape, np.int32)
-        ground = NULL if ground_c is None else self._dense(ground_c)
-        table = self._table(rulebook)
-        self._pool("max_table", y, rulebook, self._dense(x_nc), table, ground, y, winner)
+        ground, taps = NULL, None
+        if ground_c is not None:
+            ground, taps = self._dense(ground_c), self._rulebooks.complete_taps(rulebook)
+        arrays = self._table(rulebook), ground, NULL if taps is None else taps, y, winner
+        self._pool("max_table", y, rulebook, self._dense(x_nc), *arrays)
         return y, winner
 
     def max_ground_gradient(self, dy_nc: Array, winner_nc: Array) -> Array:
@@ -166,10 +173,11 @@ class CudaOps(Ops):
         return self._sum("square_parts", x_nc)
 
     def sum_centred_squares(self, x_nc: Array, mean_c: Array) -> Array:
-        return self._sum("centred_square_parts", x_nc, self._dense(mean_c))
+        return self._sum("centred_square_parts", x_nc, self._wide(mean_c, x_nc))
 
     def sum_centred_products(self, dy_nc: Array, x_nc: Array, mean_c: Array) -> Array:
-        return self._sum("centred_product_parts", dy_nc, self._dense(x_nc), self._dense(mean_c))
+        mean = self._wide(mean_c, dy_nc)
+        return self._sum("centred_product_parts", dy_nc, self._dense(x_nc), mean)
 
     def normalize(
         self,
@@ -188,7 +196,7 @@ class CudaOps(Ops):
         if slope is None:
             return self.sum_rows(dy_nc), self.sum_centred_products(dy_nc, x_nc, mean_c)
         y, factor = self._dense(y_nc), math_type(dy_nc.dtype)(slope)
-        x, mean = (self._dense(array.astype(dy_nc.dtype, copy=False)) for array in (x_nc, mean_c))
+        x, mean = self._dense(x_nc.astype(dy_nc.dtype, copy=False)), self._wide(mean_c, dy_nc)
         return (
             self._sum("rectified_parts", dy_nc, y, factor),
             self._sum("rectified_product_parts", dy_nc, y, x, mean, factor),
@@ -215,7 +223,8 @@ class CudaOps(Ops):
 
     def cross_entropy(self, logits_nc: Array, labels_n: Array) -> tuple[Array, Array]:
         logits, (rows, classes) = self._dense(logits_nc), logits_nc.shape
-        probability, losses = self._new(logits, rows, classes), self._new(logits, rows)
+        probability = self._new(logits, rows, classes)
+        losses = self.xp.empty(rows, math_type(logits.dtype))
         sizes = np.int64(rows), np.int64(classes)
         arguments = logits, labels_n.astype(np.int64, copy=False), probability, losses, *sizes
         self._run("cross_entropy.cu", "cross_entropy", 32 * rows, logits.dtype, arguments)
@@ -225,7 +234,7 @@ class CudaOps(Ops):
         dx = self._new(probability_nc, *probability_nc.shape)
         sizes = (np.int64(size) for size in dx.shape)
         labels = labels_n.astype(np.int64, copy=False)
-        arguments = self._dense(probability_nc), labels, scale.astype(dx.dtype), dx, *sizes
+        arguments = self._dense(probability_nc), labels, self._wide(scale, dx), dx, *sizes
         self._run("cross_entropy.cu", "cross_entropy_gradient", dx.size, dx.dtype, arguments)
         return dx
 
@@ -290,6 +299,10 @@ class CudaOps(Ops):
     def _dense(self, array: Array) -> Array:
         return self.xp.ascontiguousarray(array)
 
+    def _wide(self, vector: Array, like: Array) -> Array:
+        """What sums and statistics are: of the math type."""
+        return self._dense(vector.astype(math_type(like.dtype), copy=False))
+
     def _new(self, like: Array, *shape: int) -> Array:
         return self.xp.empty(shape, like.dtype)
 
@@ -298,9 +311,10 @@ class CudaOps(Ops):
     ) -> None:
         elementwise(file, entry, count, arguments, STORAGE=storage_of(dtype))
 
-    def _pool(self, entry: str, y: Array, rulebook: Rulebook, *arrays: Any) -> None:
+    def _pool(self, entry: str, like: Array, rulebook: Rulebook, *arrays: Any) -> None:
+        y = arrays[-1]
         sizes = np.int64(y.shape[0]), np.int64(y.shape[1]), np.int32(rulebook.volume)
-        self._run("pooling.cu", entry, y.size, y.dtype, (*arrays, *sizes))
+        self._run("pooling.cu", entry, y.size, like.dtype, (*arrays, *sizes))
 
     def _map(self, entry: str, *arguments: Any) -> None:
         target = arguments[-1]
@@ -318,10 +332,9 @@ class CudaOps(Ops):
         options: tuple[Any, ...] = (),
     ) -> Array:
         y = self._new(arrays_nc[0], *arrays_nc[0].shape)
-        arrays = [
-            self._dense(array.astype(y.dtype, copy=False)) for array in (*arrays_nc, *vectors_c)
-        ]
-        arguments = *arrays, y, *options, *(np.int64(size) for size in y.shape)
+        arrays = (self._dense(array.astype(y.dtype, copy=False)) for array in arrays_nc)
+        vectors = (self._wide(vector, y) for vector in vectors_c)
+        arguments = *arrays, *vectors, y, *options, *(np.int64(size) for size in y.shape)
         self._run("normalization.cu", entry, y.size, y.dtype, arguments)
         return y
 

@@ -8,7 +8,6 @@ itself is needed.
 from __future__ import annotations
 
 import hashlib
-import weakref
 from collections.abc import Callable
 from functools import cached_property, lru_cache
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from spconv.compat import Array
+from spconv.dtypes import math_type
 from spconv.ops.cuda_tile_map import cuda_tile_map
 from spconv.ops.cuda_tiles import (
     STORAGE,
@@ -25,7 +25,7 @@ from spconv.ops.cuda_tiles import (
     candidate_tiles,
     split_pairs,
 )
-from spconv.ops.launch import THREADS, elementwise, math_type, storage_of
+from spconv.ops.launch import THREADS, check_grid, elementwise, storage_of
 from spconv.ops.raw_kernels import NULL, Launch, kernel, source
 from spconv.ops.rulebook_steps import RulebookSteps
 from spconv.ops.tile_map import TileMap, identity_tile_map
@@ -36,6 +36,7 @@ from spconv.rulebook import Rulebook, is_symmetric
 ALIGNMENT = 16
 STATIC_SHARED = 48 * 1024
 """Dynamic shared memory that a kernel may have without asking."""
+TILES = "tile map"
 
 
 class CudaGemm:
@@ -44,10 +45,7 @@ class CudaGemm:
     def __init__(self, xp: Any, rulebooks: RulebookSteps) -> None:
         self.xp = xp
         self._rulebooks = rulebooks
-        self._maps: weakref.WeakKeyDictionary[Rulebook, TileMap] = weakref.WeakKeyDictionary()
-        self._tasks: weakref.WeakKeyDictionary[Rulebook, dict[int, tuple[Array, Array]]] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._memo = rulebooks.memo
         self._identity = lru_cache(maxsize=8)(self._identity_map)
         self._identity_pairs = lru_cache(maxsize=8)(self._make_identity_pairs)
 
@@ -79,7 +77,7 @@ class CudaGemm:
     def matmul(self, x_nc: Array, w_co: Array, init_o: Array | None, kind: str) -> Array:
         """``x w + init``."""
         rows = len(x_nc)
-        tiles, mode = self._identity(rows), (0, 0)
+        tiles, mode = self._identity(rows, self._memo.device), (0, 0)
         return self._multiply(x_nc, w_co[None], tiles, rows, 1, init_o, mode, None, None, kind)
 
     def weight_gradient(
@@ -87,25 +85,25 @@ class CudaGemm:
     ) -> Array:
         """As :meth:`spconv.ops.Ops.weight_gradient`."""
         size = x_nc.shape[1] // groups * dy_no.shape[1]
-        known = self._tasks.setdefault(rulebook, {})
-        if size not in known:
-            known[size] = self._upload_tasks(rulebook.offset_starts, size)
+        kept, name = self._memo.of(rulebook), ("tasks", size)
+        if name not in kept:
+            kept[name] = self._upload_tasks(rulebook.offset_starts, size)
         pairs = self._rulebooks.pairs(rulebook)
-        return self._gradient(x_nc, dy_no, pairs, known[size], groups, kind)
+        return self._gradient(x_nc, dy_no, pairs, kept[name], groups, kind)
 
     def matmul_gradient(self, x_nc: Array, dy_no: Array, kind: str) -> Array:
         """``x^T dy``."""
         size, rows = x_nc.shape[1] * dy_no.shape[1], len(x_nc)
-        pairs, tasks = self._identity_pairs(rows, size)
+        pairs, tasks = self._identity_pairs(rows, size, self._memo.device)
         return self._gradient(x_nc, dy_no, pairs, tasks, 1, kind)[0]
 
     def tile_map(self, rulebook: Rulebook) -> TileMap:
         """The tile map of a rulebook, made once."""
-        if rulebook not in self._maps:
+        kept = self._memo.of(rulebook)
+        if TILES not in kept:
             table = self._rulebooks.table(rulebook)
-            starts = rulebook.offset_starts
-            self._maps[rulebook] = cuda_tile_map(self.xp, table, starts, TILE_ROWS)
-        return self._maps[rulebook]
+            kept[TILES] = cuda_tile_map(self.xp, table, rulebook.offset_starts, TILE_ROWS)
+        return kept[TILES]
 
     def _is_mirrored(self, rulebook: Rulebook, transposed: bool) -> bool:
         """Whether the tile map of the forward pass serves this input gradient.
@@ -114,10 +112,10 @@ class CudaGemm:
         """
         return (
             transposed
-            and rulebook not in self._maps
+            and not self._memo.has(rulebook, TILES)
             and rulebook.geometry.submanifold
             and is_symmetric(rulebook.geometry)
-            and rulebook.inverse in self._maps
+            and self._memo.has(rulebook.inverse, TILES)
         )
 
     def _multiply(
@@ -191,6 +189,7 @@ class CudaGemm:
     def _pack(self, w_kco: Array, groups: int, mode: tuple[int, int], kind: str) -> Array:
         """Weights as the kernels read them, (groups, K, rows, row length)."""
         transposed, mirrored = mode
+        check_grid("CudaOps", "groups", groups)
         volume, cin, width = w_kco.shape
         cout = width // groups
         rows, columns = (cin, cout) if transposed else (cout, cin)
@@ -219,6 +218,8 @@ class CudaGemm:
         task_starts, offset_tasks = tasks
         cin, cout = x_nc.shape[1] // groups, dy_no.shape[1] // groups
         volume, num_tasks = len(offset_tasks) - 1, len(task_starts) - 1
+        check_grid("CudaOps", "kernel offsets", volume)
+        check_grid("CudaOps", "groups", groups)
         size = cin * groups * cout
         dw = self.xp.empty((volume, cin, groups * cout), x_nc.dtype)
         if not dw.size:
@@ -230,6 +231,7 @@ class CudaGemm:
 
             def launch(tile: Tile) -> None:
                 blocks = -(-cin // tile.rows) * -(-cout // tile.columns)
+                check_grid("CudaOps", "tiles of a weight's gradient", blocks)
                 grid = num_tasks, blocks, groups
                 function = self._kernel(tile)
                 function(grid, (tile.block,), arguments, shared_mem=tile.shared_bytes)
@@ -252,11 +254,11 @@ class CudaGemm:
         task_starts, offset_tasks = split_pairs(offset_starts, size)
         return self.xp.asarray(task_starts), self.xp.asarray(offset_tasks)
 
-    def _identity_map(self, rows: int) -> TileMap:
+    def _identity_map(self, rows: int, device: int) -> TileMap:
         return identity_tile_map(self.xp, rows, TILE_ROWS)
 
     def _make_identity_pairs(
-        self, rows: int, size: int
+        self, rows: int, size: int, device: int
     ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         count = self.xp.arange(rows, dtype=np.int32)
         return (count, count), self._upload_tasks(np.array([0, rows], np.int64), size)

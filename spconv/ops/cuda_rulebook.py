@@ -7,13 +7,19 @@ from numpy.typing import NDArray
 
 from spconv.compat import Array
 from spconv.geometry import Geometry
-from spconv.ops.launch import elementwise
+from spconv.ops.device_rulebook import DeviceRulebook
+from spconv.ops.launch import check_grid, elementwise
 from spconv.ops.raw_kernels import NULL
 from spconv.ops.rulebook_steps import NO_KEY, RulebookSteps
+from spconv.sites import SiteSet
 
 
 class CudaRulebookSteps(RulebookSteps):
     """The same arrays as those of the plain steps; ``xp`` is ``cupy``."""
+
+    def build(self, sites: SiteSet, geometry: Geometry, owner: str) -> DeviceRulebook:
+        check_grid(owner, "kernel offsets", geometry.volume)
+        return super().build(sites, geometry, owner)
 
     def candidate_keys(
         self,

@@ -7,6 +7,7 @@ from types import ModuleType
 import numpy as np
 
 from spconv.compat import Array
+from spconv.dtypes import math_type
 from spconv.ops.launch import storage_of
 from spconv.ops.raw_kernels import NULL, kernel
 from spconv.ops.rulebook_steps import RulebookSteps
@@ -19,7 +20,7 @@ MAX_PARTS = 256
 
 def sum_samples(xp: ModuleType, x_nc: Array, sites: SiteSet, rulebooks: RulebookSteps) -> Array:
     """As :meth:`spconv.ops.Ops.sum_samples`; ``x_nc`` is contiguous. Sums run in float64."""
-    y = xp.empty((sites.batch_size, x_nc.shape[1]), x_nc.dtype)
+    y = xp.empty((sites.batch_size, x_nc.shape[1]), math_type(x_nc.dtype))
     if y.size:
         parts = _parts(sites)
         sizes = np.int64(parts), np.int64(x_nc.shape[1])

@@ -146,7 +146,9 @@ def choose_gradient_tile(kind: str, cin: int, cout: int, architecture: int = 80)
         )
     widest = 128 if size == 2 else 64
     rows = next((m for m in (16, 32, 64) if cin <= m), widest)
-    columns = next((n for n in (16, 32, 64) if cout <= n), 128)
+    # 64 x 128 sums and what "float32" holds beside them are more than a thread's registers.
+    most = 64 if kind == "float32" and rows == 64 else 128
+    columns = next((n for n in (16, 32, 64) if cout <= n), most)
     return _gradient_tile(kind, cin, cout, (rows, columns), 4 if size == 2 else 3)
 
 

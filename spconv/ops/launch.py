@@ -8,6 +8,7 @@ from types import ModuleType
 import numpy as np
 
 from spconv.compat import Array
+from spconv.dtypes import math_type
 from spconv.ops.raw_kernels import kernel
 
 THREADS = 256
@@ -20,6 +21,8 @@ STORAGE = {
 """What a dtype is called in the sources."""
 MAX_PARTS = 1024
 MIN_ROWS_PER_PART = 128
+MAX_GRID = 65_535
+"""Blocks along the second and third axis of a grid."""
 
 
 @cache  # the name of a dtype takes NumPy longer to make than a launch
@@ -37,10 +40,13 @@ def storage_of(dtype: np.dtype) -> str:
     return STORAGE[name]
 
 
-@cache
-def math_type(dtype: np.dtype) -> type[np.floating]:
-    """What the kernels compute in: float64 for float64, float32 for all others."""
-    return np.float64 if np.dtype(dtype).name == "float64" else np.float32
+def check_grid(owner: str, what: str, count: int) -> None:
+    """Raise ValueError for more than a grid takes along its second and third axis."""
+    if count > MAX_GRID:
+        raise ValueError(
+            f"{owner}: a GPU takes at most {MAX_GRID:,} {what} in one launch, got {count:,}; use "
+            "fewer, or compute on the CPU (x.to('cpu'), model.to('cpu'))"
+        )
 
 
 def elementwise(
@@ -61,12 +67,12 @@ def elementwise(
 def column_sums(
     xp: ModuleType, entry: str, arrays: tuple[Array, ...], rows: int, channels: int, dtype: np.dtype
 ) -> Array:
-    """Sums (C,) over rows of what ``entry`` of column_sums.cu makes of ``arrays``.
+    """Sums (C,), math type, over rows of what ``entry`` of column_sums.cu makes of ``arrays``.
 
     The number of parts follows from the number of rows alone, so the sums have the same bits on
     every device.
     """
-    total = xp.zeros(channels, dtype)
+    total = xp.zeros(channels, math_type(dtype))
     if not rows or not channels:
         return total
     part = max(MIN_ROWS_PER_PART, -(-rows // MAX_PARTS))

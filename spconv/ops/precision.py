@@ -20,12 +20,14 @@ def set_cuda_precision(precision: str) -> None:
     ----------
     precision : {"float32", "tf32", "bfloat16"}
         "float32", the default, takes three products of the tensor cores for one: each operand is
-        split into two numbers of 11 bits, and the error is that of float32 arithmetic. "tf32"
-        takes one: operands are rounded to 11 bits, sums stay float32. "bfloat16" stores operands
-        in half the memory while a product is computed: rounded to 8 bits, range and sums of
-        float32. Features, weights and gradients stay float32 arrays in all of them, so that an
-        optimizer needs neither a copy of the weights nor a loss scaler. Other dtypes have no
-        choice. Nothing has been timed on a device yet.
+        split into two numbers of 11 bits, and eight products at a time are added to sums outside
+        the tensor cores, which cut where float32 arithmetic rounds; so the error is that of
+        float32 arithmetic. "tf32" takes one product: operands are rounded to 11 bits, sums are
+        the tensor cores'. "bfloat16" stores operands in half the memory while a product is
+        computed: rounded to 8 bits, with float32's range and the tensor cores' sums. Features,
+        weights and gradients stay float32 arrays in all of them, so that an optimizer needs
+        neither a copy of the weights nor a loss scaler. Other dtypes have no choice. Nothing has
+        been timed on a device yet.
 
     Raises
     ------

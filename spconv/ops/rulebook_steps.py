@@ -8,7 +8,6 @@ CPU's :func:`spconv.build_rulebook`.
 
 from __future__ import annotations
 
-import weakref
 from math import prod
 from types import ModuleType
 from typing import Any
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from spconv.compat import Array, to_device
 from spconv.geometry import Geometry, check_cells
+from spconv.ops.device_memo import DeviceMemo
 from spconv.ops.device_rulebook import DeviceRulebook, DeviceSites
 from spconv.rulebook import Rulebook, check_rows
 from spconv.sites import SiteSet
@@ -37,9 +37,7 @@ class RulebookSteps:
 
     def __init__(self, xp: ModuleType) -> None:
         self.xp = xp
-        # Weak: copies on the device are dropped with the sites and rulebooks they belong to.
-        self._sites: weakref.WeakKeyDictionary[SiteSet, Any] = weakref.WeakKeyDictionary()
-        self._books: weakref.WeakKeyDictionary[Rulebook, Any] = weakref.WeakKeyDictionary()
+        self.memo = DeviceMemo(xp)
 
     def build(self, sites: SiteSet, geometry: Geometry, owner: str) -> DeviceRulebook:
         """Build the rulebook of a checked site set.
@@ -67,14 +65,15 @@ class RulebookSteps:
         """Ascending keys of the sites, their rows (None: the same), and the keys in row order."""
         if isinstance(sites, DeviceSites):
             return sites.device_keys, None, sites.device_keys
-        if sites not in self._sites:
+        kept = self.memo.of(sites)
+        if "keys" not in kept:
             keys = self.xp.asarray(sites.keys)
             if sites.order is None:
-                self._sites[sites] = keys, None, keys
+                kept["keys"] = keys, None, keys
             else:
                 order = self.xp.asarray(sites.order)
-                self._sites[sites] = keys[order], order, keys
-        return self._sites[sites]
+                kept["keys"] = keys[order], order, keys
+        return kept["keys"]
 
     def union(self, sets: tuple[SiteSet, ...]) -> DeviceSites:
         """All sites of any of the sets, sorted. Their number is copied to the host."""
@@ -98,16 +97,26 @@ class RulebookSteps:
             return rulebook.device_pairs
         return self._uploaded(rulebook)["pairs"]
 
+    def complete_taps(self, rulebook: Rulebook) -> Array | None:
+        """``pairs_per_output`` (N_out,) on the device; None where the table's rows tell it."""
+        if not rulebook.windows_differ:
+            return None
+        kept = self.memo.of(rulebook)
+        if "taps" not in kept:
+            kept["taps"] = self.xp.asarray(rulebook.pairs_per_output)
+        return kept["taps"]
+
     def _uploaded(self, rulebook: Rulebook) -> dict[str, Any]:
-        if rulebook not in self._books:
+        kept = self.memo.of(rulebook)
+        if "table" not in kept:
             in_rows, out_rows = (
                 self.xp.asarray(rows) for rows in (rulebook.in_rows, rulebook.out_rows)
             )
             table = self.table_of_pairs(
                 in_rows, out_rows, rulebook.offset_starts, len(rulebook.out_sites)
             )
-            self._books[rulebook] = {"pairs": (in_rows, out_rows), "table": table}
-        return self._books[rulebook]
+            kept.update(pairs=(in_rows, out_rows), table=table)
+        return kept
 
     def candidate_keys(
         self,

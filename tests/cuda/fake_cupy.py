@@ -1,8 +1,8 @@
 """A stand-in for CuPy on the CPU: NumPy's array code, kernels through the emulation.
 
 It is as strict as CuPy where host code goes wrong: arrays of the two libraries do not mix, results
-of reductions are arrays, kernels take scalars of exact types, there is no cuBLAS, and what leaves
-the "device" is counted.
+of reductions are arrays, kernels take scalars of exact types, tensor cores truncate, there is no
+cuBLAS, and what leaves the "device" is counted.
 """
 
 from __future__ import annotations
@@ -14,100 +14,13 @@ from typing import ClassVar
 
 import numpy as np
 from emulation import emulate
+from fake_array import COPIES, call, ndarray, plain
 
-COPIES = {"to_host": 0}
-
-
-class ndarray(np.ndarray):
-    """A NumPy array that says it is CuPy's."""
-
-    def get(self) -> np.ndarray:
-        COPIES["to_host"] += 1
-        return np.array(self.view(np.ndarray))
-
-    def item(self, *where):
-        COPIES["to_host"] += 1
-        return self.view(np.ndarray).item(*where)
-
-    @property
-    def data(self):
-        return types.SimpleNamespace(ptr=self.ctypes.data)
-
-    def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
-        if ufunc is np.matmul:
-            raise ImportError("libcublas is missing: the wheel of CuPy has none")
-        targets = () if out is None else out
-        inputs = [plain(value) for value in inputs]
-        if "where" in options:
-            options["where"] = plain(options["where"])
-        if targets:
-            options["out"] = tuple(plain(target) for target in targets)
-        result = getattr(ufunc, method)(*inputs, **options)
-        return targets[0] if targets else wrap(result)
-
-    def __array_function__(self, function, types, arguments, options):
-        if function in (np.dot, np.einsum, np.tensordot, np.inner):
-            raise ImportError("libcublas is missing: the wheel of CuPy has none")
-        return wrap(function(*plain_all(arguments), **plain_all(options)))
-
-    def __getitem__(self, where):
-        return wrap(self.view(np.ndarray)[plain_all(where)])
-
-    def __setitem__(self, where, value):
-        self.view(np.ndarray)[plain_all(where)] = plain(value)
-
-    def __bool__(self):
-        COPIES["to_host"] += 1
-        return bool(self.view(np.ndarray))
-
-    def __float__(self):
-        return float(self.item())
-
-    def __int__(self):
-        return int(self.item())
-
-    def __iter__(self):
-        return (self[i] for i in range(len(self)))
-
-    def sum(self, *arguments, **options):
-        return np.sum(self, *arguments, **options)
-
-    def max(self, *arguments, **options):
-        return np.max(self, *arguments, **options)
-
-    def any(self, *arguments, **options):
-        return np.any(self, *arguments, **options)
-
-    def argmax(self, *arguments, **options):
-        return np.argmax(self, *arguments, **options)
-
-    def __array__(self, *arguments, **options):
-        raise TypeError("Implicit conversion to a NumPy array is not allowed; use .get()")
+__all__ = ["COPIES", "RawKernel", "RawModule", "installed", "make_module", "ndarray"]
 
 
-def plain(value):
-    """NumPy's view of one operand; refuses arrays that are on the host."""
-    if isinstance(value, ndarray):
-        return value.view(np.ndarray)
-    if isinstance(value, np.ndarray) and value.ndim:
-        raise TypeError(f"Unsupported type {type(value)}: a NumPy array among CuPy arrays")
-    return value
-
-
-def plain_all(value):
-    if isinstance(value, tuple | list):
-        return type(value)(plain_all(entry) for entry in value)
-    if isinstance(value, dict):
-        return {key: plain_all(entry) for key, entry in value.items()}
-    return plain(value)
-
-
-def wrap(value):
-    if isinstance(value, tuple | list):
-        return type(value)(wrap(entry) for entry in value)
-    if isinstance(value, np.ndarray | np.generic):
-        return np.asarray(value).view(ndarray)
-    return value
+MAX_GRID = 2**31 - 1, 65535, 65535
+MAX_BLOCK = 1024, 1024, 64
 
 
 class CompileException(Exception):
@@ -139,13 +52,15 @@ class RawKernel:
     def __call__(self, grid, block, arguments, *, shared_mem=0):
         if shared_mem > self.max_dynamic_shared_size_bytes:
             raise ValueError("CUDA_ERROR_INVALID_VALUE: more shared memory than was asked for")
-        if not all(0 < size < 2**31 for size in (*grid, *block)):
-            raise ValueError(f"CUDA_ERROR_INVALID_VALUE: grid {grid}, block {block}")
+        check_sizes("grid", grid, MAX_GRID)
+        check_sizes("block", block, MAX_BLOCK)
+        if np.prod(block) > 1024:
+            raise ValueError(f"CUDA_ERROR_INVALID_VALUE: block {block}")
         for argument in arguments:
-            if isinstance(argument, np.ndarray) and not isinstance(argument, ndarray):
-                raise TypeError(f"Unsupported type {type(argument)}: a NumPy array in a launch")
             if argument is None:
                 raise TypeError("None becomes no argument at all: pass a null pointer as a number")
+            if isinstance(argument, ndarray) and argument.device != device():
+                raise ValueError("CUDA_ERROR_ILLEGAL_ADDRESS: an array of another device")
         RawKernel.launches.append(self.entry)
         emulate(
             self.module.name,
@@ -156,20 +71,48 @@ class RawKernel:
             shared=shared_mem,
             kernel=self.entry,
             order=RawKernel.order,
+            truncating=True,
         )
+
+
+def check_sizes(what, sizes, limits):
+    if not all(0 < size <= limit for size, limit in zip(sizes, limits, strict=False)):
+        raise ValueError(f"CUDA_ERROR_INVALID_VALUE: {what} {sizes}, at most {limits}")
+
+
+def device():
+    """Number of the current device."""
+    return ndarray.current_device[-1]
+
+
+class Device:
+    """``with Device(1):`` makes arrays and launches those of that device."""
+
+    compute_capability = "90"
+
+    def __init__(self, number=None):
+        self.id = device() if number is None else number
+
+    def __enter__(self):
+        ndarray.current_device.append(self.id)
+        return self
+
+    def __exit__(self, *error):
+        ndarray.current_device.pop()
 
 
 def asarray(array, dtype=None):
     """Copies from the host, as CuPy does."""
     if isinstance(array, ndarray):
         return array if dtype is None else array.astype(dtype, copy=False)
-    return np.array(array, dtype=dtype).view(ndarray)
+    return ndarray(np.array(array, dtype=dtype))
 
 
 def ascontiguousarray(array):
     if not isinstance(array, ndarray):
         raise TypeError("ascontiguousarray: a NumPy array")
-    return wrap(np.ascontiguousarray(array.view(np.ndarray)))
+    dense = np.ascontiguousarray(array.host)
+    return array if dense is array.host else ndarray(dense)
 
 
 def make_module() -> types.ModuleType:
@@ -180,9 +123,7 @@ def make_module() -> types.ModuleType:
             value = getattr(np, name)
             if isinstance(value, type) or not callable(value):
                 return value
-            return lambda *arguments, **options: wrap(
-                value(*plain_all(arguments), **plain_all(options))
-            )
+            return lambda *arguments, **options: call(name, value, arguments, options)
 
     cupy = Module("cupy")
     cupy.emulated = True
@@ -196,8 +137,9 @@ def make_module() -> types.ModuleType:
             driverGetVersion=lambda: 13000,
             runtimeGetVersion=lambda: 13000,
             getDeviceProperties=lambda number: {"name": b"Imaginary 9"},
+            getDevice=device,
         ),
-        Device=lambda: types.SimpleNamespace(compute_capability="90", id=0),
+        Device=Device,
     )
     return cupy
 

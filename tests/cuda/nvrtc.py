@@ -15,6 +15,8 @@ from pathlib import Path
 
 from emulation.build import SOURCES
 
+from spconv.ops.raw_kernels import INCLUDE, source
+
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
 USAGE = re.compile(
     r"Compiling entry function '(?P<kernel>\w+)'.*?(?P<stack>\d+) bytes stack frame, "
@@ -57,9 +59,8 @@ def compile_kernels(
         raise RuntimeError("compile_kernels: the wheel nvidia-cuda-nvrtc-cu12 is not installed")
     program = ctypes.c_void_p()
     path = folder / f"{name}.cu"
-    source = path.read_bytes()
     created = nvrtc.nvrtcCreateProgram(
-        ctypes.byref(program), source, path.name.encode(), 0, None, None
+        ctypes.byref(program), path.read_bytes(), path.name.encode(), 0, None, None
     )
     if created:
         raise RuntimeError(f"nvrtcCreateProgram: status {created}")
@@ -78,6 +79,16 @@ def compile_kernels(
     if "warning" in log.lower():
         raise RuntimeError(f"{name}.cu for {architecture} with {defines}: warnings\n{log}")
     return _usages(log)
+
+
+def one_text(path: Path) -> str:
+    """A source with the headers of kernels/cuda put in their place.
+
+    CuPy's cache on disk goes by the text that it is given: it would not see an edited header.
+    """
+    return re.sub(
+        INCLUDE.pattern, lambda found: source(found[1]), path.read_text(), flags=re.MULTILINE
+    )
 
 
 def _log(nvrtc: ctypes.CDLL, program: ctypes.c_void_p) -> str:

@@ -1,8 +1,8 @@
 """Every plain kernel goes through NVRTC for three architectures; it needs no GPU."""
 
 import pytest
-from emulation.build import KERNEL, SOURCES
-from nvrtc import ARCHITECTURES, compile_kernels, library
+from emulation.build import KERNEL, SAMPLES, SOURCES
+from nvrtc import ARCHITECTURES, compile_kernels, library, one_text
 
 pytestmark = pytest.mark.skipif(
     library() is None, reason="the wheel nvidia-cuda-nvrtc-cu12 is not installed"
@@ -46,6 +46,13 @@ def test_kernels_compile(name, defines, architecture):
         assert usage.spills == 0, kernel
         assert usage.registers <= 64, kernel
         assert usage.static_shared <= 8192, kernel
+
+
+def test_samples_for_a_device_are_one_text():
+    """With the headers in it: the key of CuPy's cache is the text."""
+    text = one_text(SAMPLES / "tensor.cu")
+    assert "#include" not in text
+    assert (SOURCES / "ptx.cuh").read_text().splitlines()[0] in text
 
 
 def test_compiler_errors_show():

@@ -34,7 +34,8 @@ def check(cupy, pairs, tile_rows=64):
     for name in ("offsets", "in_rows", "groups"):
         value, wanted = getattr(tiles, name), getattr(expected, name)
         assert value.dtype == wanted.dtype
-        np.testing.assert_array_equal(value.get()[: len(wanted)], wanted, name)
+        # What lies behind the last entry was never written: initcheck watches copies of it.
+        np.testing.assert_array_equal(value[: len(wanted)].get(), wanted, name)
 
 
 @pytest.mark.parametrize("volume", [1, 8, 27, 64, 65, 130])
@@ -55,7 +56,7 @@ def test_a_real_rulebook(cupy, rng):
     tiles = cuda_tile_map(
         cupy, cupy.asarray(np.ascontiguousarray(book.table.T)), book.offset_starts, 64
     )
-    rows = (tiles.in_rows.get()[: int(tiles.starts.get()[-1])] >= 0).sum()
+    rows = (tiles.in_rows[: int(tiles.starts.get()[-1])].get() >= 0).sum()
     assert rows == book.num_pairs
 
 

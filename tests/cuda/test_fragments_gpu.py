@@ -6,7 +6,8 @@ The layouts of fragments in ``emulation/tensor_core.h`` are a reading of the PTX
 import numpy as np
 import pytest
 from emulation import emulate
-from emulation.build import SAMPLES, SOURCES, has_compiler
+from emulation.build import SAMPLES, has_compiler
+from nvrtc import one_text
 
 from spconv.compat import has_gpu, import_cupy
 
@@ -34,8 +35,8 @@ def both(kernel, arguments, threads=32, shared=0, **macros):
         "tensor", 1, threads, here, kernel=kernel, folder=SAMPLES, defines=macros, shared=shared
     )
     there = [cupy.asarray(a) for a in arguments]
-    options = ("-std=c++17", f"-I{SOURCES}", *(f"-D{k}={v}" for k, v in macros.items()))
-    module = cupy.RawModule(code=(SAMPLES / "tensor.cu").read_text(), options=options)
+    options = ("-std=c++17", *(f"-D{k}={v}" for k, v in macros.items()))
+    module = cupy.RawModule(code=one_text(SAMPLES / "tensor.cu"), options=options)
     module.get_function(kernel)((1,), (threads,), tuple(there), shared_mem=shared)
     return [cupy.asnumpy(a) for a in there], here
 

@@ -103,6 +103,8 @@ def test_a_step_needs_no_host(case):
     ops, _, book, *arrays = case
     cupy = import_cupy()
     device = [cupy.asarray(array) for array in arrays]
+    # The uploads ran on the null stream, behind which a non-blocking stream does not wait.
+    cupy.cuda.Device().synchronize()
     stream = cupy.cuda.Stream(non_blocking=True)
     with stream:
         expected = [array.get() for array in run(ops, book, *device)]  # warms the memory pool

@@ -43,6 +43,14 @@ def test_tiles_satisfy_the_kernels(kind, cin, cout):
             assert len({tile.macros.get(name) for tile in tiles}) == 1
 
 
+def test_split_products_get_the_smaller_tile():
+    """64 x 128 sums would spill beside the fragments that they are added from."""
+    tile = choose_gradient_tile("float32", 256, 256)
+    assert (tile.rows, tile.columns) == (64, 64)
+    tile = choose_gradient_tile("tf32", 256, 256)
+    assert (tile.rows, tile.columns) == (64, 128)
+
+
 def test_without_tensor_cores():
     assert choose_tile("float64", 8, 8).kernel == "implicit_gemm_simt"
     assert choose_tile("float16", 8, 8, architecture=75).kernel == "implicit_gemm_simt"

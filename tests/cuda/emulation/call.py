@@ -30,6 +30,7 @@ class Launch(ctypes.Structure):
         ("block", ctypes.c_uint * 3),
         ("order", ctypes.c_uint),
         ("num_ranges", ctypes.c_uint),
+        ("truncating", ctypes.c_uint64),
         ("shared_bytes", ctypes.c_uint64),
         ("seed", ctypes.c_uint64),
         ("ranges", ctypes.POINTER(Range)),
@@ -67,6 +68,7 @@ def emulate(
     shared: int = 0,
     order: str = "forward",
     seed: int = 0,
+    truncating: bool = False,
     kernel: str | None = None,
     replace: Mapping[str, str] | None = None,
     folder: Path = SOURCES,
@@ -91,9 +93,8 @@ def emulate(
     ranges = (Range * max(len(guarded), 1))(
         *(Range(g.address, g.address + g.array.nbytes) for g in guarded)
     )
-    launch = Launch(
-        _three(grid), _three(block), ORDERS.index(order), len(guarded), shared, seed, ranges
-    )
+    sizes = _three(grid), _three(block)
+    launch = Launch(*sizes, ORDERS.index(order), len(guarded), truncating, shared, seed, ranges)
     run = getattr(library, f"emulated_run_{kernel}")
     run.restype = ctypes.c_char_p
     problem = run(ctypes.byref(launch), pointers)

@@ -26,6 +26,7 @@ struct Range {
 struct Launch {
     unsigned grid[3], block[3];
     unsigned order, num_ranges;  // order: 0 forward, 1 reverse, 2 random
+    uint64_t truncating;         // whether tensor cores add as a device's do
     uint64_t shared_bytes, seed;
     const Range* ranges;  // device arrays, for checks of asynchronous copies
 };

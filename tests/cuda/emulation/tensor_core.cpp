@@ -2,8 +2,8 @@
 // operations, and copies in the background.
 //
 // The layouts are those of the PTX ISA, "Matrix Fragments for mma.m16n8k16" (16-bit), "... for
-// mma.m16n8k8" (tf32) and "ldmatrix". Products are exact in double and summed there: a device
-// rounds in another order.
+// mma.m16n8k8" (tf32) and "ldmatrix". Products are exact in double and summed there, or truncated as
+// on a device.
 #include "tensor_core.h"
 
 #include <cstring>
@@ -56,11 +56,43 @@ template <bool TRANSPOSED> static void load_lanes(Thread** lanes, uint32_t mask)
         }
 }
 
+static double power_of_two(int n) { return from_bits<double>((uint64_t)(n + 1023) << 52); }
+static int exponent(double x) {  // of x = 0 below all others
+    return x == 0 ? -600 : (int)(to_bits(x) >> 52 & 0x7FF) - 1023;
+}
+static double cut(double x, int unit) {
+    return (double)(int64_t)(x * power_of_two(-unit)) * power_of_two(unit);
+}
+
+// What experiments show of devices (Fasi, Higham, Mikaitis & Pranesh 2021, "Numerical behavior of
+// NVIDIA tensor cores", for the A100; Ootomo & Yokota 2022, arXiv 2203.03341): BLOCK products at a
+// time are aligned with the accumulator to the largest exponent among them, cut there one bit
+// behind float32's last, added, and the sum is cut to float32. Never rounded: positive sums shrink.
+constexpr int KEPT_BITS = 23 + 1;
+template <int BLOCK> static double add_truncating(double sum, const float* a, const float* b) {
+    int top = exponent(sum);
+    for (int k = 0; k < BLOCK; k++)
+        if (int at = exponent(a[k]) + exponent(b[k]); a[k] != 0 && b[k] != 0 && at > top) top = at;
+    double total = cut(sum, top - KEPT_BITS);
+    for (int k = 0; k < BLOCK; k++) total += cut((double)a[k] * b[k], top - KEPT_BITS);
+    return total == 0 ? 0 : cut(total, exponent(total) - 23);
+}
+
 template <int K> static void multiply(const float (*a)[16], const float (*b)[8], float (*c)[8]) {
+    constexpr int BLOCK = K / 2;
     for (int m = 0; m < 16; m++)
         for (int n = 0; n < 8; n++) {
-            double sum = c[m][n];
-            for (int k = 0; k < K; k++) sum += (double)a[m][k] * b[k][n];
+            float column[K];
+            double sum = c[m][n], exact = sum;
+            for (int k = 0; k < K; k++) {
+                column[k] = b[k][n];
+                exact += (double)a[m][k] * column[k];
+            }
+            if (launch.truncating && __builtin_isfinite(exact))
+                for (int k = 0; k < K; k += BLOCK)
+                    sum = add_truncating<BLOCK>(sum, a[m] + k, column + k);
+            else
+                sum = exact;
             c[m][n] = (float)sum;
         }
 }

@@ -1,0 +1,93 @@
+"""Arithmetic of CUDA tensors: emulated, or on a GPU."""
+
+import numpy as np
+import pytest
+from fake_array import COPIES
+
+import spconv
+from spconv.compat import is_cupy
+from spconv.testing import assert_close, tolerance
+
+EXPRESSIONS = {
+    "x * 2": lambda x: x * 2,
+    "0.5 * x": lambda x: 0.5 * x,
+    "x + 1": lambda x: x + 1,
+    "1 - x": lambda x: 1 - x,
+    "x - 0.25": lambda x: x - 0.25,
+    "x / 4": lambda x: x / 4,
+    "2 / x": lambda x: 2 / x,
+    "a NumPy scalar": lambda x: np.float32(3) * x + x * np.int64(2) - np.float64(0.5),
+    "mean": lambda x: x.mean() * x,
+    "sum": lambda x: x * (x.sum() - 3.0),
+    "powers": lambda x: (1 - x) * (1 + x) / (2 - x * x),
+}
+
+
+def values(dtype):
+    return (1.5 + np.random.default_rng(0).random((5, 3))).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("name", EXPRESSIONS)
+def test_numbers_and_tensors(cupy, name, dtype):
+    """The same values, dtypes and gradients as on the CPU."""
+    results = []
+    for xp in (np, cupy):
+        x = spconv.Tensor(xp.asarray(values(dtype)), requires_grad=True)
+        y = EXPRESSIONS[name](x)
+        y.backward(xp.asarray(values(y.dtype)))
+        assert isinstance(y.data, xp.ndarray)
+        assert isinstance(x.grad, xp.ndarray)
+        results.append((y, x))
+    (y, x), (device_y, device_x) = results
+    assert device_y.dtype == y.dtype
+    assert device_x.grad.dtype == x.grad.dtype == dtype
+    bound = tolerance(dtype, 8)
+    assert_close(device_y.numpy(), y.data, bound, name)
+    assert_close(device_x.grad.get(), x.grad, bound, name)
+
+
+def test_numbers_stay_where_they_are(emulated):
+    """They are filled in on the device, and a large array goes through it too."""
+    x = spconv.Tensor(emulated.ones((70, 80), np.float32), requires_grad=True)
+    before = COPIES["to_host"]
+    y = (1 - x * 2.0).mean() * 0.5
+    y.backward()
+    x.grad = None
+    (x + x).backward(emulated.ones((70, 80), np.float32))
+    assert COPIES["to_host"] == before
+    assert is_cupy(y.data)
+    assert is_cupy(x.grad)
+
+
+def test_a_weighted_loss(cupy):
+    logits = spconv.Tensor(cupy.asarray(values("float32")), requires_grad=True)
+    loss = spconv.functional.cross_entropy(logits, np.array([0, 1, 2, 0, 1]))
+    (loss * 0.5 + 1.0).backward()
+    host = spconv.Tensor(values("float32"), requires_grad=True)
+    spconv.functional.cross_entropy(host, np.array([0, 1, 2, 0, 1])).backward()
+    assert_close(logits.grad.get(), 0.5 * host.grad, tolerance("float32", 8))
+
+
+@pytest.mark.parametrize("other", [np.float32(2), np.array(2.0), np.ones(3, np.float32)])
+def test_the_stand_in_mixes_as_cupy_does(cupy, other):
+    """Arrays of NumPy are refused whatever their shape, its scalars are not."""
+    x = cupy.ones((2, 3), np.float32)
+    if isinstance(other, np.generic):
+        assert (np.multiply(other, x).dtype, (x * other).dtype) == (np.float32, np.float32)
+        return
+    for function in (lambda: x * other, lambda: other * x, lambda: np.add(x, other)):
+        with pytest.raises(TypeError, match="Unsupported type"):
+            function()
+
+
+def test_the_stand_in_does_not_convert_itself(cupy):
+    x = cupy.ones((2, 3), np.float32)
+    assert not isinstance(x, np.ndarray)
+    for function in (np.asarray, np.ascontiguousarray):
+        with pytest.raises(TypeError, match="Implicit conversion"):
+            function(x)
+    with pytest.raises(TypeError, match="initial"):
+        x.max(axis=1, initial=0)
+    with pytest.raises(ImportError, match=r"(?i)cublas"):
+        cupy.einsum("nc,nc->c", x, x)
