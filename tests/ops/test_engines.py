@@ -7,24 +7,12 @@ import pytest
 
 import spconv
 from spconv.ops import ENGINES, CpuOps, Ops, get_ops, use_engine
-from spconv.ops.cpu import INSTRUCTION_SETS, convolution
+from spconv.ops.cpu import convolution
 from spconv.ops.cuda import CudaOps
 from spconv.testing import assert_close, tolerance
 
 CHANNELS = [1, 3, 7, 13, 16, 17, 32, 33, 60, 183]
 SPECIFICATION = Ops(np)
-
-
-@pytest.fixture(params=INSTRUCTION_SETS)
-def ops(request):
-    if INSTRUCTION_SETS.index(request.param) > convolution.best_isa():
-        pytest.skip(f"this processor has no {request.param}")
-    return CpuOps(request.param)
-
-
-@pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
-def dtype(request):
-    return request.param
 
 
 def make_book(kind="regular"):

@@ -4,25 +4,13 @@ import numpy as np
 import pytest
 
 import spconv
-from spconv.ops import CpuOps, Ops
-from spconv.ops.cpu import INSTRUCTION_SETS, convolution
+from spconv.ops import Ops
+from spconv.ops.cpu import convolution
 from spconv.testing import assert_close, tolerance
 
 SPECIFICATION = Ops(np)
 WIDTHS = [(1, 1, 1), (3, 5, 1), (7, 13, 1), (60, 33, 1), (17, 83, 1), (34, 66, 2), (7, 21, 7)]
 every_width = pytest.mark.parametrize(("cin", "cout", "groups"), WIDTHS)
-
-
-@pytest.fixture(params=INSTRUCTION_SETS)
-def ops(request):
-    if INSTRUCTION_SETS.index(request.param) > convolution.best_isa():
-        pytest.skip(f"this processor has no {request.param}")
-    return CpuOps(request.param)
-
-
-@pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
-def dtype(request):
-    return request.param
 
 
 def make_book(**geometry):
