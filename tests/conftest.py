@@ -1,9 +1,16 @@
 """Fixtures and the Hypothesis profile of all tests."""
 
+import sys
+from pathlib import Path
+
 import pytest
 from hypothesis import HealthCheck, settings
 
 import spconv.ops
+
+HERE = str(Path(__file__).parent)
+if HERE not in sys.path:
+    sys.path.append(HERE)
 
 settings.register_profile(
     "spconv",

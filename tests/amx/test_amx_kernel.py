@@ -6,37 +6,25 @@ import numpy as np
 import pytest
 from amx_library import convolve, load, split
 from bounds import TINY, check, reference
+from example_books import KINDS, make_book
 
 import spconv
 
 CHANNELS = [1, 3, 16, 17, 31, 33, 64, 129, 183]
 
 
-def make_book(kind="regular"):
-    """More than one range of outputs, unsorted sites; 0 to some hundred pairs for an offset."""
+def make_volume(volume):
+    """A rulebook in 3-D with so many kernel offsets; 0 to some hundred pairs for one."""
     rng = np.random.default_rng(0)
-    indices = rng.permutation(np.argwhere(rng.random((2, 19, 15)) < 0.35))
-    if kind == "down":  # some inputs reach no output
-        return spconv.build_rulebook(indices, (19, 15), 2, 2, 3)
-    if kind == "pointwise":
-        return spconv.build_rulebook(indices, (19, 15), 2, 1, submanifold=True)
-    if kind == "one pair":
-        return spconv.build_rulebook(indices[:1], (19, 15), 2, 3, submanifold=True)
-    if kind == "no pairs":
-        return spconv.build_rulebook([[0, 1, 1], [1, 4, 4]], (19, 15), 2, 1, 3)
-    if kind == "no sites":
-        return spconv.build_rulebook([], (19, 15), 2, 3, submanifold=True)
-    if kind in ("27", "125"):
-        indices = rng.permutation(np.argwhere(rng.random((2, 7, 6, 5)) < 0.4))
-        return spconv.build_rulebook(indices, (7, 6, 5), 2, round(int(kind) ** (1 / 3)), padding=1)
-    if kind == "8":
+    if volume == 8:
         indices = rng.permutation(np.argwhere(rng.random((1, 9, 8, 7)) < 0.4))
         return spconv.build_rulebook(indices, (9, 8, 7), 1, 2, 2)
-    return spconv.build_rulebook(indices, (19, 15), 2, (3, 2), padding=1)
+    indices = rng.permutation(np.argwhere(rng.random((2, 7, 6, 5)) < 0.4))
+    return spconv.build_rulebook(indices, (7, 6, 5), 2, round(volume ** (1 / 3)), padding=1)
 
 
-KINDS = ("regular", "down", "pointwise", "one pair", "no pairs", "no sites", "8", "27", "125")
 BOOKS = {kind: make_book(kind) for kind in KINDS}
+BOOKS |= {str(volume): make_volume(volume) for volume in (8, 27, 125)}
 BOOKS["inverse"] = BOOKS["down"].inverse  # some outputs have no pair
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from example_books import make_book
 
 import spconv
 from spconv.ops import Ops
@@ -13,16 +14,9 @@ WIDTHS = [(1, 1, 1), (3, 5, 1), (7, 13, 1), (60, 33, 1), (17, 83, 1), (34, 66, 2
 every_width = pytest.mark.parametrize(("cin", "cout", "groups"), WIDTHS)
 
 
-def make_book(**geometry):
-    """More than one tile of outputs, an odd number of them; unsorted input sites."""
-    rng = np.random.default_rng(0)
-    indices = rng.permutation(np.argwhere(rng.random((2, 19, 15)) < 0.35))
-    return spconv.build_rulebook(indices, (19, 15), 2, **geometry)
-
-
-BOOK = make_book(kernel_size=(3, 2), padding=1)
+BOOK = make_book()
 PAIRS = BOOK.in_rows, BOOK.out_rows, BOOK.offset_starts
-INVERSE = make_book(kernel_size=2, stride=3).inverse
+INVERSE = make_book("down").inverse
 
 
 def arrays(dtype, book, cin, cout, groups):
