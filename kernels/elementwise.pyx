@@ -17,8 +17,8 @@ cdef extern from "rows.h" nogil:
                      int64_t first, int64_t count, float* y)
     void dropout_f64(const double* x, uint32_t key, uint32_t salt, uint64_t threshold,
                      double scale, int64_t first, int64_t count, double* y)
-    void sum_rows_f32(const float* x, int64_t rows, int64_t channels, int squared, double* total)
-    void sum_rows_f64(const double* x, int64_t rows, int64_t channels, int squared, double* total)
+    void sum_rows_f32(const float* x, int64_t rows, int64_t channels, double* total)
+    void sum_rows_f64(const double* x, int64_t rows, int64_t channels, double* total)
 
 cdef Py_ssize_t BLOCK = 1 << 14
 cdef Py_ssize_t ROWS_PER_PART = 2048
@@ -66,24 +66,24 @@ def dropout(const floating[::1] x, uint32_t key, uint32_t salt, uint64_t thresho
                         &y[first])
 
 
-def sum_rows(const floating[:, ::1] x, bint squared, int num_threads):
-    """Sum over the rows, or of their squares, (C,).
+def sum_rows(const floating[:, ::1] x, int num_threads):
+    """Sum over the rows, (C,).
 
     Parts of a fixed number of rows are summed in float64 by themselves and then in order, so the
     result does not depend on the number of threads.
     """
     cdef Py_ssize_t rows = x.shape[0], channels = x.shape[1], part
     cdef Py_ssize_t parts = (rows + ROWS_PER_PART - 1) // ROWS_PER_PART
-    totals = np.zeros((max(parts, 1), channels))
+    totals = np.empty((parts, channels))
     cdef double[:, ::1] total = totals
     if channels:
         for part in prange(parts, nogil=True, schedule="static", num_threads=num_threads):
             if floating is float:
                 sum_rows_f32(&x[part * ROWS_PER_PART, 0],
-                             min(ROWS_PER_PART, rows - part * ROWS_PER_PART), channels, squared,
+                             min(ROWS_PER_PART, rows - part * ROWS_PER_PART), channels,
                              &total[part, 0])
             else:
                 sum_rows_f64(&x[part * ROWS_PER_PART, 0],
-                             min(ROWS_PER_PART, rows - part * ROWS_PER_PART), channels, squared,
+                             min(ROWS_PER_PART, rows - part * ROWS_PER_PART), channels,
                              &total[part, 0])
     return totals.sum(axis=0).astype(np.float32 if floating is float else np.float64)

@@ -30,6 +30,7 @@ enum { SPCONV_CHUNK = 384 }; /* pairs whose rows are looked up at once */
 #define SPCONV_BYTES 16
 #define SPCONV_MASKS 0
 #define SPCONV_MR 4
+#define SPCONV_ONE_MR 8
 #define SPCONV_NV 2
 #define SPCONV_WIDE 0
 #define SPCONV_WIDE_MR 4
@@ -87,6 +88,8 @@ enum { SPCONV_CHUNK = 384 }; /* pairs whose rows are looked up at once */
 #define SPCONV_BYTES 64
 #define SPCONV_MASKS 512
 #define SPCONV_MR 12
+#undef SPCONV_ONE_MR
+#define SPCONV_ONE_MR 12
 #undef SPCONV_HELD
 #undef SPCONV_HELD_MR
 #define SPCONV_HELD 16

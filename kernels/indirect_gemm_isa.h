@@ -2,14 +2,16 @@
  *
  * `rows` and `outer` hold a SPCONV_MR x SPCONV_NV block of vectors in registers. `rows` has one of
  * SPCONV_WIDE_MR x SPCONV_WIDE as well, which reads less for the same sums or leaves no single
- * vector over; `outer` has one of twice the rows for a last vector of channels. `held` is for one
- * vector of channels: it reads the weights of up to SPCONV_HELD input channels once for all rows.
+ * vector over, and one of SPCONV_ONE_MR rows for a last vector of channels; `outer` has twice the
+ * rows there. `held` is for one vector of channels and exactly SPCONV_HELD input channels, or half
+ * of them: it reads their weights once for all rows.
  * The arguments mr, nv, channels and full are literals at every call, so that the loops unroll
  * completely.
  */
 #include "vector.h"
 
 #define WIDE (SPCONV_WIDE > SPCONV_NV ? SPCONV_WIDE : SPCONV_NV)
+#define MOST_ROWS (SPCONV_ONE_MR > SPCONV_MR ? SPCONV_ONE_MR : SPCONV_MR)
 
 /* Packed width of `cout` output channels. */
 static int64_t NAME(packed_width)(int64_t cout) { return (cout + LANES - 1) / LANES * LANES; }
@@ -38,8 +40,8 @@ static void NAME(pack)(const REAL *w, int64_t row_stride, int64_t column_stride,
 SPCONV_INLINE void NAME(rows)(const int mr, const int nv, const int full, int lanes, const REAL *x,
                               int64_t ldx, const REAL *panel, REAL *y, int64_t ldy,
                               const int32_t *in, const int32_t *out, int64_t cin) {
-    VEC acc[SPCONV_MR][WIDE];
-    const REAL *px[SPCONV_MR];
+    VEC acc[MOST_ROWS][WIDE];
+    const REAL *px[MOST_ROWS];
     SPCONV_UNROLL for (int r = 0; r < mr; ++r) {
         const REAL *row = y + out[r] * ldy;
         px[r] = x + in[r] * ldx;
@@ -138,16 +140,11 @@ SPCONV_INLINE void NAME(forward_block)(const int nv, const int full, int lanes, 
                                        int64_t ldx, const REAL *panel, REAL *y, int64_t ldy,
                                        const int32_t *in, const int32_t *out, int64_t count,
                                        int64_t cin) {
-    const int mr = nv == SPCONV_WIDE ? SPCONV_WIDE_MR : SPCONV_MR;
-    if (nv == 1) {
-#define SPCONV_HOLD(channels)                                                                    \
-    NAME(held_block)(channels, full, lanes, x, ldx, panel, y, ldy, in, out, count), cin -= channels, \
-        x += channels, panel += (channels) * LANES
-        while (cin >= SPCONV_HELD) SPCONV_HOLD(SPCONV_HELD);
-        if (cin >= SPCONV_HELD / 2) SPCONV_HOLD(SPCONV_HELD / 2);
-        if (cin == 0) return;
-#undef SPCONV_HOLD
-    }
+    const int mr = nv == 1 ? SPCONV_ONE_MR : nv == SPCONV_WIDE ? SPCONV_WIDE_MR : SPCONV_MR;
+    if (nv == 1 && cin == SPCONV_HELD)
+        return NAME(held_block)(SPCONV_HELD, full, lanes, x, ldx, panel, y, ldy, in, out, count);
+    if (nv == 1 && cin == SPCONV_HELD / 2)
+        return NAME(held_block)(SPCONV_HELD / 2, full, lanes, x, ldx, panel, y, ldy, in, out, count);
     for (; count >= 2 * mr; count -= mr, in += mr, out += mr)
         NAME(rows)(mr, nv, full, lanes, x, ldx, panel, y, ldy, in, out, cin);
     /* Two halves: few rows have too few sums under way. */
@@ -303,4 +300,5 @@ static SPCONV_TARGET void NAME(weight_gradient)(
         }
 }
 #undef SPCONV_BLOCK
+#undef MOST_ROWS
 #undef WIDE

@@ -1,6 +1,7 @@
 /* Batch normalization with a rectifier behind it: loops over the channels of rows.
  *
- * `rectify` multiplies negative results by `slope`; backward tells them by the result y. */
+ * `rectify` multiplies negative results by `slope`; backward tells them by the result y. Sums take
+ * four rows at a time: each addition to a total waits for the one before. */
 #ifndef SPCONV_NORMALIZATION_H
 #define SPCONV_NORMALIZATION_H
 #include <stdint.h>
@@ -8,6 +9,34 @@
 #include "clones.h"
 
 #define SPCONV_NORMALIZATION(real, type)                                                         \
+    /* Mean of the rows and sum of squared deviations from it. */                                \
+    SPCONV_CLONES static void moments_##type(const real *restrict x, int64_t rows,               \
+                                             int64_t channels, double *restrict mean,            \
+                                             double *restrict squares) {                         \
+        const real *end = x + rows * channels, *whole = x + rows / 4 * 4 * channels, *row;       \
+        const int64_t second = channels, third = 2 * channels, fourth = 3 * channels;            \
+        for (int64_t c = 0; c < channels; ++c) mean[c] = squares[c] = 0;                         \
+        for (row = x; row < whole; row += 4 * channels)                                          \
+            for (int64_t c = 0; c < channels; ++c)                                               \
+                mean[c] += ((double)row[c] + (double)row[second + c]) +                          \
+                           ((double)row[third + c] + (double)row[fourth + c]);                   \
+        for (; row < end; row += channels)                                                       \
+            for (int64_t c = 0; c < channels; ++c) mean[c] += (double)row[c];                    \
+        for (int64_t c = 0; c < channels; ++c) mean[c] /= (double)rows;                          \
+        for (row = x; row < whole; row += 4 * channels)                                          \
+            for (int64_t c = 0; c < channels; ++c) {                                             \
+                const double d0 = (double)row[c] - mean[c];                                      \
+                const double d1 = (double)row[second + c] - mean[c];                             \
+                const double d2 = (double)row[third + c] - mean[c];                              \
+                const double d3 = (double)row[fourth + c] - mean[c];                             \
+                squares[c] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3);                         \
+            }                                                                                    \
+        for (; row < end; row += channels)                                                       \
+            for (int64_t c = 0; c < channels; ++c) {                                             \
+                const double d = (double)row[c] - mean[c];                                       \
+                squares[c] += d * d;                                                             \
+            }                                                                                    \
+    }                                                                                            \
     /* y = (x - mean) * scale + shift. */                                                        \
     SPCONV_CLONES static void normalize_rows_##type(                                             \
         const real *restrict x, const real *restrict mean, const real *restrict scale,           \
@@ -21,28 +50,35 @@
                 y[c] = rectify ? low : v;                                                        \
             }                                                                                    \
     }                                                                                            \
-    /* total[c] += sum over rows of dy * (x - mean); without dy of (x - mean)^2. */              \
-    SPCONV_CLONES static void sum_centred_##type(                                                \
-        const real *restrict dy, const real *restrict x, const real *restrict mean,              \
-        int64_t rows, int64_t channels, double *restrict total) {                                \
-        for (int64_t n = 0; n < rows; ++n, x += channels) {                                      \
-            for (int64_t c = 0; c < channels; ++c) {                                             \
-                const real centred = x[c] - mean[c];                                             \
-                total[c] += (double)centred * (double)(dy ? dy[c] : centred);                    \
-            }                                                                                    \
-            if (dy) dy += channels;                                                              \
-        }                                                                                        \
+    SPCONV_FORCE_INLINE real before_##type(real y, real dy, int rectify, real slope) {           \
+        return !rectify || y > 0 ? dy : slope * dy;                                              \
     }                                                                                            \
-    /* plain[c] += sum over rows of dy, centred[c] of dy * (x - mean), through the rectifier. */ \
+    /* plain[c] = sum over rows of dy, centred[c] of dy * (x - mean), through the rectifier. */  \
     SPCONV_CLONES static void normalize_sums_##type(                                             \
         const real *restrict dy, const real *restrict x, const real *restrict y,                 \
         const real *restrict mean, int rectify, real slope, int64_t rows, int64_t channels,      \
         double *restrict plain, double *restrict centred) {                                      \
-        for (int64_t n = 0; n < rows; ++n, dy += channels, x += channels, y += channels)         \
+        const int64_t second = channels, third = 2 * channels, fourth = 3 * channels;            \
+        int64_t n = 0;                                                                           \
+        for (int64_t c = 0; c < channels; ++c) plain[c] = centred[c] = 0;                        \
+        for (; n + 4 <= rows;                                                                    \
+             n += 4, dy += 4 * channels, x += 4 * channels, y += 4 * channels)                   \
             for (int64_t c = 0; c < channels; ++c) {                                             \
-                const real d = !rectify || y[c] > 0 ? dy[c] : slope * dy[c];                     \
-                plain[c] += (double)d;                                                           \
-                centred[c] += (double)(x[c] - mean[c]) * (double)d;                              \
+                const double d0 = before_##type(y[c], dy[c], rectify, slope);                    \
+                const double d1 = before_##type(y[second + c], dy[second + c], rectify, slope);  \
+                const double d2 = before_##type(y[third + c], dy[third + c], rectify, slope);    \
+                const double d3 = before_##type(y[fourth + c], dy[fourth + c], rectify, slope);  \
+                plain[c] += (d0 + d1) + (d2 + d3);                                               \
+                centred[c] += ((double)(x[c] - mean[c]) * d0 +                                   \
+                               (double)(x[second + c] - mean[c]) * d1) +                         \
+                              ((double)(x[third + c] - mean[c]) * d2 +                           \
+                               (double)(x[fourth + c] - mean[c]) * d3);                          \
+            }                                                                                    \
+        for (; n < rows; ++n, dy += channels, x += channels, y += channels)                      \
+            for (int64_t c = 0; c < channels; ++c) {                                             \
+                const double d = before_##type(y[c], dy[c], rectify, slope);                     \
+                plain[c] += d;                                                                   \
+                centred[c] += (double)(x[c] - mean[c]) * d;                                      \
             }                                                                                    \
     }                                                                                            \
     /* dx = dy * scale + (shift + factor * (x - mean)), dy through the rectifier. */             \
@@ -53,10 +89,9 @@
         real *restrict dx) {                                                                     \
         for (int64_t n = 0; n < rows;                                                            \
              ++n, dy += channels, x += channels, y += channels, dx += channels)                  \
-            for (int64_t c = 0; c < channels; ++c) {                                             \
-                const real d = !rectify || y[c] > 0 ? dy[c] : slope * dy[c];                     \
-                dx[c] = d * scale[c] + (factor[c] * (x[c] - mean[c]) + shift[c]);                \
-            }                                                                                    \
+            for (int64_t c = 0; c < channels; ++c)                                               \
+                dx[c] = before_##type(y[c], dy[c], rectify, slope) * scale[c] +                  \
+                        (factor[c] * (x[c] - mean[c]) + shift[c]);                               \
     }
 SPCONV_NORMALIZATION(float, f32)
 SPCONV_NORMALIZATION(double, f64)

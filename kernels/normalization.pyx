@@ -9,19 +9,20 @@ import numpy as np
 
 from cython cimport floating
 from cython.parallel cimport prange
+from libc.math cimport sqrt
 from libc.stdint cimport int64_t
 
 cdef extern from "normalization.h" nogil:
+    void moments_f32(const float* x, int64_t rows, int64_t channels, double* mean,
+                     double* squares)
+    void moments_f64(const double* x, int64_t rows, int64_t channels, double* mean,
+                     double* squares)
     void normalize_rows_f32(const float* x, const float* mean, const float* scale,
                             const float* shift, int rectify, float slope, int64_t rows,
                             int64_t channels, float* y)
     void normalize_rows_f64(const double* x, const double* mean, const double* scale,
                             const double* shift, int rectify, double slope, int64_t rows,
                             int64_t channels, double* y)
-    void sum_centred_f32(const float* dy, const float* x, const float* mean, int64_t rows,
-                         int64_t channels, double* total)
-    void sum_centred_f64(const double* dy, const double* x, const double* mean, int64_t rows,
-                         int64_t channels, double* total)
     void normalize_sums_f32(const float* dy, const float* x, const float* y, const float* mean,
                             int rectify, float slope, int64_t rows, int64_t channels,
                             double* plain, double* centred)
@@ -37,94 +38,160 @@ cdef extern from "normalization.h" nogil:
                                 const double* factor, int rectify, double slope, int64_t rows,
                                 int64_t channels, double* dx)
 
-cdef Py_ssize_t ROWS_PER_PART = 2048
+cdef Py_ssize_t MOST_ROWS = 2048, LEAST_ROWS = 64
+# The second pass over a part finds it in a near cache.
+cdef Py_ssize_t PART_BYTES = 64 * 1024
+
+
+cdef Py_ssize_t part_rows(Py_ssize_t row_bytes) noexcept nogil:
+    return max(LEAST_ROWS, min(MOST_ROWS, PART_BYTES // max(row_bytes, 1)))
+
+
+cdef moments_of(const floating[:, ::1] x, int num_threads):
+    """Mean and sum of squared deviations, (2, C) in float64 (Chan, Golub & LeVeque 1983)."""
+    cdef Py_ssize_t rows = x.shape[0], channels = x.shape[1], part, first, count, c
+    cdef Py_ssize_t size = part_rows(channels * sizeof(floating))
+    cdef Py_ssize_t parts = (rows + size - 1) // size
+    cdef double[:, :, ::1] partial = np.empty((parts, 2, channels))
+    moments = np.zeros((2, channels))
+    cdef double[:, ::1] total = moments
+    cdef double difference, share
+    if channels == 0:
+        return moments
+    with nogil:
+        for part in prange(parts, schedule="static", num_threads=num_threads):
+            first = part * size
+            count = min(size, rows - first)
+            if floating is float:
+                moments_f32(&x[first, 0], count, channels, &partial[part, 0, 0],
+                            &partial[part, 1, 0])
+            else:
+                moments_f64(&x[first, 0], count, channels, &partial[part, 0, 0],
+                            &partial[part, 1, 0])
+        for part in range(parts):
+            first = part * size
+            count = min(size, rows - first)
+            share = <double> count / <double> (first + count)
+            for c in range(channels):
+                difference = partial[part, 0, c] - total[0, c]
+                total[0, c] += difference * share
+                total[1, c] += (partial[part, 1, c] +
+                                difference * difference * share * <double> first)
+    return moments
+
+
+cdef void normalize_by(const floating[:, ::1] x, const floating* mean, const floating* scale,
+                       const floating* shift, bint rectify, double slope, floating[:, ::1] y,
+                       int num_threads) noexcept nogil:
+    cdef Py_ssize_t rows = x.shape[0], channels = x.shape[1], part, first, count
+    for part in prange((rows + MOST_ROWS - 1) // MOST_ROWS, schedule="static",
+                       num_threads=num_threads):
+        first = part * MOST_ROWS
+        count = min(MOST_ROWS, rows - first)
+        if floating is float:
+            normalize_rows_f32(&x[first, 0], mean, scale, shift, rectify, <float> slope, count,
+                               channels, &y[first, 0])
+        else:
+            normalize_rows_f64(&x[first, 0], mean, scale, shift, rectify, slope, count, channels,
+                               &y[first, 0])
+
+
+cdef sums_of(const floating[:, ::1] dy, const floating[:, ::1] x, const floating[:, ::1] y,
+             const floating[::1] mean, bint rectify, double slope, int num_threads):
+    """Sums over the rows of dy and of dy (x - mean), (2, C) in float64."""
+    cdef Py_ssize_t rows = x.shape[0], channels = x.shape[1], part, first, count
+    cdef Py_ssize_t parts = (rows + MOST_ROWS - 1) // MOST_ROWS
+    partial = np.empty((parts, 2, channels))
+    cdef double[:, :, ::1] total = partial
+    if channels:
+        for part in prange(parts, nogil=True, schedule="static", num_threads=num_threads):
+            first = part * MOST_ROWS
+            count = min(MOST_ROWS, rows - first)
+            if floating is float:
+                normalize_sums_f32(&dy[first, 0], &x[first, 0], &y[first, 0], &mean[0], rectify,
+                                   <float> slope, count, channels, &total[part, 0, 0],
+                                   &total[part, 1, 0])
+            else:
+                normalize_sums_f64(&dy[first, 0], &x[first, 0], &y[first, 0], &mean[0], rectify,
+                                   slope, count, channels, &total[part, 0, 0], &total[part, 1, 0])
+    return partial.sum(axis=0)
+
+
+def moments(const floating[:, ::1] x, int num_threads):
+    """Mean of the rows and sum of squared deviations from it, (2, C)."""
+    return moments_of[floating](x, num_threads).astype(_dtype(floating is float), copy=False)
 
 
 def normalize(const floating[:, ::1] x, const floating[::1] mean, const floating[::1] scale,
               const floating[::1] shift, slope, floating[:, ::1] y, int num_threads):
     """y = (x - mean) * scale + shift."""
-    cdef Py_ssize_t rows = x.shape[0], channels = x.shape[1], part, first, count
-    cdef bint rectify = slope is not None
-    cdef double low = slope or 0.0
-    if channels == 0:
-        return
-    for part in prange((rows + ROWS_PER_PART - 1) // ROWS_PER_PART, nogil=True, schedule="static",
-                       num_threads=num_threads):
-        first = part * ROWS_PER_PART
-        count = min(ROWS_PER_PART, rows - first)
-        if floating is float:
-            normalize_rows_f32(&x[first, 0], &mean[0], &scale[0], &shift[0], rectify, <float>low,
-                               count, channels, &y[first, 0])
-        else:
-            normalize_rows_f64(&x[first, 0], &mean[0], &scale[0], &shift[0], rectify, low, count,
-                               channels, &y[first, 0])
-
-
-def sum_centred(const floating[:, ::1] x, const floating[::1] mean, const floating[:, ::1] dy,
-                int num_threads):
-    """Sum over the rows of dy (x - mean), (C,), or of (x - mean)^2 if ``dy`` is None."""
-    cdef Py_ssize_t rows = x.shape[0], channels = x.shape[1], part, first, count
-    cdef Py_ssize_t parts = (rows + ROWS_PER_PART - 1) // ROWS_PER_PART
-    totals = np.zeros((max(parts, 1), channels))
-    cdef double[:, ::1] total = totals
-    cdef const floating* weights = NULL
-    if dy is not None and dy.shape[0] and channels:
-        weights = &dy[0, 0]
-    if channels:
-        for part in prange(parts, nogil=True, schedule="static", num_threads=num_threads):
-            first = part * ROWS_PER_PART
-            count = min(ROWS_PER_PART, rows - first)
-            if floating is float:
-                sum_centred_f32(weights + first * channels if weights != NULL else NULL,
-                                &x[first, 0], &mean[0], count, channels, &total[part, 0])
-            else:
-                sum_centred_f64(weights + first * channels if weights != NULL else NULL,
-                                &x[first, 0], &mean[0], count, channels, &total[part, 0])
-    return totals.sum(axis=0).astype(np.float32 if floating is float else np.float64)
+    if x.shape[1]:
+        normalize_by[floating](x, &mean[0], &scale[0], &shift[0], slope is not None, slope or 0.0,
+                               y, num_threads)
 
 
 def normalize_sums(const floating[:, ::1] dy, const floating[:, ::1] x, const floating[:, ::1] y,
                    const floating[::1] mean, slope, int num_threads):
     """Sums over the rows of dy and of dy (x - mean), (2, C); y is the result."""
-    cdef Py_ssize_t rows = x.shape[0], channels = x.shape[1], part, first, count
-    cdef Py_ssize_t parts = (rows + ROWS_PER_PART - 1) // ROWS_PER_PART
-    totals = np.zeros((max(parts, 1), 2, channels))
-    cdef double[:, :, ::1] total = totals
-    cdef bint rectify = slope is not None
-    cdef double low = slope or 0.0
+    sums = sums_of[floating](dy, x, y, mean, slope is not None, slope or 0.0, num_threads)
+    return sums.astype(_dtype(floating is float), copy=False)
+
+
+def batch_norm(const floating[:, ::1] x, const floating[::1] weight, const floating[::1] bias,
+               double eps, slope, floating[:, ::1] y, int num_threads):
+    """y = (x - mean) / sqrt(variance + eps) * weight + bias; returns mean and variance, (2, C)."""
+    cdef Py_ssize_t channels = x.shape[1], c
+    wide = moments_of[floating](x, num_threads)
+    wide[1] /= max(x.shape[0], 1)
+    moments = wide.astype(_dtype(floating is float), copy=False)
+    cdef double[:, ::1] exact = wide
+    cdef floating[:, ::1] rounded = moments
+    cdef floating[::1] scale = np.empty(channels, moments.dtype)
     if channels:
-        for part in prange(parts, nogil=True, schedule="static", num_threads=num_threads):
-            first = part * ROWS_PER_PART
-            count = min(ROWS_PER_PART, rows - first)
-            if floating is float:
-                normalize_sums_f32(&dy[first, 0], &x[first, 0], &y[first, 0], &mean[0], rectify,
-                                   <float>low, count, channels, &total[part, 0, 0],
-                                   &total[part, 1, 0])
-            else:
-                normalize_sums_f64(&dy[first, 0], &x[first, 0], &y[first, 0], &mean[0], rectify,
-                                   low, count, channels, &total[part, 0, 0], &total[part, 1, 0])
-    return totals.sum(axis=0).astype(np.float32 if floating is float else np.float64)
+        for c in range(channels):
+            scale[c] = <floating> (weight[c] / sqrt(exact[1, c] + eps))
+        normalize_by[floating](x, &rounded[0, 0], &scale[0], &bias[0], slope is not None,
+                               slope or 0.0, y, num_threads)
+    return moments
 
 
-def normalize_gradient(const floating[:, ::1] dy, const floating[:, ::1] x,
-                       const floating[:, ::1] y, const floating[::1] mean,
-                       const floating[::1] scale, const floating[::1] shift,
-                       const floating[::1] factor, slope, floating[:, ::1] dx, int num_threads):
-    """dx = dy * scale + factor * (x - mean) + shift."""
-    cdef Py_ssize_t rows = x.shape[0], channels = x.shape[1], part, first, count
+def batch_norm_gradient(const floating[:, ::1] dy, const floating[:, ::1] x,
+                        const floating[:, ::1] y, const floating[::1] weight,
+                        const floating[:, ::1] moments, double eps, slope, floating[:, ::1] dx,
+                        int num_threads):
+    """The gradient dx of batch_norm; returns those of weight and bias, (2, C)."""
+    cdef Py_ssize_t rows = x.shape[0], channels = x.shape[1], part, first, count, c
     cdef bint rectify = slope is not None
-    cdef double low = slope or 0.0
+    cdef double low = slope or 0.0, inverse, scaled
+    sums = sums_of[floating](dy, x, y, moments[0], rectify, low, num_threads)
+    cdef double[:, ::1] total = sums
+    results = np.empty((2, channels), _dtype(floating is float))
+    cdef floating[:, ::1] result = results
+    cdef floating[:, ::1] factors = np.empty((3, channels), results.dtype)
     if channels == 0:
-        return
-    for part in prange((rows + ROWS_PER_PART - 1) // ROWS_PER_PART, nogil=True, schedule="static",
+        return results
+    for c in range(channels):
+        inverse = 1 / sqrt(moments[1, c] + eps)
+        scaled = weight[c] * inverse
+        factors[0, c] = <floating> scaled
+        factors[1, c] = <floating> (-scaled * total[0, c] / max(rows, 1))
+        factors[2, c] = <floating> (-scaled * inverse * inverse * total[1, c] / max(rows, 1))
+        result[0, c] = <floating> (total[1, c] * inverse)
+        result[1, c] = <floating> total[0, c]
+    for part in prange((rows + MOST_ROWS - 1) // MOST_ROWS, nogil=True, schedule="static",
                        num_threads=num_threads):
-        first = part * ROWS_PER_PART
-        count = min(ROWS_PER_PART, rows - first)
+        first = part * MOST_ROWS
+        count = min(MOST_ROWS, rows - first)
         if floating is float:
-            normalize_gradient_f32(&dy[first, 0], &x[first, 0], &y[first, 0], &mean[0], &scale[0],
-                                   &shift[0], &factor[0], rectify, <float>low, count, channels,
-                                   &dx[first, 0])
+            normalize_gradient_f32(&dy[first, 0], &x[first, 0], &y[first, 0], &moments[0, 0],
+                                   &factors[0, 0], &factors[1, 0], &factors[2, 0], rectify,
+                                   <float> low, count, channels, &dx[first, 0])
         else:
-            normalize_gradient_f64(&dy[first, 0], &x[first, 0], &y[first, 0], &mean[0], &scale[0],
-                                   &shift[0], &factor[0], rectify, low, count, channels,
-                                   &dx[first, 0])
+            normalize_gradient_f64(&dy[first, 0], &x[first, 0], &y[first, 0], &moments[0, 0],
+                                   &factors[0, 0], &factors[1, 0], &factors[2, 0], rectify, low,
+                                   count, channels, &dx[first, 0])
+    return results
+
+
+def _dtype(bint single):
+    return np.dtype(np.float32 if single else np.float64)

@@ -19,14 +19,6 @@ extern "C" __global__ void sum_parts(const storage* x, double* partial, i64 rows
     sum_part(partial, rows, channels, part, [=](i64 i, i64) { return (double)widen(x[i]); });
 }
 
-extern "C" __global__ void square_parts(const storage* x, double* partial, i64 rows, i64 channels,
-                                        i64 part) {
-    sum_part(partial, rows, channels, part, [=](i64 i, i64) {
-        const double value = widen(x[i]);
-        return value * value;
-    });
-}
-
 // Of squares of deviations from a row.
 extern "C" __global__ void centred_square_parts(const storage* x, const math* mean,
                                                 double* partial, i64 rows, i64 channels,

@@ -35,22 +35,16 @@ def batch_norm(
         The biased variance; both float32 for float16.
     """
     dtype = common_dtype(x, weight, bias)
-    ops, features, wide = get_ops(x.data), cast(x, dtype), math_type(dtype)
-    count = wide(max(len(x), 1))
-    mean = ops.sum_rows(features) / count
-    variance = ops.sum_centred_squares(features, mean) / count
-    inverse = 1 / np.sqrt(variance + wide(eps))
-    scale = cast(weight, wide) * inverse
-    data = ops.normalize(features, mean, scale, cast(bias, wide), negative_slope)
+    ops, features = get_ops(x.data), cast(x, dtype)
+    gamma, beta = cast(weight, math_type(dtype)), cast(bias, math_type(dtype))
+    data, statistics = ops.batch_norm(features, gamma, beta, eps, negative_slope)
 
     def backward(gradient: Array) -> tuple[Array, ...]:
-        d_bias, d_scale = ops.normalize_sums(gradient, features, data, mean, negative_slope)
-        shift, factor = -scale * d_bias / count, -scale * inverse**2 * d_scale / count
-        dx = ops.normalize_gradient(
-            gradient, features, data, mean, scale, shift, factor, negative_slope
+        return ops.batch_norm_gradient(
+            gradient, features, data, gamma, statistics, eps, negative_slope
         )
-        return dx, d_scale * inverse, d_bias
 
+    mean, variance = statistics
     return record(data, (x, weight, bias), backward), mean, variance
 
 
@@ -70,11 +64,10 @@ def moments(x: Tensor, ground: Tensor | None = None, copies: int = 0) -> Tensor:
     count = wide(max(len(x) + copies, 1))
     has_ground = ground is not None
     g = None if ground is None or copies == 0 else cast(ground, wide)
-    total = ops.sum_rows(features)
-    mean = (total if g is None else total + copies * g) / count
-    squares = ops.sum_centred_squares(features, mean)
+    mean, squares = ops.moments(features)
     if g is not None:
-        squares = squares + copies * (g - mean) ** 2
+        of_rows, mean = mean, (len(x) * mean + copies * g) / count
+        squares = squares + len(x) * (of_rows - mean) ** 2 + copies * (g - mean) ** 2
     data = ops.xp.stack([mean, squares / count])
 
     def backward(gradient: Array) -> tuple[Array | None, ...]:
@@ -109,8 +102,7 @@ def normalize(x: Tensor, statistics: Tensor, weight: Tensor, bias: Tensor, eps: 
         if row:
             d_bias, d_scale = gradient, gradient * (features - mean)
         else:
-            d_bias = ops.sum_rows(gradient)
-            d_scale = ops.sum_centred_products(gradient, features, mean)
+            d_bias, d_scale = ops.normalize_sums(gradient, features, data, mean, None)
         d_variance = -0.5 * d_scale * gamma * inverse**3
         d_statistics = ops.xp.stack([-scale * d_bias, d_variance])
         dx = (gradient * scale).astype(dtype, copy=False)

@@ -207,18 +207,50 @@ class Ops:
         """Sum over the sites, (C,), accumulated in float64."""
         return x_nc.sum(axis=0, dtype=self.xp.float64).astype(math_type(x_nc.dtype))
 
-    def sum_squares(self, x_nc: Array) -> Array:
-        """Sum of squares over the sites, (C,), accumulated in float64."""
-        squares = self.xp.einsum("nc,nc->c", x_nc, x_nc, dtype=self.xp.float64)
-        return squares.astype(math_type(x_nc.dtype))
-
     def sum_centred_squares(self, x_nc: Array, mean_c: Array) -> Array:
-        """Sum over the sites of the squared deviations from ``mean``, (C,)."""
-        return self.sum_squares(x_nc - mean_c)
+        """Sum over the sites of the squared deviations from ``mean``, (C,), in float64."""
+        centred = x_nc - mean_c
+        squares = self.xp.einsum("nc,nc->c", centred, centred, dtype=self.xp.float64)
+        return squares.astype(math_type(x_nc.dtype))
 
     def sum_centred_products(self, dy_nc: Array, x_nc: Array, mean_c: Array) -> Array:
         """Sum over the sites of ``dy (x - mean)``, (C,)."""
         return self.sum_rows(dy_nc * (x_nc - mean_c))
+
+    def moments(self, x_nc: Array) -> Array:
+        """Mean over the sites and sum of the squared deviations from it, (2, C), math type."""
+        mean = self.sum_rows(x_nc) / math_type(x_nc.dtype)(max(len(x_nc), 1))
+        return self.xp.stack([mean, self.sum_centred_squares(x_nc, mean)])
+
+    def batch_norm(
+        self, x_nc: Array, weight_c: Array, bias_c: Array, eps: float, slope: float | None
+    ) -> tuple[Array, Array]:
+        """Rows normalized by their own moments; the mean and biased variance, (2, C)."""
+        wide = math_type(x_nc.dtype)
+        moments = self.moments(x_nc)
+        moments[1] /= wide(max(len(x_nc), 1))
+        scale = weight_c / self.xp.sqrt(moments[1] + wide(eps))
+        return self.normalize(x_nc, moments[0], scale, bias_c, slope), moments
+
+    def batch_norm_gradient(
+        self,
+        dy_nc: Array,
+        x_nc: Array,
+        y_nc: Array,
+        weight_c: Array,
+        moments: Array,
+        eps: float,
+        slope: float | None,
+    ) -> tuple[Array, Array, Array]:
+        """Gradients of rows, weight and bias; ``y`` and ``moments`` are of :meth:`batch_norm`."""
+        wide = math_type(x_nc.dtype)
+        mean, count = moments[0], wide(max(len(x_nc), 1))
+        inverse = 1 / self.xp.sqrt(moments[1] + wide(eps))
+        scale = weight_c * inverse
+        d_bias, d_scale = self.normalize_sums(dy_nc, x_nc, y_nc, mean, slope)
+        shift, factor = -scale * d_bias / count, -scale * inverse**2 * d_scale / count
+        dx = self.normalize_gradient(dy_nc, x_nc, y_nc, mean, scale, shift, factor, slope)
+        return dx, d_scale * inverse, d_bias
 
     def normalize(
         self,

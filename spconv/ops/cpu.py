@@ -207,10 +207,34 @@ class CpuOps(Ops):
         return y.reshape(x.shape)
 
     def sum_rows(self, x_nc: Array) -> Array:
-        return elementwise.sum_rows(np.ascontiguousarray(x_nc), False, _row_threads(x_nc.size))
+        return elementwise.sum_rows(np.ascontiguousarray(x_nc), _row_threads(x_nc.size))
 
-    def sum_squares(self, x_nc: Array) -> Array:
-        return elementwise.sum_rows(np.ascontiguousarray(x_nc), True, _row_threads(x_nc.size))
+    def moments(self, x_nc: Array) -> Array:
+        return normalization.moments(np.ascontiguousarray(x_nc), _row_threads(x_nc.size))
+
+    def batch_norm(
+        self, x_nc: Array, weight_c: Array, bias_c: Array, eps: float, slope: float | None
+    ) -> tuple[Array, Array]:
+        x, weight, bias = _like(x_nc, x_nc, weight_c, bias_c)
+        y = memory.empty(x.shape, x.dtype)
+        threads = _row_threads(x.size)
+        return y, normalization.batch_norm(x, weight, bias, eps, slope, y, threads)
+
+    def batch_norm_gradient(
+        self,
+        dy_nc: Array,
+        x_nc: Array,
+        y_nc: Array,
+        weight_c: Array,
+        moments: Array,
+        eps: float,
+        slope: float | None,
+    ) -> tuple[Array, Array, Array]:
+        arrays = _like(x_nc, dy_nc, x_nc, y_nc, weight_c, moments)
+        dx = memory.empty(x_nc.shape, x_nc.dtype)
+        threads = _row_threads(x_nc.size)
+        d_weight, d_bias = normalization.batch_norm_gradient(*arrays, eps, slope, dx, threads)
+        return dx, d_weight, d_bias
 
     def normalize(
         self,
@@ -233,35 +257,10 @@ class CpuOps(Ops):
         plain, centred = normalization.normalize_sums(*rows, mean, slope, _row_threads(x_nc.size))
         return plain, centred
 
-    def normalize_gradient(
-        self,
-        dy_nc: Array,
-        x_nc: Array,
-        y_nc: Array,
-        mean_c: Array,
-        scale_c: Array,
-        shift_c: Array,
-        factor_c: Array,
-        slope: float | None,
-    ) -> Array:
-        rows = _like(x_nc, dy_nc, x_nc, y_nc)
-        channels = _like(x_nc, mean_c, scale_c, shift_c, factor_c)
-        dx = memory.empty(x_nc.shape, x_nc.dtype)
-        normalization.normalize_gradient(*rows, *channels, slope, dx, _row_threads(x_nc.size))
-        return dx
-
     def moments_gradient(
         self, x_nc: Array, mean_c: Array, shift_c: Array, factor_c: Array
     ) -> Array:
         return self.normalize(x_nc, mean_c, factor_c, shift_c)
-
-    def sum_centred_squares(self, x_nc: Array, mean_c: Array) -> Array:
-        (x,), (mean,) = _like(x_nc, x_nc), _like(x_nc, mean_c)
-        return normalization.sum_centred(x, mean, None, _row_threads(x.size))
-
-    def sum_centred_products(self, dy_nc: Array, x_nc: Array, mean_c: Array) -> Array:
-        (x, dy), (mean,) = _like(x_nc, x_nc, dy_nc), _like(x_nc, mean_c)
-        return normalization.sum_centred(x, mean, dy, _row_threads(x.size))
 
     def sgd_step(
         self,

@@ -169,9 +169,6 @@ class CudaOps(Ops):
     def sum_rows(self, x_nc: Array) -> Array:
         return self._sum("sum_parts", x_nc)
 
-    def sum_squares(self, x_nc: Array) -> Array:
-        return self._sum("square_parts", x_nc)
-
     def sum_centred_squares(self, x_nc: Array, mean_c: Array) -> Array:
         return self._sum("centred_square_parts", x_nc, self._wide(mean_c, x_nc))
 

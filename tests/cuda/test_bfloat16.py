@@ -37,8 +37,7 @@ def compare(ops, name, *arguments, result=np.uint16):
 def test_elementwise(ops):
     x, dy = random(37, 33), random(37, 33, seed=1)
     vectors = [from_storage(random(33, seed=seed)).astype(np.float32) for seed in (2, 3, 4)]
-    for name in ("sum_rows", "sum_squares"):
-        compare(ops, name, x, result=np.float32)
+    compare(ops, "sum_rows", x, result=np.float32)
     compare(ops, "leaky_relu", x, 1 / 3)
     compare(ops, "leaky_relu_gradient", x, dy, 1 / 3)
     compare(ops, "normalize", x, *vectors)

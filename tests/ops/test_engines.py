@@ -137,7 +137,9 @@ def test_nothing_is_written_behind_the_end(ops, dtype, cout):
     assert (buffer[3 * cout :] == -7).all()
 
 
-PLAIN_ON_THE_CPU = {
+ON_THE_CPU_PARTS_OF_OTHERS = {"normalize_gradient", "sum_centred_products", "sum_centred_squares"}
+"""What the specification's operations are made of, and the engine's have inside."""
+PLAIN_ON_THE_CPU = ON_THE_CPU_PARTS_OF_OTHERS | {
     "build_rulebook",
     "cross_entropy",
     "cross_entropy_gradient",
@@ -209,7 +211,6 @@ def test_row_sums(dtype, shape):
     x = random(np.random.default_rng(0), dtype, *shape)
     length = 1 if dtype == np.float32 else len(x)  # they add up in float64
     compare(CPU, dtype, length, "sum_rows", x)
-    compare(CPU, dtype, length, "sum_squares", x)
     compare(CPU, dtype, length, "sum_rows", np.asfortranarray(x))
 
 
@@ -223,28 +224,59 @@ def test_normalization(dtype, shape):
         np.testing.assert_array_equal(getattr(CPU, name)(x, mean, scale, bias), expected)
         fortran = getattr(CPU, name)(np.asfortranarray(x), mean, scale, bias)
         np.testing.assert_array_equal(fortran, expected)
+
+
+ROWS = [(0, 3), (1, 1), (7, 13), (5000, 17), (260, 300), (3, 0)]
+"""None, fewer than are summed at once, and some more than whole parts, by size or by number."""
+
+
+@pytest.mark.parametrize("shape", ROWS)
+def test_moments(dtype, shape):
+    x = random(np.random.default_rng(0), dtype, *shape)
     length = 1 if dtype == np.float32 else len(x)  # they add up in float64
-    compare(CPU, dtype, length, "sum_centred_squares", x, mean)
-    compare(CPU, dtype, length, "sum_centred_products", dy, x, mean)
+    compare(CPU, dtype, length, "moments", x)
+    compare(CPU, dtype, length, "moments", np.asfortranarray(x))
 
 
 @pytest.mark.parametrize("slope", [None, 0.0, 0.3])
-@pytest.mark.parametrize("shape", [(0, 3), (1, 1), (7, 13), (5000, 17), (3, 0)])
+@pytest.mark.parametrize("shape", ROWS)
 def test_normalization_with_a_rectifier(dtype, shape, slope):
     rng = np.random.default_rng(0)
     x, dy = random(rng, dtype, *shape), random(rng, dtype, *shape)
-    mean, scale, shift, factor = (random(rng, dtype, shape[1]) for _ in range(4))
+    mean, scale, shift = (random(rng, dtype, shape[1]) for _ in range(3))
     y = CPU.normalize(x, mean, scale, shift, slope)
     np.testing.assert_array_equal(y, SPECIFICATION.normalize(x, mean, scale, shift, slope))
-    arguments = dy, x, y, mean, scale, shift, factor, slope
-    dx = CPU.normalize_gradient(*arguments)
-    np.testing.assert_array_equal(dx, SPECIFICATION.normalize_gradient(*arguments))
     length = 1 if dtype == np.float32 else len(x)  # they add up in float64
     sums = CPU.normalize_sums(dy, x, y, mean, slope)
     expected = SPECIFICATION.normalize_sums(*exactly(dy, x, y, mean), slope)
     for total, exact in zip(sums, expected, strict=True):
         assert total.dtype == dtype
         assert_close(total, exact, tolerance(dtype, length), "normalize_sums")
+
+
+@pytest.mark.parametrize("slope", [None, 0.0, 0.3])
+@pytest.mark.parametrize("shape", ROWS)
+def test_batch_norm(dtype, shape, slope):
+    rng = np.random.default_rng(0)
+    x, dy = random(rng, dtype, *shape), random(rng, dtype, *shape)
+    weight, bias = random(rng, dtype, shape[1]), random(rng, dtype, shape[1])
+    y, moments = CPU.batch_norm(x, weight, bias, 0.1, slope)
+    expected = SPECIFICATION.batch_norm(*exactly(x, weight, bias), 0.1, slope)
+    for actual, exact in zip((y, moments), expected, strict=True):
+        assert actual.dtype == dtype
+        assert_close(actual, exact, tolerance(dtype, 4), "batch_norm")
+    arguments = dy, x, y, weight, moments, 0.1, slope
+    gradients = CPU.batch_norm_gradient(*arguments)
+    expected = SPECIFICATION.batch_norm_gradient(*exactly(*arguments))
+    for name, actual, exact in zip(("x", "weight", "bias"), gradients, expected, strict=True):
+        assert actual.dtype == dtype
+        assert_close(actual, exact, tolerance(dtype, max(len(x), 4)), f"gradient of {name}")
+
+
+def test_moments_of_rows_far_from_zero():
+    """The spread is not lost beside the mean, nor where parts are put together."""
+    x = (1e4 + np.random.default_rng(0).standard_normal((20_000, 3))).astype(np.float32)
+    compare(CPU, np.float32, 1, "moments", x)
 
 
 @pytest.mark.parametrize("shape", [(), (0, 3), (5,), (7, 13), (300, 111)])
@@ -301,14 +333,19 @@ def test_adam_step_is_the_specification_bit_for_bit(dtype, decay, shrink):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("engine", [CpuOps, CudaOps])
-def test_overrides_have_the_signatures_of_the_specification(engine):
+PLAIN_ON_A_GPU = {"batch_norm", "batch_norm_gradient", "moments"}
+"""Made of the engine's other operations."""
+
+
+@pytest.mark.parametrize(
+    ("engine", "plain"), [(CpuOps, PLAIN_ON_THE_CPU), (CudaOps, PLAIN_ON_A_GPU)]
+)
+def test_overrides_have_the_signatures_of_the_specification(engine, plain):
     overridden = [name for name in vars(engine) if not name.startswith("_")]
     for name in overridden:
         assert hasattr(Ops, name), f"{engine.__name__}.{name} is not in the specification"
         assert inspect.signature(getattr(engine, name)) == inspect.signature(getattr(Ops, name))
     public = {name for name in vars(Ops) if not name.startswith("_")}
-    plain = PLAIN_ON_THE_CPU if engine is CpuOps else set()
     assert set(overridden) == public - plain
 
 
