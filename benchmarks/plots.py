@@ -30,7 +30,6 @@ RULEBOOK_LINES = (
     ("submanifold, size 3", style.GREEN, "s", False),
     ("submanifold, size 3, shuffled sites", style.GREEN, "s", True),
     ("regular, size 3", style.BLUE, "o", False),
-    ("regular, size 3, inverse for backward", style.BLUE, "o", True),
     ("strided, size 2", style.ORANGE, "D", False),
 )
 
@@ -340,7 +339,6 @@ PLOTS = (
         "rulebooks",
         "rulebooks",
         rulebooks,
-        "Rulebooks over sites that no earlier call has seen. Dashed: sites given in random order, "
-        "and what the first backward pass adds.",
+        "Rulebooks over sites that no earlier call has seen. Dashed: sites given in random order.",
     ),
 )

@@ -18,7 +18,6 @@ from spconv.rulebook import Rulebook, build
 from spconv.sites import SiteSet
 
 SHUFFLED = "submanifold, size 3, shuffled sites"
-INVERSE = "regular, size 3, inverse for backward"
 KINDS: dict[str, dict[str, Any]] = {
     "submanifold, size 3": {"kernel_size": 3, "submanifold": True},
     SHUFFLED: {"kernel_size": 3, "submanifold": True},
@@ -65,7 +64,6 @@ def run(options: session.Options) -> list[Record]:
     for sites in workloads(plan):
         for kind in KINDS:
             _measure(recorder, sites, kind)
-        _measure_inverse(recorder, sites)
     return recorder.records
 
 
@@ -79,18 +77,6 @@ def _measure(recorder: Recorder, sites: Sites, kind: str) -> None:
         return build(fresh, geometry, "benchmark")
 
     recorder.time("kinds", "sparse", "rulebook", _case(sites, kind, call()), call)
-
-
-def _measure_inverse(recorder: Recorder, sites: Sites) -> None:
-    """What backward adds to a rulebook: its pairs sorted by input row."""
-    fresh = SiteSet(sites.indices, sites.spatial_shape, sites.batch_size)
-    book = build(fresh, Geometry.make(sites.ndim, **KINDS["regular, size 3"]), "benchmark")
-
-    def call() -> Rulebook:
-        vars(book).pop("_swapped", None)
-        return book.inverse
-
-    recorder.time("kinds", "sparse", "rulebook", _case(sites, INVERSE, book), call)
 
 
 def _case(sites: Sites, kind: str, book: Rulebook) -> dict[str, object]:

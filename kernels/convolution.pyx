@@ -5,11 +5,12 @@ import numpy as np
 from .memory import empty
 
 from cython cimport floating
-from cython.parallel cimport prange
+from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t
 
 cdef extern from "indirect_gemm.h" nogil:
     int spconv_best_isa()
+    int64_t gathered_stride(int64_t channels, size_t size)
     int64_t packed_width_f32(int isa, int64_t cout)
     int64_t packed_width_f64(int isa, int64_t cout)
     void pack_f32(int isa, const float* w, int64_t row_stride, int64_t column_stride,
@@ -32,12 +33,12 @@ cdef extern from "indirect_gemm.h" nogil:
         int isa, const float* x, int64_t ldx, const float* dy, int64_t ldy,
         const int32_t* in_rows, const int32_t* out_rows, const int64_t* starts, int64_t k_begin,
         int64_t k_end, int64_t num_out, int64_t tile_rows, int64_t chunk, float* dw,
-        int64_t offset_stride, int64_t ldw, int64_t cin, int64_t cout)
+        int64_t offset_stride, int64_t ldw, int64_t cin, int64_t cout, float* scratch)
     void weight_gradient_f64(
         int isa, const double* x, int64_t ldx, const double* dy, int64_t ldy,
         const int32_t* in_rows, const int32_t* out_rows, const int64_t* starts, int64_t k_begin,
         int64_t k_end, int64_t num_out, int64_t tile_rows, int64_t chunk, double* dw,
-        int64_t offset_stride, int64_t ldw, int64_t cin, int64_t cout)
+        int64_t offset_stride, int64_t ldw, int64_t cin, int64_t cout, double* scratch)
 
 ISA_NAMES = ("portable", "avx2", "avx512")
 cdef Py_ssize_t RANGE_BYTES = 256 * 1024
@@ -48,6 +49,10 @@ cdef Py_ssize_t SMALL_WEIGHT_BYTES = 64 * 1024
 cdef Py_ssize_t CHANNEL_BLOCK = 24
 # Rows of one chunk of pairs: most of a first-level cache.
 cdef Py_ssize_t CHUNK_BYTES = 24 * 1024
+# Products for each value of a pair's rows from which on a chunk of them is gathered first, and its
+# pairs: to copy a value costs as much as a few products, and narrow layers have no more of them.
+cdef Py_ssize_t GATHER_FROM = 32
+cdef Py_ssize_t GATHERED_PAIRS = 96
 
 
 def best_isa():
@@ -155,8 +160,16 @@ def weight_gradient(const floating[:, ::1] x, const floating[:, ::1] dy,
     cdef Py_ssize_t rows = max(MIN_ROWS, RANGE_BYTES // ((cin + cout) * sizeof(floating)))
     # Both from the layer alone: the order of a sum must not depend on the number of threads.
     cdef Py_ssize_t chunk = max(32, CHUNK_BYTES // ((cin + cout) * sizeof(floating)))
+    cdef bint gather = cin * cout >= GATHER_FROM * (cin + cout)
+    cdef floating[:, ::1] scratch = None
+    cdef floating* own = NULL
+    cdef Py_ssize_t room
     if in_rows.shape[0] == 0 or cin == 0 or cout == 0:
         return
+    if gather:
+        chunk = GATHERED_PAIRS
+        room = gathered_stride(cin, sizeof(floating)) + gathered_stride(cout, sizeof(floating))
+        scratch = empty((num_threads, chunk * room), np.float32 if floating is float else np.float64)
     cdef int64_t[::1] bounds = _balanced_ranges(offset_starts, ranges)
     for task in prange(ranges * groups * blocks, nogil=True, schedule="dynamic",
                        num_threads=num_threads):
@@ -164,23 +177,32 @@ def weight_gradient(const floating[:, ::1] x, const floating[:, ::1] dy,
         group = task // blocks % groups
         c = task % blocks * block
         channels = min(block, cin - c)
+        own = &scratch[threadid(), 0] if gather else NULL
         if floating is float:
             weight_gradient_f32(isa, &x[0, group * cin + c], ldx, &dy[0, group * cout], ldy,
                                 &in_rows[0], &out_rows[0], &offset_starts[0], bounds[part],
                                 bounds[part + 1], num_out, rows, chunk,
                                 &dw[0, c, group * cout],
-                                cin * dw.shape[2], dw.shape[2], channels, cout)
+                                cin * dw.shape[2], dw.shape[2], channels, cout, own)
         else:
             weight_gradient_f64(isa, &x[0, group * cin + c], ldx, &dy[0, group * cout], ldy,
                                 &in_rows[0], &out_rows[0], &offset_starts[0], bounds[part],
                                 bounds[part + 1], num_out, rows, chunk,
                                 &dw[0, c, group * cout],
-                                cin * dw.shape[2], dw.shape[2], channels, cout)
+                                cin * dw.shape[2], dw.shape[2], channels, cout, own)
 
 
-def _balanced_ranges(const int64_t[::1] offset_starts, Py_ssize_t ranges):
+cdef int64_t[::1] _balanced_ranges(const int64_t[::1] starts, Py_ssize_t ranges):
     """Bounds (ranges + 1,) that share the offsets out with about as many pairs each."""
-    goals = np.arange(1, ranges) * (offset_starts[offset_starts.shape[0] - 1] / ranges)
-    starts = np.asarray(offset_starts)
-    inner = np.abs(starts[:, None] - goals).argmin(axis=0)
-    return np.concatenate([[0], inner, [len(starts) - 1]]).astype(np.int64)
+    cdef Py_ssize_t volume = starts.shape[0] - 1, part, k = 0
+    cdef int64_t[::1] bounds = np.empty(ranges + 1, np.int64)
+    cdef double goal
+    cdef bint nearer
+    bounds[0], bounds[ranges] = 0, volume
+    for part in range(1, ranges):
+        goal = <double> starts[volume] * part / ranges
+        while k < volume and <double> starts[k + 1] <= goal:
+            k += 1
+        nearer = k < volume and <double> starts[k + 1] - goal < goal - <double> starts[k]
+        bounds[part] = k + nearer
+    return bounds

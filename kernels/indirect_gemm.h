@@ -1,4 +1,5 @@
-/* Indirect GEMM: y[out] += x[in] W over lists of (in, out) rows, with no gather or scatter buffer.
+/* Indirect GEMM: y[out] += x[in] W over lists of (in, out) rows, with no gather or scatter buffer;
+ * the weight gradient of wide layers gathers as many rows as are in cache for other reasons.
  *
  * A block of rows times a block of channels is held in registers; input rows are read and output
  * rows updated through the pair lists. The same source is compiled for every instruction set and
@@ -20,6 +21,13 @@ enum { SPCONV_CHUNK = 384 }; /* pairs whose rows are looked up at once */
 #include <immintrin.h>
 #define SPCONV_X86 1
 #endif
+
+/* Values from one gathered row to the next: an odd number of cache lines, so that the same channels
+ * of many rows do not fall into a few sets of the cache. */
+static inline int64_t gathered_stride(int64_t channels, size_t size) {
+    const int64_t line = 64 / (int64_t)size;
+    return ((channels + line - 1) / line | 1) * line;
+}
 
 #define SPCONV_PASTE3(a, b, c) a##_##b##_##c
 #define SPCONV_PASTE(a, b, c) SPCONV_PASTE3(a, b, c)
@@ -188,11 +196,11 @@ static inline int spconv_form(int isa, int64_t cout, size_t size) {
         int isa, const real *x, int64_t ldx, const real *dy, int64_t ldy,                        \
         const int32_t *in_rows, const int32_t *out_rows, const int64_t *starts, int64_t k_begin, \
         int64_t k_end, int64_t num_out, int64_t tile_rows, int64_t chunk, real *dw,              \
-        int64_t offset_stride, int64_t ldw, int64_t cin, int64_t cout) {                         \
+        int64_t offset_stride, int64_t ldw, int64_t cin, int64_t cout, real *scratch) {          \
         isa = spconv_form(isa, cout, sizeof(real)); /* no choice in the portable form */         \
         SPCONV_DISPATCH(isa, weight_gradient, type, x, ldx, dy, ldy, in_rows, out_rows, starts,  \
                         k_begin, k_end, num_out, tile_rows, chunk, dw, offset_stride, ldw, cin,  \
-                        cout);                                                                   \
+                        cout, scratch);                                                          \
     }
 SPCONV_ENTRY_POINTS(float, f32)
 SPCONV_ENTRY_POINTS(double, f64)

@@ -106,16 +106,18 @@ SPCONV_INLINE void NAME(held_block)(const int channels, const int full, int lane
     }
 }
 
-/* dw[r][v] += sum over pairs of x[in][r] * dy[out][v] for mr x nv vectors of the weight. */
-SPCONV_INLINE void NAME(outer)(const int mr, const int nv, const int full, int lanes,
-                               const REAL *x, int64_t ldx, const REAL *dy, int64_t ldy,
+/* dw[r][v] += sum over pairs of x[in][r] * dy[out][v] for mr x nv vectors of the weight. Of rows
+ * that were gathered pair p is row p of both. */
+SPCONV_INLINE void NAME(outer)(const int gathered, const int mr, const int nv, const int full,
+                               int lanes, const REAL *x, int64_t ldx, const REAL *dy, int64_t ldy,
                                const int32_t *in, const int32_t *out, int64_t count, REAL *dw,
                                int64_t ldw) {
     VEC acc[2 * SPCONV_MR][SPCONV_NV];
     SPCONV_UNROLL for (int r = 0; r < mr; ++r)
         SPCONV_UNROLL for (int v = 0; v < nv; ++v) acc[r][v] = (VEC){0};
     for (int64_t p = 0; p < count; ++p) {
-        const REAL *a = x + in[p] * ldx, *b = dy + out[p] * ldy;
+        const REAL *a = x + (gathered ? p : in[p]) * ldx;
+        const REAL *b = dy + (gathered ? p : out[p]) * ldy;
         VEC d[SPCONV_NV];
         SPCONV_UNROLL for (int v = 0; v < nv; ++v)
             d[v] = full || v < nv - 1 ? NAME(load)(b + v * LANES)
@@ -136,10 +138,10 @@ SPCONV_INLINE void NAME(outer)(const int mr, const int nv, const int full, int l
 }
 
 /* One block of output channels for any number of pairs. */
-SPCONV_INLINE void NAME(forward_block)(const int nv, const int full, int lanes, const REAL *x,
-                                       int64_t ldx, const REAL *panel, REAL *y, int64_t ldy,
-                                       const int32_t *in, const int32_t *out, int64_t count,
-                                       int64_t cin) {
+SPCONV_INLINE void NAME(forward_blocks)(const int nv, const int full, int lanes, const REAL *x,
+                                        int64_t ldx, const REAL *panel, REAL *y, int64_t ldy,
+                                        const int32_t *in, const int32_t *out, int64_t count,
+                                        int64_t cin) {
     const int mr = nv == 1 ? SPCONV_ONE_MR : nv == SPCONV_WIDE ? SPCONV_WIDE_MR : SPCONV_MR;
     if (nv == 1 && cin == SPCONV_HELD)
         return NAME(held_block)(SPCONV_HELD, full, lanes, x, ldx, panel, y, ldy, in, out, count);
@@ -163,10 +165,10 @@ SPCONV_INLINE void NAME(forward_block)(const int nv, const int full, int lanes, 
     }
 }
 
-SPCONV_INLINE void NAME(outer_block)(const int nv, const int full, int lanes, const REAL *x,
-                                     int64_t ldx, const REAL *dy, int64_t ldy, const int32_t *in,
-                                     const int32_t *out, int64_t count, REAL *dw, int64_t ldw,
-                                     int64_t cin) {
+SPCONV_INLINE void NAME(outer_blocks)(const int gathered, const int nv, const int full, int lanes,
+                                      const REAL *x, int64_t ldx, const REAL *dy, int64_t ldy,
+                                      const int32_t *in, const int32_t *out, int64_t count,
+                                      REAL *dw, int64_t ldw, int64_t cin) {
     const int mr = nv == 1 ? 2 * SPCONV_MR : SPCONV_MR;
     /* Blocks of nearly one size: few rows have too few sums under way. */
     for (int64_t some, blocks = (cin + mr - 1) / mr; blocks; --blocks) {
@@ -174,7 +176,8 @@ SPCONV_INLINE void NAME(outer_block)(const int nv, const int full, int lanes, co
         switch (some) {
 #define SPCONV_CASE(m)                                                                            \
     case m:                                                                                       \
-        NAME(outer)(m <= mr ? m : 1, nv, full, lanes, x, ldx, dy, ldy, in, out, count, dw, ldw);  \
+        NAME(outer)(gathered, m <= mr ? m : 1, nv, full, lanes, x, ldx, dy, ldy, in, out, count,  \
+                    dw, ldw);                                                                     \
         break;
             SPCONV_CASE(1) SPCONV_CASE(2) SPCONV_CASE(3) SPCONV_CASE(4) SPCONV_CASE(5)
             SPCONV_CASE(6) SPCONV_CASE(7) SPCONV_CASE(8) SPCONV_CASE(9) SPCONV_CASE(10)
@@ -189,28 +192,33 @@ SPCONV_INLINE void NAME(outer_block)(const int nv, const int full, int lanes, co
 
 /* The blocks as functions of their own: inlined into one, they would share its registers. With
  * SPCONV_NV = 1 two of them have no caller and are not compiled. */
-#define SPCONV_FORMS(f, PARAMETERS, ARGUMENTS)                                                     \
-    SPCONV_FORM(f, full, SPCONV_NV, 1, PARAMETERS, ARGUMENTS)                                      \
-    SPCONV_FORM(f, part, SPCONV_NV, 0, PARAMETERS, ARGUMENTS)                                      \
-    SPCONV_FORM(f, one, 1, 1, PARAMETERS, ARGUMENTS)                                               \
-    SPCONV_FORM(f, one_part, 1, 0, PARAMETERS, ARGUMENTS)
-#define SPCONV_FORM(f, form, nv, full, PARAMETERS, ARGUMENTS)                                      \
+#define SPCONV_FORMS(f, blocks, PARAMETERS, ARGUMENTS)                                             \
+    SPCONV_FORM(f, blocks, full, SPCONV_NV, 1, PARAMETERS, ARGUMENTS)                              \
+    SPCONV_FORM(f, blocks, part, SPCONV_NV, 0, PARAMETERS, ARGUMENTS)                              \
+    SPCONV_FORM(f, blocks, one, 1, 1, PARAMETERS, ARGUMENTS)                                       \
+    SPCONV_FORM(f, blocks, one_part, 1, 0, PARAMETERS, ARGUMENTS)
+#define SPCONV_FORM(f, blocks, form, nv, full, PARAMETERS, ARGUMENTS)                              \
     static SPCONV_NOINLINE SPCONV_TARGET void NAME(f##_##form) PARAMETERS {                        \
-        NAME(f) ARGUMENTS(nv, full);                                                               \
+        NAME(blocks) ARGUMENTS(nv, full);                                                          \
     }
 #define SPCONV_PARAMETERS                                                                          \
     (int lanes, const REAL *x, int64_t ldx, const REAL *panel, REAL *y, int64_t ldy,               \
      const int32_t *in, const int32_t *out, int64_t count, int64_t cin)
 #define SPCONV_ARGUMENTS(nv, full) (nv, full, lanes, x, ldx, panel, y, ldy, in, out, count, cin)
-SPCONV_FORMS(forward_block, SPCONV_PARAMETERS, SPCONV_ARGUMENTS)
-SPCONV_FORM(forward_block, wide, WIDE, 1, SPCONV_PARAMETERS, SPCONV_ARGUMENTS)
+SPCONV_FORMS(forward_block, forward_blocks, SPCONV_PARAMETERS, SPCONV_ARGUMENTS)
+SPCONV_FORM(forward_block, forward_blocks, wide, WIDE, 1, SPCONV_PARAMETERS, SPCONV_ARGUMENTS)
 #undef SPCONV_PARAMETERS
 #undef SPCONV_ARGUMENTS
 #define SPCONV_PARAMETERS                                                                          \
     (int lanes, const REAL *x, int64_t ldx, const REAL *dy, int64_t ldy, const int32_t *in,        \
      const int32_t *out, int64_t count, REAL *dw, int64_t ldw, int64_t cin)
-#define SPCONV_ARGUMENTS(nv, full) (nv, full, lanes, x, ldx, dy, ldy, in, out, count, dw, ldw, cin)
-SPCONV_FORMS(outer_block, SPCONV_PARAMETERS, SPCONV_ARGUMENTS)
+#define SPCONV_ARGUMENTS(nv, full)                                                                 \
+    (0, nv, full, lanes, x, ldx, dy, ldy, in, out, count, dw, ldw, cin)
+SPCONV_FORMS(outer_block, outer_blocks, SPCONV_PARAMETERS, SPCONV_ARGUMENTS)
+#undef SPCONV_ARGUMENTS
+#define SPCONV_ARGUMENTS(nv, full)                                                                 \
+    (1, nv, full, lanes, x, ldx, dy, ldy, in, out, count, dw, ldw, cin)
+SPCONV_FORMS(gathered_block, outer_blocks, SPCONV_PARAMETERS, SPCONV_ARGUMENTS)
 #undef SPCONV_PARAMETERS
 #undef SPCONV_ARGUMENTS
 #undef SPCONV_FORM
@@ -276,16 +284,26 @@ static SPCONV_TARGET void NAME(forward_range)(
     }
 }
 
+SPCONV_INLINE void NAME(copy_row)(REAL *y, const REAL *x, int64_t count) {
+    int64_t c = 0;
+    for (; c + LANES <= count; c += LANES) NAME(store)(y + c, NAME(load)(x + c));
+    for (; c < count; ++c) y[c] = x[c];
+}
+
 /* dw[k] (cin x cout) of the offsets in [k_begin, k_end).
  *
  * Tiles of output rows are outermost, so that rows are fetched once for all offsets. Each chunk of
  * pairs is summed on its own first, which keeps rounding errors small. Neither the tiles nor the
- * chunks depend on how the offsets are shared out. */
+ * chunks depend on how the offsets are shared out. With a scratch for a chunk of both rows, a chunk
+ * is gathered into it first. */
 static SPCONV_TARGET void NAME(weight_gradient)(
     const REAL *x, int64_t ldx, const REAL *dy, int64_t ldy, const int32_t *in_rows,
     const int32_t *out_rows, const int64_t *starts, int64_t k_begin, int64_t k_end, int64_t num_out,
     int64_t tile_rows, int64_t chunk, REAL *dw, int64_t offset_stride, int64_t ldw, int64_t cin,
-    int64_t cout) {
+    int64_t cout, REAL *scratch) {
+    const int64_t stride_x = gathered_stride(cin, sizeof(REAL));
+    const int64_t stride_y = gathered_stride(cout, sizeof(REAL));
+    REAL *xs = scratch, *ys = scratch ? scratch + chunk * stride_x : NULL;
     for (int64_t row = 0; row < num_out; row += tile_rows)
         for (int64_t k = k_begin; k < k_end; ++k) {
             int64_t begin = lower_bound(out_rows, starts[k], starts[k + 1], row);
@@ -293,9 +311,19 @@ static SPCONV_TARGET void NAME(weight_gradient)(
             REAL *dwk = dw + k * offset_stride;
             for (; begin < end; begin += chunk) {
                 const int64_t count = end - begin < chunk ? end - begin : chunk;
-                for (int64_t n = 0; n < cout; n += SPCONV_NV * LANES)
-                    SPCONV_BLOCK(outer_block, cout - n, x, ldx, dy + n, ldy, in_rows + begin,
-                                 out_rows + begin, count, dwk + n, ldw, cin);
+                const int32_t *in = in_rows + begin, *out = out_rows + begin;
+                for (int64_t i = 0; scratch && i < count; ++i) {
+                    NAME(copy_row)(xs + i * stride_x, x + in[i] * ldx, cin);
+                    NAME(copy_row)(ys + i * stride_y, dy + out[i] * ldy, cout);
+                }
+                for (int64_t n = 0; n < cout; n += SPCONV_NV * LANES) {
+                    if (scratch)
+                        SPCONV_BLOCK(gathered_block, cout - n, xs, stride_x, ys + n, stride_y,
+                                     NULL, NULL, count, dwk + n, ldw, cin);
+                    else
+                        SPCONV_BLOCK(outer_block, cout - n, x, ldx, dy + n, ldy, in, out, count,
+                                     dwk + n, ldw, cin);
+                }
             }
         }
 }

@@ -126,17 +126,15 @@ class Geometry:
         if self.submanifold:
             return tuple(spatial_shape)
         shape = []
-        for axis, extent in enumerate(spatial_shape):
-            k, s, p, d, e = (
-                values[axis]
-                for values in (
-                    self.kernel_size,
-                    self.stride,
-                    self.padding,
-                    self.dilation,
-                    self.output_padding,
-                )
-            )
+        kernel = zip(
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.output_padding,
+            strict=True,
+        )
+        for axis, (extent, (k, s, p, d, e)) in enumerate(zip(spatial_shape, kernel, strict=True)):
             if self.transposed:
                 size = (extent - 1) * s - 2 * p + d * (k - 1) + e + 1
             else:

@@ -83,13 +83,13 @@ class Rulebook:
 
     @cached_property
     def _swapped(self) -> Rulebook:
-        in_rows, out_rows = kernels.sort_pairs(
-            self.out_rows,
-            self.in_rows,
-            self.offset_starts,
-            len(self.in_sites),
-            threads_for(self.num_pairs),
-        )
+        in_rows, out_rows = self.out_rows, self.in_rows
+        # Offsets keep the order of keys: where rows have it, both sides of the pairs ascend.
+        if self.in_sites.order is not None or self.out_sites.order is not None:
+            threads = threads_for(self.num_pairs)
+            in_rows, out_rows = kernels.sort_pairs(
+                in_rows, out_rows, self.offset_starts, len(self.in_sites), threads
+            )
         return Rulebook(
             in_rows,
             out_rows,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import itertools
 import weakref
 
 import numpy as np
@@ -20,11 +21,14 @@ OPTIONS = {
 }
 
 
-@pytest.fixture(params=OPTIONS)
+@pytest.fixture(params=itertools.product(OPTIONS, ("sorted", "shuffled")), ids="-".join)
 def book(request):
+    options, order = request.param
     rng = np.random.default_rng(0)
-    indices = rng.permutation(np.argwhere(rng.random((3, 6, 5)) < 0.3)).astype(np.int32)
-    return spconv.build_rulebook(indices, (6, 5), 3, (3, 2), **OPTIONS[request.param])
+    indices = np.argwhere(rng.random((3, 6, 5)) < 0.3).astype(np.int32)
+    if order == "shuffled":
+        indices = rng.permutation(indices)
+    return spconv.build_rulebook(indices, (6, 5), 3, (3, 2), **OPTIONS[options])
 
 
 def triples(book):
@@ -92,6 +96,13 @@ def test_inverse_exchanges_the_sides(book):
     assert inverse.out_sites is book.in_sites
     for name in ("in_rows", "out_rows", "offset_starts"):
         assert getattr(inverse, name).dtype == getattr(book, name).dtype
+
+
+def test_the_inverse_of_sorted_sites_takes_no_memory():
+    sites = np.argwhere(np.random.default_rng(0).random((3, 6, 5)) < 0.3)
+    book = spconv.build_rulebook(sites, (6, 5), 3, 3, submanifold=True)
+    assert np.shares_memory(book.inverse.in_rows, book.out_rows)
+    assert np.shares_memory(book.inverse.out_rows, book.in_rows)
 
 
 def test_inverse_of_the_inverse(book):

@@ -298,13 +298,11 @@ class CpuOps(Ops):
 
 def _in_place(data: Array, master: Array | None, *state: Array | None) -> bool:
     """Whether the compiled steps can update the arrays where they are."""
-    arrays = [data, *(array for array in state if array is not None)]
-    kinds = {array.dtype for array in arrays}
+    dtype = data.dtype
     return (
         master is None
-        and kinds <= {data.dtype}
-        and data.dtype in (np.float32, np.float64)
-        and all(array.flags.c_contiguous for array in arrays)
+        and dtype in (np.float32, np.float64)
+        and all(a is None or (a.dtype == dtype and a.flags.c_contiguous) for a in (data, *state))
     )
 
 

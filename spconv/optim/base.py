@@ -141,6 +141,8 @@ class Optimizer:
 
     def _slots_like(self, path: str, data: Array) -> Slots:
         """Return the state of a parameter, created or moved to where ``data`` is now."""
+        if path in self._slots and self._updated.get(path) is data:
+            return self._slots[path]
         xp, dtype = array_module(data), _state_dtype(data.dtype)
         slots = self._slots.setdefault(path, {})
         names = self._names(data)
@@ -152,13 +154,8 @@ class Optimizer:
                 slots[name] = to_device(slots[name], device).astype(dtype)
         if MASTER not in names:
             slots.pop(MASTER, None)
-        elif (
-            self._updated.get(path) is not data
-            and not (
-                # Somebody has put other values there: they count.
-                slots[MASTER].astype(data.dtype) == data
-            ).all()
-        ):
+        elif not (slots[MASTER].astype(data.dtype) == data).all():
+            # Somebody has put other values there: they count.
             slots[MASTER] = data.astype(dtype)
         return slots
 

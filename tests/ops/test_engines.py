@@ -69,6 +69,32 @@ def test_every_kind_of_rulebook(ops, dtype, book):
         check_convolution(ops, dtype, book, cin, cout)
 
 
+WIDE = [(64, 64, 1), (183, 96, 1), (144, 130, 2)]
+"""Layers whose weight gradient gathers rows: whole and broken vectors and cache lines."""
+
+
+@each_book
+def test_gathered_rows(ops, dtype, book):
+    for cin, cout, groups in WIDE:
+        check_convolution(ops, dtype, book, cin, cout, groups)
+
+
+@pytest.mark.parametrize(("cin", "cout", "groups"), WIDE)
+def test_threads_share_a_wide_weight_gradient(ops, dtype, cin, cout, groups):
+    """More of them than offsets: each has some input channels of its own."""
+    book, rng = BOOKS["pointwise"], np.random.default_rng(0)
+    x = random(rng, dtype, len(book.in_sites), cin)
+    dy = random(rng, dtype, len(book.out_sites), cout)
+    pairs = (book.in_rows, book.out_rows, book.offset_starts)
+    results = []
+    for threads in (1, 2, 5):
+        dw = np.zeros((1, cin // groups, cout), dtype)
+        convolution.weight_gradient(x, dy, *pairs, dw, groups, ops.isa, threads)
+        results.append(dw)
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
+
+
 @pytest.mark.parametrize(
     ("cin", "cout", "groups"),
     [(4, 6, 2), (14, 26, 2), (34, 66, 2), (9, 51, 3), (7, 7, 7), (60, 60, 60), (7, 21, 7)],
