@@ -61,7 +61,8 @@ def run(options: session.Options) -> list[Record]:
     budget = Budget(0.005, 2) if options.size == "tiny" else Budget(2.0)
     echo = options.echo_of("assamese-vgg")
     runs = options.out / "runs"
-    return compare(entries(options.size), data, runs, budget, echo, options.finished)
+    earlier = options.earlier("assamese-vgg")
+    return compare(entries(options.size), data, runs, budget, echo, earlier)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from harness import Budget, Record
 from peak_memory import peak_megabytes
 from plans import Plan
 from steps import time_step
-from training import ended, fit, record
+from training import outcome
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ def compare(
     folder: Path,
     budget: Budget,
     echo: Callable[[str], object],
-    finished: bool = False,
+    earlier: Sequence[Record] | None = None,
 ) -> list[Record]:
     """Train every network, or go on where an interrupted run ended, and measure it.
 
-    With ``finished``, entries whose training has not ended are left out.
+    With ``earlier`` records, entries whose training has not ended, here or there, are left out.
 
     Returns
     -------
@@ -45,11 +45,11 @@ def compare(
     seen: set[str] = set()
     for entry in entries:
         plan, variant = entry.plan, entry.variant
-        if finished and not ended(plan, data, folder / plan.name):
+        case = {"variant": variant, "seed": plan.training.seed}
+        made = outcome(plan, data, folder / plan.name, echo, earlier, **case)
+        if made is None:
             continue
-        trained = fit(plan, data, folder / plan.name, echo)
-        seed = plan.training.seed
-        records.append(record(plan, data, trained, variant=variant, seed=seed))
+        records.append(made)
         if variant not in seen:
             records += _measure(entry, data, budget)
         seen.add(variant)

@@ -18,7 +18,7 @@ from datasets import DataSet, few_images, load_images
 from harness import Budget, Record
 from plans import Augmentation, DeepCNetRun, Plan, SimpleCNNRun, Training
 from steps import time_step
-from training import diverged, ended, fit, record
+from training import diverged, outcome
 
 NONE, CONSTANT, RISING = "none", "constant", "rising"
 ELEMENTWISE, BATCHWISE = "elementwise", "batchwise"
@@ -92,22 +92,21 @@ def run(options: session.Options) -> list[Record]:
         return []
     echo = options.echo_of("mnist-dropout")
     data = few_images() if options.size == "tiny" else load_images(options.data, echo)
-    records = []
+    records, earlier = [], options.earlier("mnist-dropout")
     for plan, what in sweep.runs():
         folder = options.out / "runs" / f"{plan.name}-{options.size}"
         why = diverged(plan, data, folder)
-        if why is None and options.finished and not ended(plan, data, folder):
-            continue
         echo(plan.name)
         try:
-            trained = None if why else fit(plan, data, folder, echo)
+            made = None if why else outcome(plan, data, folder, echo, earlier, **what)
         except FloatingPointError as error:
-            trained, why = None, str(error)
-        if trained is None:
+            made, why = None, str(error)
+        if why is not None:
             echo(f"left out: {why}")
             records.append(Record("diverged", "", "training", {**what, "why": why}))
+        if made is None:
             continue
-        records.append(record(plan, data, trained, **what))
+        records.append(made)
         if plan.training.seed == sweep.seeds[0]:
             records.append(_timed_step(plan, data, sweep.budget, what))
     return records

@@ -23,7 +23,7 @@ from ladders import FractionalPool, LadderRun, Level, MaxPool, deepcnet_levels
 from networks import training_bytes
 from plans import Augmentation, Training
 from steps import time_step
-from training import ended, fit, record
+from training import outcome
 
 from spconv.models import dense_twin
 
@@ -91,13 +91,15 @@ def run(options: session.Options) -> list[Record]:
     echo = options.echo_of("mnist-slow-pooling")
     data = few_images() if options.size == "tiny" else load_images(options.data, echo)
     records: list[Record] = []
+    earlier = options.earlier("mnist-slow-pooling")
     for name, plan in sweep.runs():
         folder = options.out / "runs" / f"{plan.name}-{options.size}"
-        if options.finished and not ended(plan, data, folder):
-            continue
-        trained = fit(plan, data, folder, echo)
         seed = plan.training.seed
-        records.append(record(plan, data, trained, variant=name, seed=seed, field=plan.field))
+        case = {"variant": name, "seed": seed, "field": plan.field}
+        made = outcome(plan, data, folder, echo, earlier, **case)
+        if made is None:
+            continue
+        records.append(made)
         if seed == sweep.seeds[0]:
             records += _measure(name, plan, data, sweep.budget)
     return records

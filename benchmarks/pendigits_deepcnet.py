@@ -52,7 +52,8 @@ def run(options: session.Options) -> list[Record]:
     budget = Budget(0.005, 2) if options.size == "tiny" else Budget(2.0)
     echo = options.echo_of("pendigits")
     runs = options.out / "runs"
-    return compare(entries(options.size), data, runs, budget, echo, options.finished)
+    earlier = options.earlier("pendigits")
+    return compare(entries(options.size), data, runs, budget, echo, earlier)
 
 
 if __name__ == "__main__":

@@ -56,6 +56,12 @@ def read(path: Path) -> Results:
         ) from error
 
 
+def records_of(path: Path, section: str) -> list[Record]:
+    """The records of one section of a results file; none if it has none."""
+    found = read(path).get(section)
+    return [] if found is None else found.records
+
+
 def write(path: Path, results: Results) -> None:
     """Write all sections, in one atomic step."""
     content = {

@@ -27,7 +27,12 @@ class Options:
     data: str | None
     echo: Callable[[str], object]
     finished: bool = False
-    """Report the trainings that have ended, and start no other."""
+    """Report the trainings that have ended, here or in the results already, and start no other."""
+
+    def earlier(self, section: str) -> list[Record] | None:
+        """With ``finished``: the records of a section in the results that there are already."""
+        path = self.out / "results.json"
+        return results.records_of(path, section) if self.finished else None
 
     def echo_of(self, section: str) -> Callable[[str], object]:
         """Takes the progress lines of one section."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,30 @@ def diverged(plan: Plan, data: DataSet, folder: Path) -> str | None:
     if not path.exists() or _saved_settings(folder) != _settings(plan, data):
         return None
     return path.read_text().strip()
+
+
+def outcome(
+    plan: Plan,
+    data: DataSet,
+    folder: Path,
+    echo: Callable[[str], object],
+    earlier: Sequence[Record] | None,
+    **more: Any,
+) -> Record | None:
+    """Train a plan's network and record it, see :func:`fit` and :func:`record`.
+
+    With ``earlier`` records nothing is trained: a training that has ended in the folder is
+    evaluated again, one that has not is looked up among them, because they outlive the folder,
+    and may be missing there too.
+    """
+    if earlier is None or ended(plan, data, folder):
+        return record(plan, data, fit(plan, data, folder, echo), **more)
+    settings = json.loads(json.dumps(asdict(plan)))
+    for known in earlier:
+        what = known.case.get("settings"), known.case.get("data")
+        if known.experiment == "training" and what == (settings, data.name):
+            return known
+    return None
 
 
 def record(plan: Plan, data: DataSet, trained: Trained, **more: Any) -> Record:

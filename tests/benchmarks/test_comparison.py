@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import assamese_features
@@ -7,7 +8,7 @@ import pendigits_deepcnet
 import pytest
 from comparison import Entry, compare
 from datasets import few_strokes
-from harness import Budget, select
+from harness import Budget, Record, select
 from plans_strokes import ENCODERS
 from recipes import ASSAMESE, RECIPES, vgg_plus_spec
 from training import ended, fit
@@ -47,9 +48,24 @@ def test_only_finished_trainings_where_no_other_may_start(tmp_path):
     longer = replace(second.plan, training=replace(second.plan.training, epochs=2))
     assert ended(second.plan, data, tmp_path / second.plan.name)
     assert not ended(longer, data, tmp_path / second.plan.name)
-    records = compare([first, second], data, tmp_path, budget, [].append, finished=True)
+    records = compare([first, second], data, tmp_path, budget, [].append, earlier=[])
     assert {record.case["variant"] for record in records} == {second.variant}
     assert not (tmp_path / first.plan.name).exists()
+
+
+def test_what_was_reported_outlives_the_folder_of_its_training(tmp_path):
+    first, *_ = pendigits_deepcnet.entries("tiny")
+    data, budget = few_strokes(), Budget(0.001, 1)
+    told = compare([first], data, tmp_path / "one", budget, [].append)
+    earlier = [Record.from_json(json.loads(json.dumps(record.to_json()))) for record in told]
+    again = compare([first], data, tmp_path / "other", budget, [].append, earlier)
+    assert again[0].case["epochs"] == told[0].case["epochs"]
+    assert [record.experiment for record in again] == [record.experiment for record in told]
+    other = replace(first, plan=replace(first.plan, training=replace(first.plan.training, lr=0.5)))
+    assert compare([other], data, tmp_path / "other", budget, [].append, earlier) == []
+    renamed = replace(data, name="other strokes")
+    assert compare([first], renamed, tmp_path / "other", budget, [].append, earlier) == []
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__)

@@ -19,7 +19,7 @@ def test_necessary_bytes_of_one_layer():
     assert parts["parameters"] == 3 * 27 * channels * channels * 4
     rulebook = spconv.build_rulebook(which.source().indices, (24,) * 3, 1, 3, submanifold=True)
     assert parts["gathered"] == rulebook.num_pairs * channels * 4
-    assert parts["rulebooks"] == 4 * rulebook.num_pairs * 4 + sites * 4 * 4
+    assert parts["rulebooks"] == 2 * rulebook.num_pairs * 4 + sites * 4 * 4
 
 
 def test_winners_of_poolings_count_and_every_array_once():
