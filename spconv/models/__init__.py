@@ -1,6 +1,6 @@
 """Networks."""
 
-from spconv.models.deepcnet import DeepCNet, DeepCNiN
+from spconv.models.deepcnet import DeepC2, DeepCNet, DeepCNiN
 from spconv.models.dense_vgg import DenseVGG
 from spconv.models.fmpnet import FMPNet
 from spconv.models.pretrained import (
@@ -15,6 +15,7 @@ from spconv.models.twin import dense_twin
 from spconv.models.vgg import PlusBlock, SparseVGG
 
 __all__ = [
+    "DeepC2",
     "DeepCNet",
     "DeepCNiN",
     "DenseVGG",

@@ -1,4 +1,4 @@
-"""DeepCNet(l, k) and DeepCNiN(l, k): slow pooling (Graham 2014, arXiv 1409.6070)."""
+"""DeepCNet(l, k) and its relatives: slow pooling (Graham 2014, arXiv 1409.6070)."""
 
 from __future__ import annotations
 
@@ -46,6 +46,13 @@ class DeepCNet(layers.SparseSequential):
     (1, 10)
     """
 
+    field_text = "3 * 2**l"
+
+    @staticmethod
+    def field_of(l: int) -> int:  # noqa: E741
+        """Sites along an edge of the input that l poolings leave one of."""
+        return 3 * 2**l
+
     def __init__(
         self,
         l: int,  # noqa: E741 - the paper's name
@@ -62,7 +69,7 @@ class DeepCNet(layers.SparseSequential):
         owner = type(self).__name__
         if l < 0 or k < 1 or ndim not in CONVOLUTIONS:
             raise ValueError(f"{owner}: expected l >= 0, k >= 1, ndim 1 to 4, got {l}, {k}, {ndim}")
-        self.field, self.ndim = 3 * 2**l, ndim
+        self.field, self.ndim = self.field_of(l), ndim
         rng = np.random.default_rng(seed)
         blocks = [
             self._block(number, k, in_channels, l, ndim, negative_slope, rng)
@@ -87,8 +94,8 @@ class DeepCNet(layers.SparseSequential):
         check_sparse(type(self).__name__, x, self.ndim)
         if x.spatial_shape != expected:
             raise ValueError(
-                f"{type(self).__name__}: expected a field of 3 * 2**l sites, spatial_shape "
-                f"{expected}, got {x.spatial_shape}"
+                f"{type(self).__name__}: expected a field of {self.field_text} sites, "
+                f"spatial_shape {expected}, got {x.spatial_shape}"
             )
         return super().forward(x)
 
@@ -140,3 +147,42 @@ class DeepCNiN(DeepCNet):
         block = super()._block(number, k, in_channels, num_pools, ndim, negative_slope, rng)
         network_in_network = CONVOLUTIONS[ndim](number * k, number * k, 1, rng=rng)
         return [*block, network_in_network, layers.LeakyReLU(negative_slope)]
+
+
+class DeepC2(DeepCNet):
+    """DeepCNet with a second convolution of size 2 in front of every pooling.
+
+    Its input field has 2**(l + 2) - 1 sites along every axis. Like the network of that name in
+    Graham's first SparseConvNet, but for the first filters, of size 3, and the single convolution
+    behind the last pooling. Parameters as for :class:`DeepCNet`.
+
+    Examples
+    --------
+    >>> import numpy as np, spconv
+    >>> net = DeepC2(2, 8, in_channels=1, num_classes=10)
+    >>> x = spconv.from_dense(np.eye(15, dtype="float32")[None, None], ground_state=[0.0])
+    >>> net(x).shape
+    (1, 10)
+    """
+
+    field_text = "2**(l + 2) - 1"
+
+    @staticmethod
+    def field_of(l: int) -> int:  # noqa: E741
+        return 2 ** (l + 2) - 1
+
+    def _block(
+        self,
+        number: int,
+        k: int,
+        in_channels: int,
+        num_pools: int,
+        ndim: int,
+        negative_slope: float,
+        rng: np.random.Generator,
+    ) -> list[layers.Module]:
+        block = super()._block(number, k, in_channels, num_pools, ndim, negative_slope, rng)
+        if number > num_pools:
+            return block
+        second = CONVOLUTIONS[ndim](number * k, number * k, 2, rng=rng)
+        return [*block[:2], second, layers.LeakyReLU(negative_slope), *block[2:]]

@@ -1,4 +1,4 @@
-"""DeepCNet and DeepCNiN as whole networks: equal to the dense network on the full grid."""
+"""DeepCNet and its relatives as whole networks: equal to the dense network on the full grid."""
 
 import re
 
@@ -7,7 +7,7 @@ import pytest
 
 import spconv
 from spconv import functional
-from spconv.models import DeepCNet, DeepCNiN
+from spconv.models import DeepC2, DeepCNet, DeepCNiN
 from spconv.testing import (
     assert_close,
     assert_gradients,
@@ -56,6 +56,8 @@ NETWORKS = {
     "4d": (DeepCNet, (0, 5), {"ndim": 4}, True),
     "DeepCNiN(4, 4)": (DeepCNiN, (4, 4), {}, True),
     "DeepCNiN, no ground": (DeepCNiN, (2, 3), {}, False),
+    "DeepC2(3, 3)": (DeepC2, (3, 3), {}, True),
+    "DeepC2, 3d, no ground": (DeepC2, (1, 2), {"ndim": 3}, False),
 }
 
 
@@ -149,6 +151,26 @@ def test_layer_sizes_of_deepcnin():
         (1, 40, 40),
     ]
     assert net.field == 24
+
+
+def test_layer_sizes_of_deepc2():
+    net = DeepC2(2, 10, in_channels=2, num_classes=7)
+    assert net.field == 15
+    assert DeepC2(0, 10, 2, 7).field == 3
+    names = [type(layer).__name__ for layer in net]
+    level = ["SparseConv2d", "LeakyReLU"]
+    assert names == [*(2 * level + ["SparseMaxPool2d"]) * 2, *level, "Flatten", "Linear"]
+    assert [layer.weight.shape for layer in convolutions(net)] == [
+        (9, 2, 10),
+        (4, 10, 10),
+        (4, 10, 20),
+        (4, 20, 20),
+        (4, 20, 30),
+    ]
+    x = spconv.from_dense(np.ones((1, 2, 14, 14), np.float32))
+    message = "DeepC2: expected a field of 2**(l + 2) - 1 sites, spatial_shape (15, 15), got"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        net(x)
 
 
 def dropouts(net):

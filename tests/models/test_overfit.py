@@ -8,6 +8,7 @@ from spconv.data import SparseLoader, load_strokes
 from spconv.evaluation import count_errors, evaluate
 from spconv.layers.fractional import SparseFractionalMaxPool
 from spconv.models import (
+    DeepC2,
     DeepCNet,
     DeepCNiN,
     DenseVGG,
@@ -22,6 +23,7 @@ VGG = [("C", 6), "MP", ("C", 8), "MP", ("C", 8, 4), "MP"]
 NETWORKS = {  # name: (network, field, with a ground state)
     "DeepCNet": (lambda: DeepCNet(4, 8, 1, CLASSES), 48, True),
     "DeepCNiN": (lambda: DeepCNiN(4, 8, 1, CLASSES), 48, False),
+    "DeepC2": (lambda: DeepC2(3, 8, 1, CLASSES), 31, True),
     "SparseVGG": (lambda: SparseVGG(VGG, 1, CLASSES, 31, 32), 31, False),
     "SparseVGG-ground": (lambda: SparseVGG(VGG, 1, CLASSES, 31, 32), 31, True),
     "SparseResNet": (lambda: SparseResNet([6, 8, 12, 16], 1, CLASSES, blocks=1), 28, False),

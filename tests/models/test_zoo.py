@@ -8,6 +8,7 @@ from spconv import functional
 from spconv.inference import freeze
 from spconv.layers.fractional import SparseFractionalMaxPool
 from spconv.models import (
+    DeepC2,
     DeepCNet,
     DeepCNiN,
     FMPNet,
@@ -30,6 +31,11 @@ NETWORKS = {  # name: (make, extent of the input, number of parameters)
         lambda seed=0: DeepCNiN(1, 4, 2, 5, seed=seed),
         (6, 6),
         9 * 2 * 4 + 4 + 4 * 4 + 4 + 4 * 4 * 8 + 8 + 8 * 8 + 8 + 8 * 5 + 5,
+    ),
+    "DeepC2": (
+        lambda seed=0: DeepC2(1, 4, 2, 5, seed=seed),
+        (7, 7),
+        9 * 2 * 4 + 4 + 4 * 4 * 4 + 4 + 4 * 4 * 8 + 8 + 8 * 5 + 5,
     ),
     "SparseVGG": (
         lambda seed=0: SparseVGG(VGG, 2, 5, 11, 6, seed=seed),
