@@ -30,6 +30,7 @@ def test_all_make_the_same_step():
     assert subject.model.training
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path, benchmarks_folder):
     command = [sys.executable, str(benchmarks_folder / "mnist_step.py"), "--tiny"]
     done = subprocess.run(

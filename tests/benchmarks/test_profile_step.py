@@ -76,6 +76,7 @@ def test_the_parts_are_the_whole_and_an_epoch_is_its_steps(recipe):
     assert {stopwatch.LOADER, own, stopwatch.OPTIMIZER} <= set(labels)
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path, benchmarks_folder):
     command = [sys.executable, str(benchmarks_folder / "profile_step.py"), "--tiny"]
     done = subprocess.run(

@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 import step_memory
 import subjects
 from counting import count_network
@@ -42,6 +43,7 @@ def test_the_peak_can_be_forgotten():
     assert own_resident_bytes() <= own_peak_bytes() < high
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path, benchmarks_folder):
     command = [sys.executable, str(benchmarks_folder / "step_memory.py"), "--tiny"]
     done = subprocess.run(

@@ -127,6 +127,7 @@ BUGS = [  # what goes wrong, check, kernel's text, bug
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("check", "text", "bug"), [bug[1:] for bug in BUGS],
                          ids=[bug[0] for bug in BUGS])  # fmt: skip
 def test_bugs_are_caught(emulated, monkeypatch, check, text, bug):
