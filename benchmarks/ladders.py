@@ -87,6 +87,11 @@ def deepcnet_levels(l: int) -> tuple[Level, ...]:  # noqa: E741 - the paper's na
     return (Level((3,), MaxPool()), *middle, Level((2,)))
 
 
+def deepc2_levels(l: int) -> tuple[Level, ...]:  # noqa: E741 - the paper's name
+    """DeepC2(l, k): C3-C2-MP2-(C2-C2-MP2) x (l - 1)-C2."""
+    return (Level((3, 2), MaxPool()), *[Level((2, 2), MaxPool())] * (l - 1), Level((2,)))
+
+
 class Ladder(layers.SparseSequential):
     """The network of some levels: those of number n have n * k filters, valid convolutions.
 

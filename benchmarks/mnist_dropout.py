@@ -9,7 +9,7 @@ seeds, beside the simple dense CNN. The comparison takes hours, so that it has n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -95,8 +95,9 @@ def run(options: session.Options) -> list[Record]:
     records, earlier = [], options.earlier("mnist-dropout")
     for plan, what in sweep.runs():
         folder = options.out / "runs" / f"{plan.name}-{options.size}"
-        why = diverged(plan, data, folder)
-        echo(plan.name)
+        why = diverged(plan, data, folder) or _reported_divergence(what, earlier)
+        if earlier is None:
+            echo(plan.name)
         try:
             made = None if why else outcome(plan, data, folder, echo, earlier, **what)
         except FloatingPointError as error:
@@ -110,6 +111,13 @@ def run(options: session.Options) -> list[Record]:
         if plan.training.seed == sweep.seeds[0]:
             records.append(_timed_step(plan, data, sweep.budget, what))
     return records
+
+
+def _reported_divergence(what: dict[str, Any], earlier: Sequence[Record] | None) -> str | None:
+    for known in earlier or ():
+        if known.experiment == "diverged" and {**known.case, **what} == known.case:
+            return str(known.case["why"])
+    return None
 
 
 def _timed_step(plan: Plan, data: DataSet, budget: Budget, what: dict[str, Any]) -> Record:

@@ -19,7 +19,7 @@ import session
 from counting import count_network
 from datasets import DataSet, few_images, load_images
 from harness import Budget, Record, too_large
-from ladders import FractionalPool, LadderRun, Level, MaxPool, deepcnet_levels
+from ladders import FractionalPool, LadderRun, Level, MaxPool, deepc2_levels, deepcnet_levels
 from networks import training_bytes
 from plans import Augmentation, Training
 from steps import time_step
@@ -37,11 +37,7 @@ NETWORKS = {
         *[Level((2,), MaxPool(3, 2))] * 3,
         Level((2,)),
     ),
-    "two C per scale": (
-        Level((3, 2), MaxPool()),
-        *[Level((2, 2), MaxPool())] * 3,
-        Level((2,)),
-    ),
+    "two C per scale": deepc2_levels(4),
     "fractional: FMP1.41": (
         Level((3,), FractionalPool()),
         *[Level((2,), FractionalPool())] * 6,

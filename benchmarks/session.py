@@ -116,7 +116,8 @@ def _parser(runs: Mapping[str, Run], description: str | None) -> argparse.Argume
     parser.add_argument(
         "--finished",
         action="store_true",
-        help="of the experiments, report the trainings that have ended, and start no other",
+        help="of the experiments, report the trainings that have ended, in OUT/runs or in "
+        "OUT/results.json already, and start no other",
     )
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder of the results")
     parser.add_argument("--data", help="folder that holds MNIST, or mnist/ with it")

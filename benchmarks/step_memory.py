@@ -42,8 +42,9 @@ def necessary_bytes(which: subjects.Subject) -> dict[str, int]:
     """Bytes of a step's parts, from the arrays of a forward pass.
 
     ``features``: what all layers take and give, and the winners of max-pooling. ``rulebooks``:
-    pairs in both directions, and sites. ``parameters``: weights, gradients and momentum.
-    ``gathered``, which nothing should need: the rows of all pairs of the largest convolution.
+    pairs, those of inverses if they are others, and sites. ``parameters``: weights, gradients and
+    momentum. ``gathered``, which nothing should need: the rows of all pairs of the largest
+    convolution.
     """
     x = which.source()
     kept: dict[int, np.ndarray] = {}

@@ -133,11 +133,11 @@ def outcome(
     """
     if earlier is None or ended(plan, data, folder):
         return record(plan, data, fit(plan, data, folder, echo), **more)
-    settings = json.loads(json.dumps(asdict(plan)))
     for known in earlier:
-        what = known.case.get("settings"), known.case.get("data")
-        if known.experiment == "training" and what == (settings, data.name):
-            return known
+        if known.experiment == "training":
+            case = known.case
+            if {"data": case["data"], **case["settings"]} == _settings(plan, data):
+                return known
     return None
 
 

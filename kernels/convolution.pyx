@@ -49,8 +49,8 @@ cdef Py_ssize_t SMALL_WEIGHT_BYTES = 64 * 1024
 cdef Py_ssize_t CHANNEL_BLOCK = 24
 # Rows of one chunk of pairs: most of a first-level cache.
 cdef Py_ssize_t CHUNK_BYTES = 24 * 1024
-# Products for each value of a pair's rows from which on a chunk of them is gathered first, and its
-# pairs: to copy a value costs as much as a few products, and narrow layers have no more of them.
+# A layer gathers if each value that is copied takes part in at least so many products, and then so
+# many pairs at once.
 cdef Py_ssize_t GATHER_FROM = 32
 cdef Py_ssize_t GATHERED_PAIRS = 96
 
@@ -162,7 +162,7 @@ def weight_gradient(const floating[:, ::1] x, const floating[:, ::1] dy,
     cdef Py_ssize_t chunk = max(32, CHUNK_BYTES // ((cin + cout) * sizeof(floating)))
     cdef bint gather = cin * cout >= GATHER_FROM * (cin + cout)
     cdef floating[:, ::1] scratch = None
-    cdef floating* own = NULL
+    cdef floating* thread_scratch = NULL
     cdef Py_ssize_t room
     if in_rows.shape[0] == 0 or cin == 0 or cout == 0:
         return
@@ -177,19 +177,21 @@ def weight_gradient(const floating[:, ::1] x, const floating[:, ::1] dy,
         group = task // blocks % groups
         c = task % blocks * block
         channels = min(block, cin - c)
-        own = &scratch[threadid(), 0] if gather else NULL
+        thread_scratch = &scratch[threadid(), 0] if gather else NULL
         if floating is float:
             weight_gradient_f32(isa, &x[0, group * cin + c], ldx, &dy[0, group * cout], ldy,
                                 &in_rows[0], &out_rows[0], &offset_starts[0], bounds[part],
                                 bounds[part + 1], num_out, rows, chunk,
                                 &dw[0, c, group * cout],
-                                cin * dw.shape[2], dw.shape[2], channels, cout, own)
+                                cin * dw.shape[2], dw.shape[2], channels, cout,
+                                thread_scratch)
         else:
             weight_gradient_f64(isa, &x[0, group * cin + c], ldx, &dy[0, group * cout], ldy,
                                 &in_rows[0], &out_rows[0], &offset_starts[0], bounds[part],
                                 bounds[part + 1], num_out, rows, chunk,
                                 &dw[0, c, group * cout],
-                                cin * dw.shape[2], dw.shape[2], channels, cout, own)
+                                cin * dw.shape[2], dw.shape[2], channels, cout,
+                                thread_scratch)
 
 
 cdef int64_t[::1] _balanced_ranges(const int64_t[::1] starts, Py_ssize_t ranges):

@@ -1,5 +1,5 @@
 /* Indirect GEMM: y[out] += x[in] W over lists of (in, out) rows, with no gather or scatter buffer;
- * the weight gradient of wide layers gathers as many rows as are in cache for other reasons.
+ * only the weight gradient of wide layers gathers, a few rows that stay in a near cache.
  *
  * A block of rows times a block of channels is held in registers; input rows are read and output
  * rows updated through the pair lists. The same source is compiled for every instruction set and

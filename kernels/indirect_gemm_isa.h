@@ -138,7 +138,7 @@ SPCONV_INLINE void NAME(outer)(const int gathered, const int mr, const int nv, c
 }
 
 /* One block of output channels for any number of pairs. */
-SPCONV_INLINE void NAME(forward_blocks)(const int nv, const int full, int lanes, const REAL *x,
+SPCONV_INLINE void NAME(forward_any)(const int nv, const int full, int lanes, const REAL *x,
                                         int64_t ldx, const REAL *panel, REAL *y, int64_t ldy,
                                         const int32_t *in, const int32_t *out, int64_t count,
                                         int64_t cin) {
@@ -165,7 +165,7 @@ SPCONV_INLINE void NAME(forward_blocks)(const int nv, const int full, int lanes,
     }
 }
 
-SPCONV_INLINE void NAME(outer_blocks)(const int gathered, const int nv, const int full, int lanes,
+SPCONV_INLINE void NAME(outer_any)(const int gathered, const int nv, const int full, int lanes,
                                       const REAL *x, int64_t ldx, const REAL *dy, int64_t ldy,
                                       const int32_t *in, const int32_t *out, int64_t count,
                                       REAL *dw, int64_t ldw, int64_t cin) {
@@ -192,21 +192,21 @@ SPCONV_INLINE void NAME(outer_blocks)(const int gathered, const int nv, const in
 
 /* The blocks as functions of their own: inlined into one, they would share its registers. With
  * SPCONV_NV = 1 two of them have no caller and are not compiled. */
-#define SPCONV_FORMS(f, blocks, PARAMETERS, ARGUMENTS)                                             \
-    SPCONV_FORM(f, blocks, full, SPCONV_NV, 1, PARAMETERS, ARGUMENTS)                              \
-    SPCONV_FORM(f, blocks, part, SPCONV_NV, 0, PARAMETERS, ARGUMENTS)                              \
-    SPCONV_FORM(f, blocks, one, 1, 1, PARAMETERS, ARGUMENTS)                                       \
-    SPCONV_FORM(f, blocks, one_part, 1, 0, PARAMETERS, ARGUMENTS)
-#define SPCONV_FORM(f, blocks, form, nv, full, PARAMETERS, ARGUMENTS)                              \
+#define SPCONV_FORMS(f, body, PARAMETERS, ARGUMENTS)                                             \
+    SPCONV_FORM(f, body, full, SPCONV_NV, 1, PARAMETERS, ARGUMENTS)                              \
+    SPCONV_FORM(f, body, part, SPCONV_NV, 0, PARAMETERS, ARGUMENTS)                              \
+    SPCONV_FORM(f, body, one, 1, 1, PARAMETERS, ARGUMENTS)                                       \
+    SPCONV_FORM(f, body, one_part, 1, 0, PARAMETERS, ARGUMENTS)
+#define SPCONV_FORM(f, body, form, nv, full, PARAMETERS, ARGUMENTS)                              \
     static SPCONV_NOINLINE SPCONV_TARGET void NAME(f##_##form) PARAMETERS {                        \
-        NAME(blocks) ARGUMENTS(nv, full);                                                          \
+        NAME(body) ARGUMENTS(nv, full);                                                          \
     }
 #define SPCONV_PARAMETERS                                                                          \
     (int lanes, const REAL *x, int64_t ldx, const REAL *panel, REAL *y, int64_t ldy,               \
      const int32_t *in, const int32_t *out, int64_t count, int64_t cin)
 #define SPCONV_ARGUMENTS(nv, full) (nv, full, lanes, x, ldx, panel, y, ldy, in, out, count, cin)
-SPCONV_FORMS(forward_block, forward_blocks, SPCONV_PARAMETERS, SPCONV_ARGUMENTS)
-SPCONV_FORM(forward_block, forward_blocks, wide, WIDE, 1, SPCONV_PARAMETERS, SPCONV_ARGUMENTS)
+SPCONV_FORMS(forward_block, forward_any, SPCONV_PARAMETERS, SPCONV_ARGUMENTS)
+SPCONV_FORM(forward_block, forward_any, wide, WIDE, 1, SPCONV_PARAMETERS, SPCONV_ARGUMENTS)
 #undef SPCONV_PARAMETERS
 #undef SPCONV_ARGUMENTS
 #define SPCONV_PARAMETERS                                                                          \
@@ -214,11 +214,11 @@ SPCONV_FORM(forward_block, forward_blocks, wide, WIDE, 1, SPCONV_PARAMETERS, SPC
      const int32_t *out, int64_t count, REAL *dw, int64_t ldw, int64_t cin)
 #define SPCONV_ARGUMENTS(nv, full)                                                                 \
     (0, nv, full, lanes, x, ldx, dy, ldy, in, out, count, dw, ldw, cin)
-SPCONV_FORMS(outer_block, outer_blocks, SPCONV_PARAMETERS, SPCONV_ARGUMENTS)
+SPCONV_FORMS(outer_block, outer_any, SPCONV_PARAMETERS, SPCONV_ARGUMENTS)
 #undef SPCONV_ARGUMENTS
 #define SPCONV_ARGUMENTS(nv, full)                                                                 \
     (1, nv, full, lanes, x, ldx, dy, ldy, in, out, count, dw, ldw, cin)
-SPCONV_FORMS(gathered_block, outer_blocks, SPCONV_PARAMETERS, SPCONV_ARGUMENTS)
+SPCONV_FORMS(gathered_block, outer_any, SPCONV_PARAMETERS, SPCONV_ARGUMENTS)
 #undef SPCONV_PARAMETERS
 #undef SPCONV_ARGUMENTS
 #undef SPCONV_FORM

@@ -13,9 +13,9 @@ from libc.math cimport sqrt
 from libc.stdint cimport int64_t
 
 cdef extern from "normalization.h" nogil:
-    void moments_f32(const float* x, int64_t rows, int64_t channels, double* mean,
+    void mean_and_squares_f32(const float* x, int64_t rows, int64_t channels, double* mean,
                      double* squares)
-    void moments_f64(const double* x, int64_t rows, int64_t channels, double* mean,
+    void mean_and_squares_f64(const double* x, int64_t rows, int64_t channels, double* mean,
                      double* squares)
     void normalize_rows_f32(const float* x, const float* mean, const float* scale,
                             const float* shift, int rectify, float slope, int64_t rows,
@@ -47,37 +47,38 @@ cdef Py_ssize_t part_rows(Py_ssize_t row_bytes) noexcept nogil:
     return max(LEAST_ROWS, min(MOST_ROWS, PART_BYTES // max(row_bytes, 1)))
 
 
-cdef moments_of(const floating[:, ::1] x, int num_threads):
+cdef mean_and_squares_of(const floating[:, ::1] x, int num_threads):
     """Mean and sum of squared deviations, (2, C) in float64 (Chan, Golub & LeVeque 1983)."""
     cdef Py_ssize_t rows = x.shape[0], channels = x.shape[1], part, first, count, c
     cdef Py_ssize_t size = part_rows(channels * sizeof(floating))
     cdef Py_ssize_t parts = (rows + size - 1) // size
     cdef double[:, :, ::1] partial = np.empty((parts, 2, channels))
-    moments = np.zeros((2, channels))
-    cdef double[:, ::1] total = moments
+    results = np.zeros((2, channels))
+    cdef double[:, ::1] result = results
     cdef double difference, share
-    if channels == 0:
-        return moments
+    if channels == 0 or parts == 0:
+        return results
     with nogil:
         for part in prange(parts, schedule="static", num_threads=num_threads):
             first = part * size
             count = min(size, rows - first)
             if floating is float:
-                moments_f32(&x[first, 0], count, channels, &partial[part, 0, 0],
+                mean_and_squares_f32(&x[first, 0], count, channels, &partial[part, 0, 0],
                             &partial[part, 1, 0])
             else:
-                moments_f64(&x[first, 0], count, channels, &partial[part, 0, 0],
+                mean_and_squares_f64(&x[first, 0], count, channels, &partial[part, 0, 0],
                             &partial[part, 1, 0])
-        for part in range(parts):
+        result[...] = partial[0]
+        for part in range(1, parts):
             first = part * size
             count = min(size, rows - first)
             share = <double> count / <double> (first + count)
             for c in range(channels):
-                difference = partial[part, 0, c] - total[0, c]
-                total[0, c] += difference * share
-                total[1, c] += (partial[part, 1, c] +
-                                difference * difference * share * <double> first)
-    return moments
+                difference = partial[part, 0, c] - result[0, c]
+                result[0, c] += difference * share
+                result[1, c] += (partial[part, 1, c] +
+                                 difference * difference * share * <double> first)
+    return results
 
 
 cdef void normalize_by(const floating[:, ::1] x, const floating* mean, const floating* scale,
@@ -101,25 +102,25 @@ cdef sums_of(const floating[:, ::1] dy, const floating[:, ::1] x, const floating
     """Sums over the rows of dy and of dy (x - mean), (2, C) in float64."""
     cdef Py_ssize_t rows = x.shape[0], channels = x.shape[1], part, first, count
     cdef Py_ssize_t parts = (rows + MOST_ROWS - 1) // MOST_ROWS
-    partial = np.empty((parts, 2, channels))
-    cdef double[:, :, ::1] total = partial
+    sums = np.empty((parts, 2, channels))
+    cdef double[:, :, ::1] partial = sums
     if channels:
         for part in prange(parts, nogil=True, schedule="static", num_threads=num_threads):
             first = part * MOST_ROWS
             count = min(MOST_ROWS, rows - first)
             if floating is float:
                 normalize_sums_f32(&dy[first, 0], &x[first, 0], &y[first, 0], &mean[0], rectify,
-                                   <float> slope, count, channels, &total[part, 0, 0],
-                                   &total[part, 1, 0])
+                                   <float> slope, count, channels, &partial[part, 0, 0],
+                                   &partial[part, 1, 0])
             else:
                 normalize_sums_f64(&dy[first, 0], &x[first, 0], &y[first, 0], &mean[0], rectify,
-                                   slope, count, channels, &total[part, 0, 0], &total[part, 1, 0])
-    return partial.sum(axis=0)
+                                   slope, count, channels, &partial[part, 0, 0], &partial[part, 1, 0])
+    return sums.sum(axis=0)
 
 
-def moments(const floating[:, ::1] x, int num_threads):
+def mean_and_squares(const floating[:, ::1] x, int num_threads):
     """Mean of the rows and sum of squared deviations from it, (2, C)."""
-    return moments_of[floating](x, num_threads).astype(_dtype(floating is float), copy=False)
+    return mean_and_squares_of[floating](x, num_threads).astype(_dtype(floating is float), copy=False)
 
 
 def normalize(const floating[:, ::1] x, const floating[::1] mean, const floating[::1] scale,
@@ -141,18 +142,17 @@ def batch_norm(const floating[:, ::1] x, const floating[::1] weight, const float
                double eps, slope, floating[:, ::1] y, int num_threads):
     """y = (x - mean) / sqrt(variance + eps) * weight + bias; returns mean and variance, (2, C)."""
     cdef Py_ssize_t channels = x.shape[1], c
-    wide = moments_of[floating](x, num_threads)
+    wide = mean_and_squares_of[floating](x, num_threads)
     wide[1] /= max(x.shape[0], 1)
-    moments = wide.astype(_dtype(floating is float), copy=False)
-    cdef double[:, ::1] exact = wide
-    cdef floating[:, ::1] rounded = moments
-    cdef floating[::1] scale = np.empty(channels, moments.dtype)
+    results = wide.astype(_dtype(floating is float), copy=False)
+    cdef floating[:, ::1] moments = results
+    cdef floating[::1] scale = np.empty(channels, results.dtype)
     if channels:
         for c in range(channels):
-            scale[c] = <floating> (weight[c] / sqrt(exact[1, c] + eps))
-        normalize_by[floating](x, &rounded[0, 0], &scale[0], &bias[0], slope is not None,
+            scale[c] = <floating> (weight[c] / sqrt(moments[1, c] + eps))
+        normalize_by[floating](x, &moments[0, 0], &scale[0], &bias[0], slope is not None,
                                slope or 0.0, y, num_threads)
-    return moments
+    return results
 
 
 def batch_norm_gradient(const floating[:, ::1] dy, const floating[:, ::1] x,
@@ -162,8 +162,8 @@ def batch_norm_gradient(const floating[:, ::1] dy, const floating[:, ::1] x,
     """The gradient dx of batch_norm; returns those of weight and bias, (2, C)."""
     cdef Py_ssize_t rows = x.shape[0], channels = x.shape[1], part, first, count, c
     cdef bint rectify = slope is not None
-    cdef double low = slope or 0.0, inverse, scaled
-    sums = sums_of[floating](dy, x, y, moments[0], rectify, low, num_threads)
+    cdef double factor = slope or 0.0, inverse, scaled
+    sums = sums_of[floating](dy, x, y, moments[0], rectify, factor, num_threads)
     cdef double[:, ::1] total = sums
     results = np.empty((2, channels), _dtype(floating is float))
     cdef floating[:, ::1] result = results
@@ -174,7 +174,8 @@ def batch_norm_gradient(const floating[:, ::1] dy, const floating[:, ::1] x,
         inverse = 1 / sqrt(moments[1, c] + eps)
         scaled = weight[c] * inverse
         factors[0, c] = <floating> scaled
-        factors[1, c] = <floating> (-scaled * total[0, c] / max(rows, 1))
+        # Rounded as dy * scale will be, so that one row's gradient is zero.
+        factors[1, c] = -factors[0, c] * <floating> total[0, c] / <floating> max(rows, 1)
         factors[2, c] = <floating> (-scaled * inverse * inverse * total[1, c] / max(rows, 1))
         result[0, c] = <floating> (total[1, c] * inverse)
         result[1, c] = <floating> total[0, c]
@@ -185,10 +186,10 @@ def batch_norm_gradient(const floating[:, ::1] dy, const floating[:, ::1] x,
         if floating is float:
             normalize_gradient_f32(&dy[first, 0], &x[first, 0], &y[first, 0], &moments[0, 0],
                                    &factors[0, 0], &factors[1, 0], &factors[2, 0], rectify,
-                                   <float> low, count, channels, &dx[first, 0])
+                                   <float> factor, count, channels, &dx[first, 0])
         else:
             normalize_gradient_f64(&dy[first, 0], &x[first, 0], &y[first, 0], &moments[0, 0],
-                                   &factors[0, 0], &factors[1, 0], &factors[2, 0], rectify, low,
+                                   &factors[0, 0], &factors[1, 0], &factors[2, 0], rectify, factor,
                                    count, channels, &dx[first, 0])
     return results
 

@@ -4,6 +4,11 @@ A :class:`SparseConvTensor` holds features at active sites; layers compute those
 a dense network over the whole grid would (Graham 2014, arXiv 1409.6070).
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
 from spconv import functional, inference, initializers, optim, schedules
 from spconv._version import __version__
 from spconv.autograd import Parameter, Tensor, no_grad
@@ -146,3 +151,16 @@ __all__ = [
     "set_num_threads",
     "use_engine",
 ]
+
+_ON_DEMAND = ("data", "models", "testing", "train")
+
+
+def __getattr__(name: str) -> ModuleType:
+    """``spconv.models`` and the like need no import of their own, and ``import spconv`` no wait."""
+    if name in _ON_DEMAND:
+        return import_module(f"spconv.{name}")
+    raise AttributeError(f"module 'spconv' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *_ON_DEMAND]

@@ -62,6 +62,11 @@ class Display:
         elif self.enabled:
             self._print(f"{self._title}: {text}")
 
+    def say(self, text: str) -> None:
+        """Show a line."""
+        if self.enabled:
+            self._print(text)
+
     def _print(self, text: str) -> None:
         self._shown_at = time.monotonic()
         print(text, file=sys.stderr, flush=True)

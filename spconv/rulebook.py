@@ -84,7 +84,7 @@ class Rulebook:
     @cached_property
     def _swapped(self) -> Rulebook:
         in_rows, out_rows = self.out_rows, self.in_rows
-        # Offsets keep the order of keys: where rows have it, both sides of the pairs ascend.
+        # Sites that one offset moves stay in order: if rows are sorted, both sides ascend.
         if self.in_sites.order is not None or self.out_sites.order is not None:
             threads = threads_for(self.num_pairs)
             in_rows, out_rows = kernels.sort_pairs(
@@ -191,8 +191,9 @@ class RulebookCache:
         """Return the rulebook that an earlier layer saved under ``indice_key=name``."""
         if name not in self._named:
             raise ValueError(
-                f"{owner}: no earlier layer saved a rulebook as indice_key {name!r}; "
-                f"known keys: {sorted(self._named) or 'none'}"
+                f"{owner}: no earlier layer saved a rulebook as indice_key {name!r}; known keys: "
+                f"{sorted(self._named) or 'none'}; give the convolution to invert this indice_key, "
+                "and run it on what the input came of"
             )
         return self._named[name]
 

@@ -204,6 +204,11 @@ def train(
 
     with _Interrupts() as interrupts, Display(progress, epochs, len(loader)) as display:
         try:
+            if state.epoch >= epochs:
+                display.say(
+                    f"{checkpoint} has all {state.epoch} epochs already: nothing is trained; ask "
+                    "for more epochs, or for resume=False"
+                )
             while state.epoch < epochs:
                 if not model.training:
                     model.train()

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -150,3 +151,19 @@ def test_user_input_is_not_checked_by_assert(path):
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_every_module_says_what_it_is(path):
     assert ast.get_docstring(ast.parse(path.read_text())) or path.name == "_version.py"
+
+
+def test_subpackages_need_no_import_of_their_own():
+    code = """
+import sys, spconv
+assert not {"spconv.models", "spconv.data", "spconv.train"} & set(sys.modules)
+assert {"data", "models", "testing", "train"} <= set(dir(spconv))
+spconv.models.DeepCNet, spconv.data.SparseLoader, spconv.train.train, spconv.testing.tolerance
+try:
+    spconv.nothing
+except AttributeError as error:
+    assert str(error) == "module 'spconv' has no attribute 'nothing'"
+else:
+    raise SystemExit("spconv.nothing is something")
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -82,7 +82,10 @@ def check_channels(owner: str, expected: int, x: Tensor | SparseConvTensor) -> N
 def check_sparse(owner: str, x: Any, ndim: int | None = None) -> None:
     """Raise unless ``x`` is a sparse tensor (of ``ndim`` spatial dimensions)."""
     if not isinstance(x, SparseConvTensor):
-        raise TypeError(f"{owner}: expected a SparseConvTensor, got {type(x).__name__}")
+        raise TypeError(
+            f"{owner}: expected a SparseConvTensor, got {type(x).__name__}; make one of sites and "
+            "features with spconv.SparseConvTensor, or of a grid with spconv.from_dense"
+        )
     if len(x.features) != len(x.sites) or (
         x.ground_state is not None and x.ground_state.shape != x.features.shape[1:]
     ):

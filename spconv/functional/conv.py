@@ -106,7 +106,8 @@ def inverse_conv(
     if saved.volume != weight.shape[0]:
         raise ValueError(
             f"{owner}: the rulebook {indice_key!r} has kernel_size {saved.geometry.kernel_size}, "
-            f"{saved.volume} offsets, but the weight has {weight.shape[0]}"
+            f"{saved.volume} offsets, but the weight has {weight.shape[0]}; give both layers the "
+            "same kernel_size"
         )
     exact = saved.geometry.unit_stride
     book = saved.inverse

@@ -61,13 +61,16 @@ def moments(x: Tensor, ground: Tensor | None = None, copies: int = 0) -> Tensor:
     dtype = common_dtype(x, ground)
     ops, features = get_ops(x.data), cast(x, dtype)
     wide = math_type(dtype)
-    count = wide(max(len(x) + copies, 1))
     has_ground = ground is not None
+    copies = copies if has_ground else 0
+    count = wide(max(len(x) + copies, 1))
     g = None if ground is None or copies == 0 else cast(ground, wide)
-    mean, squares = ops.moments(features)
+    mean, squares = ops.mean_and_squares(features)
     if g is not None:
-        of_rows, mean = mean, (len(x) * mean + copies * g) / count
-        squares = squares + len(x) * (of_rows - mean) ** 2 + copies * (g - mean) ** 2
+        share = wide(copies) / count
+        if len(x):
+            squares = squares + len(x) * share * (g - mean) ** 2
+        mean = mean + share * (g - mean)
     data = ops.xp.stack([mean, squares / count])
 
     def backward(gradient: Array) -> tuple[Array | None, ...]:
@@ -102,7 +105,8 @@ def normalize(x: Tensor, statistics: Tensor, weight: Tensor, bias: Tensor, eps: 
         if row:
             d_bias, d_scale = gradient, gradient * (features - mean)
         else:
-            d_bias, d_scale = ops.normalize_sums(gradient, features, data, mean, None)
+            # Without a rectifier the result is not looked at, and need not be kept.
+            d_bias, d_scale = ops.normalize_sums(gradient, features, features, mean, None)
         d_variance = -0.5 * d_scale * gamma * inverse**3
         d_statistics = ops.xp.stack([-scale * d_bias, d_variance])
         dx = (gradient * scale).astype(dtype, copy=False)

@@ -169,6 +169,7 @@ class DeepC2(DeepCNet):
 
     @staticmethod
     def field_of(l: int) -> int:  # noqa: E741
+        """As for :class:`DeepCNet`."""
         return 2 ** (l + 2) - 1
 
     def _block(

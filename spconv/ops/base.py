@@ -15,6 +15,7 @@ import numpy as np
 from spconv.compat import Array
 from spconv.dtypes import math_type
 from spconv.geometry import Geometry
+from spconv.ops.groups import grouped_matmul, transposed_weight
 from spconv.rulebook import Rulebook, build, union_of
 from spconv.sites import SiteSet
 
@@ -52,7 +53,7 @@ class Ops:
         through :meth:`leaky_relu`. ``residual`` has the shape and the dtype of the result.
         """
         if transposed:
-            w_kco = _transpose(w_kco, groups)
+            w_kco = transposed_weight(w_kco, groups)
         y = self.xp.zeros((len(rulebook.out_sites), w_kco.shape[2]), x_nc.dtype)
         if init_o is not None:
             y += init_o
@@ -61,7 +62,7 @@ class Ops:
         for k in range(rulebook.volume):
             in_rows, out_rows = self._pairs(rulebook, k)
             if len(in_rows):
-                y[out_rows] += _grouped_matmul(self.xp, x_nc[in_rows], w_kco[k], groups)
+                y[out_rows] += grouped_matmul(self.xp, x_nc[in_rows], w_kco[k], groups)
         return y if slope is None else self.leaky_relu(y, slope)
 
     def weight_gradient(
@@ -208,7 +209,7 @@ class Ops:
         return x_nc.sum(axis=0, dtype=self.xp.float64).astype(math_type(x_nc.dtype))
 
     def sum_centred_squares(self, x_nc: Array, mean_c: Array) -> Array:
-        """Sum over the sites of the squared deviations from ``mean``, (C,), in float64."""
+        """Sum over the sites of the squared deviations from ``mean``, (C,)."""
         centred = x_nc - mean_c
         squares = self.xp.einsum("nc,nc->c", centred, centred, dtype=self.xp.float64)
         return squares.astype(math_type(x_nc.dtype))
@@ -217,7 +218,7 @@ class Ops:
         """Sum over the sites of ``dy (x - mean)``, (C,)."""
         return self.sum_rows(dy_nc * (x_nc - mean_c))
 
-    def moments(self, x_nc: Array) -> Array:
+    def mean_and_squares(self, x_nc: Array) -> Array:
         """Mean over the sites and sum of the squared deviations from it, (2, C), math type."""
         mean = self.sum_rows(x_nc) / math_type(x_nc.dtype)(max(len(x_nc), 1))
         return self.xp.stack([mean, self.sum_centred_squares(x_nc, mean)])
@@ -227,7 +228,7 @@ class Ops:
     ) -> tuple[Array, Array]:
         """Rows normalized by their own moments; the mean and biased variance, (2, C)."""
         wide = math_type(x_nc.dtype)
-        moments = self.moments(x_nc)
+        moments = self.mean_and_squares(x_nc)
         moments[1] /= wide(max(len(x_nc), 1))
         scale = weight_c / self.xp.sqrt(moments[1] + wide(eps))
         return self.normalize(x_nc, moments[0], scale, bias_c, slope), moments
@@ -397,18 +398,3 @@ def _mixed(x: Array) -> Array:
     x = ((x ^ x >> 16) * 0x7FEB352D) & 0xFFFFFFFF
     x = ((x ^ x >> 15) * 0x846CA68B) & 0xFFFFFFFF
     return x ^ x >> 16
-
-
-def _transpose(w_kco: Array, groups: int) -> Array:
-    """(K, C_in/groups, C_out) -> (K, C_out/groups, C_in)."""
-    volume, cin, cout = w_kco.shape
-    w = w_kco.reshape(volume, cin, groups, cout // groups)
-    return w.transpose(0, 3, 2, 1).reshape(volume, cout // groups, groups * cin)
-
-
-def _grouped_matmul(xp: ModuleType, x_pc: Array, w_co: Array, groups: int) -> Array:
-    if groups == 1:
-        return x_pc @ w_co
-    x = x_pc.reshape(len(x_pc), groups, -1)
-    w = w_co.reshape(w_co.shape[0], groups, -1)
-    return xp.einsum("pgc,cgo->pgo", x, w).reshape(len(x_pc), w_co.shape[1])

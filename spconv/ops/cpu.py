@@ -209,8 +209,8 @@ class CpuOps(Ops):
     def sum_rows(self, x_nc: Array) -> Array:
         return elementwise.sum_rows(np.ascontiguousarray(x_nc), _row_threads(x_nc.size))
 
-    def moments(self, x_nc: Array) -> Array:
-        return normalization.moments(np.ascontiguousarray(x_nc), _row_threads(x_nc.size))
+    def mean_and_squares(self, x_nc: Array) -> Array:
+        return normalization.mean_and_squares(np.ascontiguousarray(x_nc), _row_threads(x_nc.size))
 
     def batch_norm(
         self, x_nc: Array, weight_c: Array, bias_c: Array, eps: float, slope: float | None

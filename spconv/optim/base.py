@@ -33,7 +33,8 @@ class Optimizer:
         self.parameters = _collect(type(self).__name__, named_parameters)
         self._slots: dict[str, Slots] = {}
         self._steps = dict.fromkeys(self.parameters, 0)
-        self._updated: dict[str, Array] = {}  # as the last step left them
+        # As the last step left them, if their slots are as well.
+        self._updated: dict[str, Array] = {}
         self.lr = lr
         self.weight_decay = self._check("weight_decay", weight_decay)
 
@@ -122,6 +123,7 @@ class Optimizer:
             )
         for name in self.hyperparameter_names:
             setattr(self, name, type(expected[name])(state[name]))
+        self._updated.clear()
         for path, parameter in self.parameters.items():
             self._steps[path] = int(state[f"{path}/step"])
             xp = array_module(parameter.data)
@@ -141,7 +143,7 @@ class Optimizer:
 
     def _slots_like(self, path: str, data: Array) -> Slots:
         """Return the state of a parameter, created or moved to where ``data`` is now."""
-        if path in self._slots and self._updated.get(path) is data:
+        if self._updated.get(path) is data:
             return self._slots[path]
         xp, dtype = array_module(data), _state_dtype(data.dtype)
         slots = self._slots.setdefault(path, {})
@@ -157,6 +159,7 @@ class Optimizer:
         elif not (slots[MASTER].astype(data.dtype) == data).all():
             # Somebody has put other values there: they count.
             slots[MASTER] = data.astype(dtype)
+        self._updated.pop(path, None)
         return slots
 
     def _check(self, name: str, value: float, *, below: float = math.inf) -> float:

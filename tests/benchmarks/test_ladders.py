@@ -4,19 +4,22 @@ import ladders
 import numpy as np
 import pytest
 from counting import count_network
-from ladders import Ladder, deepcnet_levels, edges
+from ladders import Ladder, deepc2_levels, deepcnet_levels, edges
 from mnist_slow_pooling import NETWORKS
 
 import spconv
-from spconv.models import DeepCNet
+from spconv.models import DeepC2, DeepCNet
 
 
 def test_examples_in_the_docstrings():
     assert doctest.testmod(ladders).failed == 0
 
 
-def test_the_levels_of_deepcnet_are_deepcnet():
-    net, ladder = DeepCNet(3, 4, 1, 10, seed=5), Ladder(deepcnet_levels(3), 4, 10, 0.0, seed=5)
+@pytest.mark.parametrize(
+    ("network", "levels"), [(DeepCNet, deepcnet_levels), (DeepC2, deepc2_levels)]
+)
+def test_the_levels_of_a_network_are_that_network(network, levels):
+    net, ladder = network(3, 4, 1, 10, seed=5), Ladder(levels(3), 4, 10, 0.0, seed=5)
     assert ladder.field == net.field
     own, other = ladder.state_dict(), net.state_dict()
     assert own.keys() == other.keys()

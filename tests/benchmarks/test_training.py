@@ -1,15 +1,18 @@
 import json
+import shutil
 from dataclasses import asdict, replace
 
 import datasets
 import mnist
 import mnist_dropout
 import pytest
+import results as results_file
 import training
 from datasets import few_images
 from plans import DeepCNetRun, Training
 from pretrain import as_it_is, describe, pretrain
 from recipes import RECIPES, Recipe
+from results import Section
 from session import Options
 from training import diverged, fit
 
@@ -90,6 +93,20 @@ def test_the_study_of_dropout_goes_on_without_what_diverged(tmp_path, monkeypatc
         records = mnist_dropout.run(Options("tiny", tmp_path, None, lines.append, finished))
         assert [record.experiment for record in records] == ["diverged"] * 2
         assert sum("left out: train: the loss is" in line for line in lines) == 2
+
+
+def test_what_diverged_is_reported_when_its_folder_is_gone(tmp_path, monkeypatch):
+    sweep = mnist_dropout.SWEEPS["tiny"]
+    few = replace(sweep, rates=(0.0,), seeds=(0,), training=TINY)
+    monkeypatch.setitem(mnist_dropout.SWEEPS, "tiny", few)
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "train", no_finite_loss)
+        told = mnist_dropout.run(Options("tiny", tmp_path, None, [].append))
+    section = Section("tiny", 1.0, {}, told)
+    results_file.write(tmp_path / "results.json", {"mnist-dropout": section})
+    shutil.rmtree(tmp_path / "runs")
+    again = mnist_dropout.run(Options("tiny", tmp_path, None, [].append, finished=True))
+    assert [record.to_json() for record in again] == [record.to_json() for record in told]
 
 
 def test_pretraining_writes_the_weights_and_how_they_came_about(tmp_path):

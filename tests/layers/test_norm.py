@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import spconv
+from spconv import functional
 from spconv.testing import assert_twin, random_sparse_tensor, randomize, reference, to_grid
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -106,6 +107,22 @@ def test_zero_and_one_site_stay_finite(count, ground):
     out.dense().sum().backward()
     assert np.isfinite(features.grad).all()
     assert all(np.isfinite(buffer).all() for buffer in running(layer))
+
+
+def test_moments_of_a_ground_state_alone_are_its_own():
+    ground = spconv.Tensor(np.array([1e25, -3.0], np.float32))
+    rows = spconv.Tensor(np.zeros((0, 2), np.float32))
+    moments = functional.moments(rows, ground, 4).data
+    np.testing.assert_array_equal(moments, [ground.data, [0, 0]])
+
+
+def test_without_a_ground_state_there_are_no_copies_of_it():
+    rng = np.random.default_rng(7)
+    rows = spconv.Tensor(rng.standard_normal((6, 2)), requires_grad=True)
+    moments = functional.moments(rows, None, 4)
+    np.testing.assert_allclose(moments.data, [rows.data.mean(0), rows.data.var(0)])
+    moments.sum().backward()
+    np.testing.assert_allclose(rows.grad, (1 + 2 * (rows.data - rows.data.mean(0))) / 6)
 
 
 def test_wrong_number_of_channels():

@@ -260,8 +260,8 @@ ROWS = [(0, 3), (1, 1), (7, 13), (5000, 17), (260, 300), (3, 0)]
 def test_moments(dtype, shape):
     x = random(np.random.default_rng(0), dtype, *shape)
     length = 1 if dtype == np.float32 else len(x)  # they add up in float64
-    compare(CPU, dtype, length, "moments", x)
-    compare(CPU, dtype, length, "moments", np.asfortranarray(x))
+    compare(CPU, dtype, length, "mean_and_squares", x)
+    compare(CPU, dtype, length, "mean_and_squares", np.asfortranarray(x))
 
 
 @pytest.mark.parametrize("slope", [None, 0.0, 0.3])
@@ -299,10 +299,19 @@ def test_batch_norm(dtype, shape, slope):
         assert_close(actual, exact, tolerance(dtype, max(len(x), 4)), f"gradient of {name}")
 
 
+def test_one_row_has_no_gradient(dtype):
+    """Less its own mean it is zero whatever it holds: not about zero."""
+    rng = np.random.default_rng(0)
+    x, dy, weight, bias = (random(rng, dtype, *shape) for shape in [(1, 50), (1, 50), (50,), (50,)])
+    y, moments = CPU.batch_norm(x, weight, bias, 1e-5, None)
+    dx, *_ = CPU.batch_norm_gradient(dy, x, y, weight, moments, 1e-5, None)
+    assert not dx.any()
+
+
 def test_moments_of_rows_far_from_zero():
     """The spread is not lost beside the mean, nor where parts are put together."""
     x = (1e4 + np.random.default_rng(0).standard_normal((20_000, 3))).astype(np.float32)
-    compare(CPU, np.float32, 1, "moments", x)
+    compare(CPU, np.float32, 1, "mean_and_squares", x)
 
 
 @pytest.mark.parametrize("shape", [(), (0, 3), (5,), (7, 13), (300, 111)])
@@ -359,7 +368,7 @@ def test_adam_step_is_the_specification_bit_for_bit(dtype, decay, shrink):
         np.testing.assert_array_equal(one, other)
 
 
-PLAIN_ON_A_GPU = {"batch_norm", "batch_norm_gradient", "moments"}
+PLAIN_ON_A_GPU = {"batch_norm", "batch_norm_gradient", "mean_and_squares"}
 """Made of the engine's other operations."""
 
 

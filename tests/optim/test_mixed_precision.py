@@ -83,6 +83,24 @@ def test_values_that_somebody_assigns_count():
     assert weight.data.tolist() == [-(2.0**-12)] * 7
 
 
+def test_a_copy_made_for_other_values_is_not_used():
+    """The parameter was float16 while the state was asked for, and is the old array again."""
+    weight = Parameter(start().astype(np.float32))
+    sgd = SGD([("w", weight)], lr=0.5, momentum=0.5)
+    run(sgd, weight, gradients(1))
+    before = weight.data
+    weight.data = before.astype(np.float16)
+    sgd.state_dict()
+    weight.data = before
+    zero = np.zeros(7, np.float32)
+    run(sgd, weight, [zero])
+    weight.data += 5
+    expected = weight.data - 0.5 * 0.5 * sgd.state_dict()["w/momentum"]
+    run(sgd, weight, [zero])
+    np.testing.assert_allclose(weight.data, expected, rtol=1e-6)
+    assert sgd.state_dict()["w/momentum"].dtype == np.float32
+
+
 def test_other_dtypes_have_no_second_copy():
     for dtype in (np.float32, np.float64):
         weight = Parameter(np.ones(3, dtype))

@@ -163,6 +163,15 @@ def test_a_finished_run_can_be_prolonged(tmp_path, uninterrupted):
     assert_same_run(tmp_path, again, reference_folder, reference)
 
 
+def test_a_run_that_is_done_says_so(tmp_path, uninterrupted, capsys):
+    _, make_optimizer, _ = uninterrupted
+    run(tmp_path, make_optimizer, progress=True)
+    assert "already" not in capsys.readouterr().err
+    run(tmp_path, make_optimizer, progress=True)
+    message = f"run.npz has all {EPOCHS} epochs already: nothing is trained; ask for more epochs"
+    assert message in capsys.readouterr().err
+
+
 def test_resume_false_starts_anew(tmp_path, uninterrupted):
     reference_folder, make_optimizer, reference = uninterrupted
     run(tmp_path, make_optimizer, epochs=1, seed=9)
