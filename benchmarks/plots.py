@@ -24,7 +24,7 @@ from summary import (
     networks_finding,
     rulebooks_finding,
 )
-from views import BASELINES, count_text, curve, strongest, times_text, values
+from views import BASELINES, count_text, curve, measured_baselines, times_text, values
 
 RULEBOOK_LINES = (
     ("submanifold, size 3", style.GREEN, "s", False),
@@ -88,24 +88,26 @@ def rulebooks(records: Sequence[Record]) -> Figure:
 def networks(records: Sequence[Record]) -> Figure:
     """Milliseconds per sample of whole networks over the field's size."""
     figure, panels = style.figure(1, 2, 4.2, sharey=True)
-    baseline = strongest(records)
     batch, k = records[0].case["batch_size"], records[0].case["k"]
     for axes, operation in zip(panels[0], ("training step", "inference"), strict=True):
         looks = {
-            baseline: style.line(style.BASELINE_COLORS[baseline], BASELINES[baseline], "^"),
+            **{
+                name: style.line(style.BASELINE_COLORS[name], BASELINES[name], "^")
+                for name in measured_baselines(records)
+            },
             "sparse": style.line(style.SPARSE, "sparse, rulebooks included", "o"),
         }
         for name, look in looks.items():
             points = curve(records, "x", implementation=name, operation=operation)
             axes.plot([x for x, _ in points], [y / batch for _, y in points], **look)
-        gains = {x: times_text(gain) for x, gain in network_gains(records, operation)}
+        gains = {gain.x: times_text(gain.times) for gain in network_gains(records, operation)}
         xs = sorted(values(records, "x"))
         style.log_axes(axes, xs, [f"{x:g}\n{gains.get(x, '')}" for x in xs])
         axes.margins(x=0.08)
         axes.set_title(operation, loc="left")
         axes.set_xlabel("edge of the field (sites) / times faster")
     panels[0][0].set_ylabel("time per sample (ms)")
-    style.legend(figure, panels[0][0].get_lines(), 2)
+    style.legend(figure, panels[0][0].get_lines(), 3)
     ls = values(records, "l")
     setting = (
         f"DeepCNet(l, {k}), l = {ls[0]} to {ls[-1]}; batch of {batch} characters of pen strokes "
@@ -320,20 +322,20 @@ PLOTS = (
         "layers",
         plots_layers.density,
         "The same layer on random sites. The dotted line marks the share of active sites at which "
-        "the sparse layer, rulebook included, takes as long as the dense one.",
+        "the regular layer, rulebook included, takes as long as the faster dense one.",
     ),
     Plot(
         "layers_channels",
         "layers",
         plots_layers.channels,
-        "Dense time divided by sparse time; the grey line at 1 is equality.",
+        "Time of the faster dense baseline divided by sparse time; the grey line at 1 is equality.",
     ),
     Plot(
         "layers_kinds",
         "layers",
         plots_layers.kinds,
-        "Each kind of layer against the dense layer with the same kernel, stride and padding. "
-        "Size is the kernel's; strided layers and pooling have stride 2.",
+        "Each kind of layer against the faster dense baseline with the same kernel, stride and "
+        "padding. Size is the kernel's; strided layers and pooling have stride 2.",
     ),
     Plot(
         "rulebooks",

@@ -8,7 +8,6 @@ import style
 from harness import Record, select
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from summary import (
     CONVOLUTION,
@@ -16,6 +15,7 @@ from summary import (
     SUBMANIFOLD,
     channels_finding,
     density_finding,
+    equal_share,
     grid_finding,
     kind_gains,
     kinds_finding,
@@ -24,12 +24,11 @@ from summary import (
 from views import (
     BASELINES,
     TIMES,
-    crossing,
     curve,
     dense_curve,
+    measured_baselines,
     percent_text,
     shape_text,
-    strongest,
     times_text,
     values,
 )
@@ -59,7 +58,7 @@ def density(records: Sequence[Record]) -> Figure:
     for operation in OPERATIONS:
         for ndim in (2, 3):
             axes = next(panels)
-            where = crossing(layer_gains(records, "density", ndim, operation))
+            where = equal_share(layer_gains(records, "density", ndim, operation))
             if where is not None:
                 axes.axvline(where, color=style.GREY, linestyle=":", linewidth=1.2)
                 axes.annotate(
@@ -84,7 +83,7 @@ def channels(records: Sequence[Record]) -> Figure:
             for kind, rulebook, color, label, marker in SPARSE_LINES:
                 gains = layer_gains(chosen, "channels", ndim, operation, kind, rulebook)
                 look = style.line(color, label, marker, dashed=rulebook == "warm")
-                axes.plot(*zip(*gains, strict=True), **look) if gains else None
+                axes.plot([g.x for g in gains], [g.times for g in gains], **look)
             xs = sorted(values(chosen, "x"))
             style.log_axes(axes, xs, [f"{x:g}" for x in xs])
             axes.axhline(1, color=style.GREY, linewidth=1.2)
@@ -93,8 +92,7 @@ def channels(records: Sequence[Record]) -> Figure:
     for axes in panels[-1]:
         axes.set_xlabel("channels in and out")
     style.legend(figure, panels[0][0].get_lines()[:4], 2)
-    baseline = BASELINES[strongest(chosen)]
-    style.title(figure, channels_finding(records), f"{_setting(chosen)}; baseline: {baseline}")
+    style.title(figure, channels_finding(records), _setting(chosen))
     return figure
 
 
@@ -107,12 +105,12 @@ def kinds(records: Sequence[Record]) -> Figure:
         for shift, rulebook in ((-0.2, "cold"), (0.2, "warm")):
             fill = style.SPARSE if rulebook == "cold" else "white"
             look = {"color": fill, "edgecolor": style.SPARSE, "linewidth": 1.2}
-            for name, gain in kind_gains(chosen, ndim, rulebook):
-                place = names.index(name) + shift
-                axes.barh(place, gain - 1, height=0.36, left=1, **look)
+            for gain in kind_gains(chosen, ndim, rulebook):
+                place = names.index(gain.x) + shift
+                axes.barh(place, gain.times - 1, height=0.36, left=1, **look)
                 axes.annotate(
-                    times_text(gain),
-                    (max(gain, 1), place),
+                    times_text(gain.times),
+                    (max(gain.times, 1), place),
                     xytext=(4, 0),
                     textcoords="offset points",
                     va="center",
@@ -132,19 +130,17 @@ def kinds(records: Sequence[Record]) -> Figure:
         Patch(facecolor="white", edgecolor=style.SPARSE, label="rulebook reused"),
     ]
     style.legend(figure, handles, 2)
-    baseline = BASELINES[strongest(chosen)]
-    style.title(figure, kinds_finding(records), f"{_setting(chosen)}; baseline: {baseline}")
+    style.title(figure, kinds_finding(records), _setting(chosen))
     return figure
 
 
 def _times(records: Sequence[Record], x_label: str, scale: float = 1) -> Figure:
     """Milliseconds of forward and training step in 2-D and 3-D, sparse and dense."""
     figure, panels = style.figure(2, 2, 6.6, sharex="col")
-    baseline = strongest(records)
     for row, operation in zip(panels, OPERATIONS, strict=True):
         for axes, ndim in zip(row, (2, 3), strict=True):
             xs = sorted(values([r for r in records if r.case["ndim"] == ndim], "x"))
-            _time_lines(axes, records, baseline, xs, ndim=ndim, operation=operation)
+            _time_lines(axes, records, xs, ndim=ndim, operation=operation)
             style.log_axes(axes, xs, [f"{scale * x:g}" for x in xs])
             axes.set_title(f"{ndim}-D, {operation}", loc="left")
         row[0].set_ylabel("time (ms)")
@@ -155,25 +151,19 @@ def _times(records: Sequence[Record], x_label: str, scale: float = 1) -> Figure:
 
 
 def _time_lines(
-    axes: Axes,
-    records: Sequence[Record],
-    baseline: str,
-    xs: Sequence[float],
-    *,
-    ndim: int,
-    operation: str,
-) -> list[Line2D]:
+    axes: Axes, records: Sequence[Record], xs: Sequence[float], *, ndim: int, operation: str
+) -> None:
     case = {"ndim": ndim, "operation": operation}
-    dense = dense_curve(records, baseline, xs, baseline=CONVOLUTION, **case)
-    is_one_number = bool(select(records, implementation=baseline, x=None))
-    marker = "" if is_one_number else "^"
-    look = style.line(style.BASELINE_COLORS[baseline], BASELINES[baseline], marker)
-    lines = axes.plot([x for x, _ in dense], [y for _, y in dense], **look)
+    for name in measured_baselines(records):
+        dense = dense_curve(records, name, xs, baseline=CONVOLUTION, **case)
+        is_one_number = bool(select(records, implementation=name, x=None))
+        marker = "" if is_one_number else "^"
+        look = style.line(style.BASELINE_COLORS[name], BASELINES[name], marker)
+        axes.plot([x for x, _ in dense], [y for _, y in dense], **look)
     for kind, rulebook, color, text, marker in SPARSE_LINES:
         points = curve(records, "x", implementation="sparse", kind=kind, rulebook=rulebook, **case)
         look = style.line(color, text, marker, dashed=rulebook == "warm")
-        lines += axes.plot([x for x, _ in points], [y for _, y in points], **look)
-    return lines
+        axes.plot([x for x, _ in points], [y for _, y in points], **look)
 
 
 def _setting(records: Sequence[Record]) -> str:

@@ -53,9 +53,9 @@ READING = (
     "Times are medians of several repeats after a warm-up call, in float32. Every dense layer and "
     "network was first checked to compute the same values as the sparse one it is compared with. "
     "Our dense layers run on the same microkernels as the sparse ones, with every site active; "
-    "dense PyTorch means the same layers there, in the faster of its two memory layouts. Plots "
-    "show the stronger of the two; the tables show both. All raw numbers, minima and repeats "
-    "included, are in results.json."
+    "dense PyTorch means the same layers there, in the faster of its two memory layouts. "
+    "Speed-ups are over the faster of the two, row by row; the tables show both. All raw numbers, "
+    "minima and repeats included, are in results.json."
 )
 
 

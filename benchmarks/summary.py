@@ -16,16 +16,17 @@ from summary_training import (
 )
 from views import (
     BASELINES,
-    Pairs,
+    Gain,
+    baselines_text,
     crossing,
     curve,
     dense_curve,
     faster_text,
+    gain_at,
+    gains_along,
     median_ms,
     percent_text,
-    ratios,
     shape_text,
-    strongest,
     times_text,
     values,
 )
@@ -65,8 +66,8 @@ def layer_gains(
     operation: str,
     kind: str = REGULAR,
     rulebook: str = "cold",
-) -> Pairs:
-    """(x, dense time / sparse time) of one sweep, against the stronger dense baseline."""
+) -> list[Gain]:
+    """The gains of one sweep, each over the faster dense baseline."""
     chosen = [record for record in records if record.experiment == experiment]
     sparse = curve(
         chosen,
@@ -77,89 +78,97 @@ def layer_gains(
         kind=kind,
         rulebook=rulebook,
     )
-    dense = dense_curve(
-        chosen,
-        strongest(chosen),
-        [x for x, _ in sparse],
-        ndim=ndim,
-        operation=operation,
-        baseline=CONVOLUTION,
-    )
-    return ratios(dense, sparse)
+    xs = [x for x, _ in sparse]
+    case = {"ndim": ndim, "operation": operation, "baseline": CONVOLUTION}
+    dense = {name: dense_curve(chosen, name, xs, **case) for name in BASELINES}
+    return gains_along(sparse, dense)
 
 
 def grid_finding(records: Sequence[Record]) -> str:
     """The gain of a layer on the largest grid of either dimension."""
     places = [
-        (shape_text([x] * ndim), gain)
+        (shape_text([gain.x] * ndim), gain)
         for ndim in (2, 3)
-        for x, gain in layer_gains(records, "grid", ndim, "training step")[-1:]
+        for gain in layer_gains(records, "grid", ndim, "training step")[-1:]
     ]
     if not places:
         return "How does the time of a layer grow with the grid?"
-    return "A sparse layer trains " + _than(places, select(records, experiment="grid"))
+    return "A sparse layer trains " + _than(places)
 
 
 def density_finding(records: Sequence[Record]) -> str:
     """The share of active sites where sparse and dense are equally fast."""
-    shares = {}
+    parts = []
+    named = ""
     for ndim in (2, 3):
         gains = layer_gains(records, "density", ndim, "training step")
-        if gains and gains[0][1] > 1:
-            shares[f"{ndim}-D"] = crossing(gains) or gains[-1][0]
-    if not shares:
+        if not gains or gains[0].times <= 1:
+            continue
+        share = equal_share(gains) or gains[-1].x
+        dense = baselines_text(gain.baseline for gain in gains)
+        than = "" if dense == named else f"than {dense} "
+        sites = "" if parts else " active sites"
+        parts.append(f"{than}up to {percent_text(share)}{sites} in {ndim}-D")
+        named = dense
+    if not parts:
         return "From which share of active sites on is dense faster?"
-    (first, share), *others = shares.items()
-    dense = BASELINES[strongest(select(records, experiment="density"))]
-    text = f"Sparse trains faster than {dense} up to {percent_text(share)} active sites in {first}"
-    return ", ".join([text, *(f"{percent_text(share)} in {name}" for name, share in others)])
+    return "Sparse trains faster " + ", ".join(parts)
 
 
-def _than(places: Sequence[tuple[str, float]], records: Sequence[Record]) -> str:
-    """ "5.1 times faster than our dense layers on A, 13 times faster on B"."""
-    (first, gain), *others = places
-    text = f"{faster_text(gain)} than {BASELINES[strongest(records)]} on {first}"
-    return ", ".join([text, *(f"{faster_text(gain)} on {place}" for place, gain in others)])
+def equal_share(gains: Sequence[Gain]) -> float | None:
+    """The share of active sites at which dense gets as fast as sparse."""
+    return crossing([(gain.x, gain.times) for gain in gains])
+
+
+def _than(places: Sequence[tuple[str, Gain]]) -> str:
+    """ "5.1 times faster than our dense layers on A, 13 times faster on B".
+
+    Another baseline on B is named there.
+    """
+    parts = []
+    named = ""
+    for place, gain in places:
+        than = "" if gain.baseline == named else f" than {BASELINES[gain.baseline]}"
+        parts.append(f"{faster_text(gain.times)}{than} on {place}")
+        named = gain.baseline
+    return ", ".join(parts)
 
 
 def channels_finding(records: Sequence[Record]) -> str:
     """The range of gains over the number of channels."""
     gains = [
-        pair for ndim in (2, 3) for pair in layer_gains(records, "channels", ndim, "training step")
+        gain for ndim in (2, 3) for gain in layer_gains(records, "channels", ndim, "training step")
     ]
     if not gains:
         return "How does the gain depend on the number of channels?"
-    low, high = min(g for _, g in gains), max(g for _, g in gains)
-    least, most = min(x for x, _ in gains), max(x for x, _ in gains)
-    span = f"{times_text(low)} to {times_text(high)}"
-    dense = BASELINES[strongest(select(records, experiment="channels"))]
-    return f"With {least:g} to {most:g} channels, sparse trains {span} as fast as {dense}"
+    least, most = min(gain.x for gain in gains), max(gain.x for gain in gains)
+    return f"With {least:g} to {most:g} channels, sparse trains {_span(gains)}"
 
 
 def kinds_finding(records: Sequence[Record]) -> str:
     """The range of gains over kinds of layers."""
-    gains = [gain for ndim in (2, 3) for _, gain in kind_gains(records, ndim)]
+    gains = [gain for ndim in (2, 3) for gain in kind_gains(records, ndim)]
     if not gains:
         return "How much faster is each kind of layer than its dense counterpart?"
-    span = f"{times_text(min(gains))} to {times_text(max(gains))}"
-    dense = BASELINES[strongest(select(records, experiment="kinds"))]
-    return f"By kind of layer, sparse trains {span} as fast as {dense}"
+    return f"By kind of layer, sparse trains {_span(gains)}"
 
 
-def kind_gains(
-    records: Sequence[Record], ndim: int, rulebook: str = "cold"
-) -> list[tuple[str, float]]:
-    """(kind, dense time / sparse time) of a training step of every kind of layer."""
+def _span(gains: Sequence[Gain]) -> str:
+    """ "5.1 times to 13 times as fast as our dense layers"."""
+    low, high = (times_text(bound(gain.times for gain in gains)) for bound in (min, max))
+    return f"{low} to {high} as fast as {baselines_text(gain.baseline for gain in gains)}"
+
+
+def kind_gains(records: Sequence[Record], ndim: int, rulebook: str = "cold") -> list[Gain]:
+    """The gain in a training step of every kind of layer, which is its x."""
     case = {"experiment": "kinds", "ndim": ndim, "operation": "training step"}
     chosen = select(records, **case)
-    best = strongest(select(records, experiment="kinds"))
     gains = []
     for record in select(chosen, implementation="sparse", rulebook=rulebook):
-        baseline = record.case["baseline"]
-        dense = median_ms(chosen, implementation=best, baseline=baseline)
-        if dense is not None and record.timing is not None:
-            gains.append((record.case["kind"], dense / record.timing.median_ms))
-    return gains
+        same = {"baseline": record.case["baseline"]}
+        dense = {name: median_ms(chosen, implementation=name, **same) for name in BASELINES}
+        gains.append(gain_at(record.case["kind"], median_ms([record]), dense))
+    return [gain for gain in gains if gain is not None]
 
 
 def rulebooks_finding(records: Sequence[Record]) -> str:
@@ -179,15 +188,17 @@ def networks_finding(records: Sequence[Record]) -> str:
     gains = network_gains(records, "training step")
     if not gains:
         return "How does the time of a whole network grow with the field?"
-    places = [(shape_text([x, x]), gain) for x, gain in gains[-2:]]
-    return "Sparse DeepCNet trains " + _than(places, records)
+    places = [(shape_text([gain.x, gain.x]), gain) for gain in gains[-2:]]
+    return "Sparse DeepCNet trains " + _than(places)
 
 
-def network_gains(records: Sequence[Record], operation: str) -> Pairs:
-    """(field, dense time / sparse time) of whole networks."""
-    sparse = curve(records, "x", implementation="sparse", operation=operation)
-    dense = curve(records, "x", implementation=strongest(records), operation=operation)
-    return ratios(dense, sparse)
+def network_gains(records: Sequence[Record], operation: str) -> list[Gain]:
+    """The gains of whole networks by their field."""
+    sparse, *dense = (
+        curve(records, "x", implementation=name, operation=operation)
+        for name in ("sparse", *BASELINES)
+    )
+    return gains_along(sparse, dict(zip(BASELINES, dense, strict=True)))
 
 
 def mnist_finding(records: Sequence[Record]) -> str:

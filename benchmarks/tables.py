@@ -19,11 +19,13 @@ from tables_training import (
 from views import (
     BASELINES,
     TIMES,
+    Gain,
+    baselines_text,
     dense_curve,
+    gain_at,
     median_ms,
     percent_text,
     shape_text,
-    strongest,
     times_text,
     values,
 )
@@ -56,8 +58,7 @@ def _layer_table(
     sparse = select(chosen, implementation="sparse", rulebook="cold")
     if not sparse:
         return []
-    best = strongest([r for r in records if r.experiment == experiment])
-    rows = []
+    rows, gains = [], []
     for record in sparse:
         case = record.case
         same = {"kind": case["kind"], "x": case["x"]}
@@ -66,7 +67,7 @@ def _layer_table(
         baselines = {
             name: _dense_ms(chosen, name, case["x"], case["baseline"]) for name in BASELINES
         }
-        dense = baselines[best]
+        gains.append(gain_at(case["x"], cold, baselines))
         rows.append(
             [
                 _x_text(experiment, case),
@@ -77,7 +78,7 @@ def _layer_table(
                 _ms(cold),
                 _ms(warm),
                 *(_ms(baselines[name]) for name in BASELINES),
-                NOTHING if dense is None or cold is None else times_text(dense / cold),
+                _gain_text(gains[-1]),
             ]
         )
     columns = [
@@ -92,7 +93,7 @@ def _layer_table(
         "speed-up",
     ]
     title = f"{TITLES[experiment]}, {ndim}-D, {operation}"
-    return [Table(f"layers_{experiment}", title, columns, rows, _notes(chosen), num_words=2)]
+    return [Table(f"layers_{experiment}", title, columns, rows, _notes(chosen, gains), num_words=2)]
 
 
 TITLES = {
@@ -142,17 +143,17 @@ def _per_pair(record: Record) -> str:
 
 def network_tables(records: Sequence[Record]) -> list[Table]:
     """One table per operation."""
-    best = strongest(records)
     tables = []
     for operation in ("training step", "inference"):
-        rows = []
+        rows, gains = [], []
         for record in select(records, implementation="sparse", operation=operation):
             case = record.case
             baselines = {
                 name: median_ms(records, implementation=name, operation=operation, x=case["x"])
                 for name in BASELINES
             }
-            sparse, dense = median_ms([record]), baselines[best]
+            sparse = median_ms([record])
+            gains.append(gain_at(case["x"], sparse, baselines))
             rows.append(
                 [
                     f"DeepCNet({case['l']}, {case['k']})",
@@ -162,7 +163,7 @@ def network_tables(records: Sequence[Record]) -> list[Table]:
                     percent_text(case["density"]),
                     _ms(sparse),
                     *(_ms(baselines[name]) for name in BASELINES),
-                    NOTHING if dense is None or sparse is None else times_text(dense / sparse),
+                    _gain_text(gains[-1]),
                 ]
             )
         columns = [
@@ -177,7 +178,7 @@ def network_tables(records: Sequence[Record]) -> list[Table]:
         ]
         batch = records[0].case["batch_size"]
         title = f"Whole networks, {operation}, batch of {batch}"
-        note = _notes(select(records, operation=operation))
+        note = _notes(select(records, operation=operation), gains)
         tables.append(Table("networks", title, columns, rows, note))
     return [*tables, *_work_table(records)]
 
@@ -264,15 +265,21 @@ def _ms(value: float | None) -> str:
     return f"{value:.3g}" if value < 999.5 else f"{value:,.0f}"
 
 
-def _notes(records: Sequence[Record]) -> str:
-    """Why cells are empty, and which baseline the speed-up is over."""
+def _gain_text(gain: Gain | None) -> str:
+    return NOTHING if gain is None else times_text(gain.times)
+
+
+def _notes(records: Sequence[Record], gains: Sequence[Gain | None]) -> str:
+    """Why cells are empty, and which baseline the speed-ups are over."""
     skipped = {
         f"{shape_text(shape)} {record.note}"
         for record in records
         if record.timing is None and record.note
         for shape in [record.case.get("spatial_shape") or [record.case.get("field")] * 2]
     }
-    text = f"Speed-up: over {BASELINES[strongest(records)]}, rulebook included."
+    texts = []
+    if baseline := baselines_text(gain.baseline for gain in gains if gain is not None):
+        texts.append(f"Speed-up: over {baseline}, rulebook included.")
     if not any(record.implementation == "torch" for record in records):
-        text += " PyTorch was not installed."
-    return " ".join([text, *(f"Dense left out: {why}." for why in sorted(skipped))])
+        texts.append("PyTorch was not installed.")
+    return " ".join([*texts, *(f"Dense left out: {why}." for why in sorted(skipped))])

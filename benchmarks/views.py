@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -69,10 +70,45 @@ def dense_curve(
     return curve(records, "x", implementation=implementation, **wanted)
 
 
-def ratios(above: Pairs, below: Pairs) -> Pairs:
-    """(x, above / below) where both have a value."""
-    denominators = dict(below)
-    return [(x, y / denominators[x]) for x, y in above if x in denominators]
+@dataclass(frozen=True)
+class Gain:
+    """How many times faster sparse is at ``x`` than ``baseline``, the faster dense one there."""
+
+    x: Any
+    times: float
+    baseline: str
+
+
+def gain_at(x: Any, sparse: float | None, dense: Mapping[str, float | None]) -> Gain | None:
+    """The gain of a time over the times of the baselines; None if either was not measured."""
+    measured = {name: time for name, time in dense.items() if time is not None}
+    if sparse is None or not measured:
+        return None
+    baseline = min(measured, key=measured.__getitem__)
+    return Gain(x, measured[baseline] / sparse, baseline)
+
+
+def gains_along(sparse: Pairs, dense: Mapping[str, Pairs]) -> list[Gain]:
+    """The gains along a curve, where there are any, over those of the baselines."""
+    times = {name: dict(pairs) for name, pairs in dense.items()}
+    found = [gain_at(x, y, {name: of.get(x) for name, of in times.items()}) for x, y in sparse]
+    return [gain for gain in found if gain is not None]
+
+
+def measured_baselines(records: Iterable[Record]) -> list[str]:
+    """The dense baselines that any of the records measured."""
+    measured = {record.implementation for record in records if record.timing is not None}
+    return [name for name in BASELINES if name in measured]
+
+
+def baselines_text(names: Iterable[str]) -> str:
+    """
+    >>> baselines_text(["torch", "torch"]), baselines_text(["torch", "dense"])
+    ('dense PyTorch', 'the faster of our dense layers and dense PyTorch')
+    """
+    found = set(names)
+    text = " and ".join(text for name, text in BASELINES.items() if name in found)
+    return f"the faster of {text}" if len(found) > 1 else text
 
 
 def growth(pairs: Pairs) -> Pairs:

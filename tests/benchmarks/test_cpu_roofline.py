@@ -33,6 +33,19 @@ def test_the_committed_results_are_above_the_floors(benchmarks_folder):
     assert cpu_roofline.misses(rows) == []
 
 
+@pytest.mark.parametrize("channels", FLOORS)
+def test_floors_leave_three_tenths_below_the_committed_shares(benchmarks_folder, channels):
+    path = benchmarks_folder / "results" / "cpu" / "cpu_roofline.json"
+    shares = [
+        rate["share"]
+        for row in cpu_roofline.json.loads(path.read_text())["rows"]
+        if row["threads"] == 1 and row["layer"].startswith("3-D") and row["channels"] == channels
+        if row["precision"] == "float32"
+        for rate in row["rates"].values()
+    ]
+    assert FLOORS[channels] <= 0.7 * min(shares)
+
+
 @pytest.mark.parametrize(
     ("measured", "attempts", "share"),
     [([0.9], 1, 0.9), ([0.1, 0.8], 2, 0.8), ([0.1, 0.3, 0.2], 3, 0.3)],

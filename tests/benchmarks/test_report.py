@@ -1,15 +1,18 @@
 import base64
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 import report
 from canned import MACHINE, canned
 from canned_training import canned_training
+from harness import Timing
 from plots import PLOTS
 from results import Section
 from summary import headlines
 from tables import all_tables
+from views import TIMES
 
 VOID = {"meta", "img", "br"}
 
@@ -64,6 +67,14 @@ def test_markdown_shows_the_plots_that_were_written(written):
         assert len(line) > 10
 
 
+def test_committed_reports_show_committed_plots(benchmarks_folder):
+    reports = list((benchmarks_folder / "results").glob("*/report.md"))
+    assert reports
+    for path in reports:
+        images = re.findall(r"\]\((plots/[^)]*\.png)\)", path.read_text(encoding="utf-8"))
+        assert [image for image in images if not (path.parent / image).exists()] == []
+
+
 def test_the_same_results_give_the_same_plots(written, tmp_path):
     report.write(tmp_path, {"networks": canned(torch=True)["networks"]})
     for name in ("networks.png", "networks.svg"):
@@ -89,6 +100,58 @@ def test_speed_ups_are_over_the_stronger_baseline():
         table = next(t for t in all_tables(canned(torch=torch)) if t.name == "networks")
         assert table.rows[-1][-1][:-1] == expected
         assert table.rows[-1][-3:-1] == ["922", "307" if torch else table.rows[0][-2]]
+
+
+def torch_varies(section, is_slow):
+    """A canned section in which PyTorch is ten times slower where ``is_slow`` says so."""
+
+    def slower(record):
+        if record.implementation != "torch" or not is_slow(record):
+            return record
+        return replace(record, timing=Timing(10 * record.timing.median_ms, 1.0, 5))
+
+    made = canned(torch=True)[section]
+    return {section: replace(made, records=[slower(record) for record in made.records])}
+
+
+def told(results):
+    return "\n".join(headlines(results)).replace(TIMES, "x")
+
+
+def test_headlines_name_the_faster_baseline_of_every_row():
+    # Dense steps of layers take 150 ms in NumPy, 50 or 500 in PyTorch; sparse ones 12 on 64x64.
+    text = told(torch_varies("layers", lambda record: record.case["ndim"] == 3))
+    assert (
+        "trains 4.2x faster than dense PyTorch on 64x64, 12x faster than our dense layers" in text
+    )
+    assert "faster than dense PyTorch up to 21 % active sites in 2-D, than our dense layers" in text
+    both = "as fast as the faster of our dense layers and dense PyTorch"
+    assert f"With 8 to 16 channels, sparse trains 2.1x to 6.2x {both}" in text
+    assert f"By kind of layer, sparse trains 2.1x to 6.2x {both}" in text
+    text = told(torch_varies("networks", lambda record: record.case["x"] == 96))
+    assert "6.4x faster than dense PyTorch on 48x48, 38x faster than our dense layers" in text
+
+
+def test_captions_name_what_the_speed_ups_are_over():
+    tables = all_tables(torch_varies("layers", lambda record: record.case["ndim"] == 3))
+    for table in tables:
+        own = "our dense layers" if "3-D" in table.title else "dense PyTorch"
+        assert table.note.startswith(f"Speed-up: over {own}, rulebook included.")
+        for row in table.rows:
+            sparse, *dense = (float(row[n].replace(",", "")) for n in (-5, -3, -2))
+            assert float(row[-1][:-1]) == pytest.approx(min(dense) / sparse, rel=0.05)
+    for table in all_tables(torch_varies("layers", lambda record: record.case["x"] in (64, 16))):
+        mixed = table.name in ("layers_grid", "layers_channels")
+        both = "the faster of our dense layers and dense PyTorch"
+        assert (f"Speed-up: over {both}, rulebook included." in table.note) == mixed
+
+
+def test_plots_of_times_show_both_baselines():
+    results = torch_varies("layers", lambda record: record.case["ndim"] == 3)
+    plot = next(plot for plot in PLOTS if plot.name == "layers_grid")
+    for axes in plot.draw(results["layers"].records).axes:
+        labels = {line.get_label() for line in axes.get_lines()}
+        assert {"our dense layers", "dense PyTorch"} <= labels
 
 
 def test_what_was_left_out_is_said():

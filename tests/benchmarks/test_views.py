@@ -1,13 +1,17 @@
 import pytest
 from harness import Record, Timing
 from views import (
+    Gain,
+    baselines_text,
     count_text,
     crossing,
     curve,
     dense_curve,
     faster_text,
+    gain_at,
+    gains_along,
+    measured_baselines,
     percent_text,
-    ratios,
     strongest,
     times_text,
 )
@@ -36,8 +40,28 @@ def test_a_baseline_without_x_stands_for_all():
     assert dense_curve([record("dense", 1, 5.0)], "dense", [1, 2]) == [(1, 5.0)]
 
 
-def test_ratios_where_both_were_measured():
-    assert ratios([(1, 10.0), (2, 20.0)], [(2, 5.0), (3, 1.0)]) == [(2, 4.0)]
+def test_gains_are_over_the_faster_baseline_of_every_point():
+    dense = {"dense": [(1, 10.0), (2, 20.0)], "torch": [(1, 6.0), (2, 30.0)]}
+    assert gains_along([(1, 2.0), (2, 2.0)], dense) == [
+        Gain(1, 3.0, "torch"),
+        Gain(2, 10.0, "dense"),
+    ]
+
+
+def test_gains_where_both_sides_were_measured():
+    assert gains_along([(2, 5.0), (3, 1.0)], {"dense": [(1, 10.0), (2, 20.0)], "torch": []}) == [
+        Gain(2, 4.0, "dense")
+    ]
+    assert gain_at(1, 2.0, {"dense": None, "torch": 6.0}) == Gain(1, 3.0, "torch")
+    assert gain_at(1, None, {"dense": 6.0}) is None
+    assert gain_at(1, 2.0, {"dense": None}) is None
+
+
+def test_baselines_are_those_that_were_measured():
+    records = [record("dense", 1, 10.0), record("torch", 1, None), record("sparse", 1, 1.0)]
+    assert measured_baselines(records) == ["dense"]
+    assert measured_baselines([record("torch", 2, 1.0), *records]) == ["dense", "torch"]
+    assert baselines_text([]) == ""
 
 
 def test_crossing_is_found_on_logarithmic_axes():
