@@ -6,13 +6,11 @@ import copy
 from typing import Any, TypeVar
 
 from spconv.layers import BatchNorm, LeakyReLU, Module, ReLU, SparseSequential
-from spconv.layers.containers import has_forward_of
-from spconv.layers.conv import SparseConv, SparseConvTranspose, SparseInverseConv, SubMConv
+from spconv.layers.containers import TAKE_RESIDUAL, has_forward_of
 from spconv.layers.dropout import BatchwiseDropout, Dropout
 from spconv.layers.frozen import FrozenConvolution
 
 AnyModule = TypeVar("AnyModule", bound=Module)
-CONVOLUTIONS = (SparseConv, SubMConv, SparseConvTranspose, SparseInverseConv)
 
 
 def freeze(model: AnyModule) -> AnyModule:
@@ -73,7 +71,7 @@ def _fold(layers: list[Module]) -> list[Module]:
         if has_forward_of(layer, (Dropout, BatchwiseDropout)):
             continue
         last = folded[-1] if folded else None
-        if has_forward_of(layer, CONVOLUTIONS):
+        if has_forward_of(layer, TAKE_RESIDUAL):
             folded.append(FrozenConvolution(layer))
         elif isinstance(last, FrozenConvolution) and last.layer.negative_slope is None:
             if has_forward_of(layer, (BatchNorm,)):

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from example_networks import Negated, Shifted
 
 import spconv
 from spconv import functional
@@ -104,18 +105,6 @@ def test_what_stands_behind_a_rectifier_is_not_folded_into_the_convolution():
 def test_nothing_is_recorded():
     out = freeze(spconv.SparseSequential(spconv.SubMConv2d(3, 4, 3)))(example(np.float32, True))
     assert not out.features.requires_grad
-
-
-class Negated(spconv.SubMConv2d):
-    def forward(self, x, keep=None):
-        y = super().forward(x, keep)
-        return y.replace_feature(-y.features)
-
-
-class Shifted(spconv.BatchNorm):
-    def forward(self, x):
-        y = super().forward(x)
-        return y.replace_feature(y.features + 0.5)
 
 
 class Capped(spconv.ReLU):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from example_networks import batchwise_dropout_chain
 
 import spconv
 from spconv.models import DeepCNet
@@ -16,31 +17,6 @@ def sparse(channels=4, shape=(12, 12), ground=True, seed=0):
     features = rng.standard_normal((len(indices), channels)).astype(np.float32)
     state = rng.standard_normal(channels).astype(np.float32) if ground else None
     return spconv.SparseConvTensor(features, indices, shape, 2, state)
-
-
-def chain():
-    """Batchwise dropout in front of, behind and between all kinds of layers."""
-    return spconv.SparseSequential(
-        spconv.SubMConv2d(4, 10, 3),
-        spconv.LeakyReLU(0.3),
-        spconv.SparseMaxPool2d(2),
-        spconv.BatchwiseDropout(0.6),
-        spconv.SparseConv2d(10, 8, 2),
-        spconv.Sigmoid(),
-        spconv.BatchwiseDropout(0.5),
-        spconv.SubMConv2d(8, 12, 1, bias=False),
-        spconv.SparseAvgPool2d(2, stride=1),
-        spconv.Tanh(),
-        spconv.BatchwiseDropout(0.25),
-        spconv.SparseConvTranspose2d(12, 6, 2, stride=2, groups=2),
-        spconv.BatchwiseDropout(0.5),
-        spconv.BatchwiseDropout(0.3),
-        spconv.ReLU(),
-        spconv.Linear(6, 7),
-        spconv.BatchwiseDropout(0.5),
-        spconv.BatchNorm(7),
-        spconv.BatchwiseDropout(0.5),
-    )
 
 
 def everything():
@@ -63,7 +39,7 @@ def everything():
 
 
 NETWORKS = {
-    "chain": chain,
+    "chain": batchwise_dropout_chain,
     "everything": everything,
     "DeepCNet": lambda: DeepCNet(2, 8, 4, 5, dropout=[0.3, 0.5, 0.5, 0.5], batchwise=True),
 }

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from example_networks import Negated, Shifted
 
 import spconv
 from spconv import functional, layers
@@ -146,18 +147,6 @@ def test_a_negative_slope_is_refused_behind_a_convolution_too():
     net = spconv.SparseSequential(spconv.SubMConv2d(3, 3, 3), spconv.LeakyReLU(-1.0))
     with pytest.raises(ValueError, match="negative_slope must be >= 0, got -1"):
         net(image(ground=False))
-
-
-class Negated(spconv.SubMConv2d):
-    def forward(self, x, keep=None):
-        y = super().forward(x, keep)
-        return y.replace_feature(y.features * -1.0)
-
-
-class Shifted(spconv.BatchNorm):
-    def forward(self, x):
-        y = super().forward(x)
-        return y.replace_feature(y.features + 0.5)
 
 
 class NegatedPool(spconv.SparseMaxPool2d):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from example_networks import batchwise_dropout_chain
 
 import spconv
 from spconv import functional
@@ -23,33 +24,8 @@ def run_masked(net, x):
     return x
 
 
-def chain():
-    """Convolutions in front of and behind the dropouts, and what may stand between them."""
-    return spconv.SparseSequential(
-        spconv.SubMConv2d(4, 10, 3),
-        spconv.LeakyReLU(),
-        spconv.SparseMaxPool2d(2),
-        spconv.BatchwiseDropout(0.6),
-        spconv.SparseConv2d(10, 8, 2),
-        spconv.Sigmoid(),  # not zero at zero
-        spconv.BatchwiseDropout(0.5),
-        spconv.SubMConv2d(8, 12, 1, bias=False),
-        spconv.SparseAvgPool2d(2, stride=1),
-        spconv.Tanh(),
-        spconv.BatchwiseDropout(0.25),
-        spconv.SparseConvTranspose2d(12, 6, 2, stride=2, groups=2),
-        spconv.BatchwiseDropout(0.5),
-        spconv.BatchwiseDropout(0.3),
-        spconv.ReLU(),
-        spconv.Linear(6, 7),
-        spconv.BatchwiseDropout(0.5),
-        spconv.BatchNorm(7),
-        spconv.BatchwiseDropout(0.5),
-    )
-
-
 NETWORKS = {
-    "chain": chain,
+    "chain": batchwise_dropout_chain,
     "DeepCNet": lambda: DeepCNet(2, 8, 4, 5, dropout=[0.3, 0.5, 0.5, 0.5], batchwise=True),
 }
 
@@ -75,7 +51,7 @@ def test_same_result_and_gradients(engine, make, ground):
     assert_close(outputs[0], outputs[1], 1e-12, "output")
     for name, gradient in gradients[1].items():
         assert_close(gradients[0][name], gradient, 1e-10, f"gradient of {name}")
-    if make is chain:
+    if make is batchwise_dropout_chain:
         dropped = ~gradients[0]["0.weight"].any(axis=(0, 1))
         assert dropped.sum() == 6  # of 10 filters
 
