@@ -44,9 +44,12 @@ def studied(
 
 
 def mnist_error(results: Results) -> Finding:
-    low, high = numbers.shipped("mnist")["interval"]
-    verdict = PART if low <= numbers.GRAHAM_MNIST <= high else NO
-    return Finding(verdict, numbers.shipped_text("mnist"))
+    names = "mnist-deepc2", "mnist"
+    best = min((numbers.shipped(name) for name in names), key=lambda found: found["error"])
+    low, high = best["interval"]
+    within = PART if low <= numbers.GRAHAM_MNIST <= high else NO
+    verdict = YES if best["error"] <= numbers.GRAHAM_MNIST else within
+    return Finding(verdict, "; ".join(numbers.shipped_text(name) for name in names))
 
 
 def assamese_error(results: Results) -> Finding:

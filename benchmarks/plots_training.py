@@ -90,7 +90,7 @@ def pretrained(records: Sequence[Record]) -> Figure:
         axes.set_yscale("log")
         style.few_minor_labels(axes.yaxis)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        axes.set_title(f"{case['data']}: {100 * case['results'][0]['error']:.2f} %", loc="left")
+        axes.set_title(f"{case['network']}: {100 * case['results'][0]['error']:.2f} %", loc="left")
         axes.set_xlabel("epoch")
     panels[0][0].set_ylabel("error (%)")
     style.legend(figure, panels[0][0].get_lines(), 2)

@@ -6,12 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ladders import LadderRun, deepc2_levels
 from plans import Augmentation, DeepCNetRun, Plan, Training
 from plans_strokes import Pen, StrokeDeepCNetRun, StrokeVGGRun, VggSpec
 
 from spconv.data import StrokeAffine
 from spconv.layers import Module
-from spconv.models import assamese_vgg, mnist_deepcnet, pendigits_deepcnet, pretrained_info
+from spconv.models import (
+    assamese_vgg,
+    mnist_deepc2,
+    mnist_deepcnet,
+    pendigits_deepcnet,
+    pretrained_info,
+)
 
 
 def vgg_plus_spec(k: int) -> VggSpec:
@@ -58,6 +65,18 @@ MNIST = Recipe(
         ),
     ),
     mnist_deepcnet,
+)
+
+MNIST_DEEPC2 = Recipe(
+    "mnist",
+    LadderRun(
+        levels=deepc2_levels(4),
+        k=32,
+        dropout=0.4,
+        name="mnist-deepc2",
+        training=replace(MNIST.plan.training, lr=0.02, warmup_steps=1200),
+    ),
+    mnist_deepc2,
 )
 
 ASSAMESE_PEN = Pen(
@@ -133,4 +152,4 @@ PENDIGITS = Recipe(
     pendigits_deepcnet,
 )
 
-RECIPES = {"mnist": MNIST, "assamese": ASSAMESE, "pendigits": PENDIGITS}
+RECIPES = {recipe.plan.name: recipe for recipe in (MNIST, MNIST_DEEPC2, ASSAMESE, PENDIGITS)}

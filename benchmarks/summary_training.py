@@ -53,10 +53,11 @@ def pooling_finding(records: Sequence[Record]) -> str:
 
 def pretrained_finding(records: Sequence[Record]) -> str:
     """The test errors of the shipped weights."""
-    parts = [
-        f"{record.case['data']} {100 * record.case['results'][0]['error']:.2f} %"
-        for record in select(records, experiment="pretrained")
-    ]
+    errors: dict[str, list[str]] = {}
+    for record in select(records, experiment="pretrained"):
+        error = f"{100 * record.case['results'][0]['error']:.2f} %"
+        errors.setdefault(record.case["data"], []).append(error)
+    parts = [f"{data} {' and '.join(found)}" for data, found in errors.items()]
     return "Test error of the shipped weights: " + ", ".join(parts)
 
 

@@ -5,6 +5,7 @@ from spconv.models.dense_vgg import DenseVGG
 from spconv.models.fmpnet import FMPNet
 from spconv.models.pretrained import (
     assamese_vgg,
+    mnist_deepc2,
     mnist_deepcnet,
     pendigits_deepcnet,
     pretrained_info,
@@ -27,6 +28,7 @@ __all__ = [
     "SparseVGG",
     "assamese_vgg",
     "dense_twin",
+    "mnist_deepc2",
     "mnist_deepcnet",
     "pendigits_deepcnet",
     "pretrained_info",

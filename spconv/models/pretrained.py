@@ -9,17 +9,20 @@ from typing import Any, TypeVar
 
 from spconv.checkpoint import Checkpoint, load
 from spconv.layers import Module
-from spconv.models.deepcnet import DeepCNet
+from spconv.models.deepcnet import DeepC2, DeepCNet
 from spconv.models.vgg import Entry, SparseVGG
 
 AnyModule = TypeVar("AnyModule", bound=Module)
 
-PRETRAINED = ("mnist_deepcnet", "assamese_vgg", "pendigits_deepcnet")
+PRETRAINED = ("mnist_deepcnet", "mnist_deepc2", "assamese_vgg", "pendigits_deepcnet")
 """Names of the constructors below; the weights of each are ``weights/<name>.npz``."""
 
 
 def mnist_deepcnet(pretrained: bool = False, *, dropout: float = 0.0, seed: int = 0) -> DeepCNet:
     """DeepCNet(5, 60) for MNIST: one channel on a field of 96 x 96, 10 classes.
+
+    It was trained on grey values from 0 to 1 with a ground state of 0, the digit of 28 x 28 in
+    the middle of the field, as `spconv.data.SparseLoader` gives them.
 
     Parameters
     ----------
@@ -43,6 +46,21 @@ def mnist_deepcnet(pretrained: bool = False, *, dropout: float = 0.0, seed: int 
     """
     net = DeepCNet(5, 60, in_channels=1, num_classes=10, dropout=dropout, seed=seed)
     return _with_weights(net, "mnist_deepcnet") if pretrained else net
+
+
+def mnist_deepc2(pretrained: bool = False, *, dropout: float = 0.0, seed: int = 0) -> DeepC2:
+    """DeepC2(4, 32) for MNIST: one channel on a field of 63 x 63, 10 classes.
+
+    Input and parameters as for :func:`mnist_deepcnet`.
+
+    Examples
+    --------
+    >>> net = mnist_deepc2()
+    >>> net.field, net.num_parameters()
+    (63, 289418)
+    """
+    net = DeepC2(4, 32, in_channels=1, num_classes=10, dropout=dropout, seed=seed)
+    return _with_weights(net, "mnist_deepc2") if pretrained else net
 
 
 def assamese_vgg(pretrained: bool = False, *, dropout: float = 0.0, seed: int = 0) -> SparseVGG:

@@ -9,7 +9,7 @@ import pytest
 import results as results_file
 from recipes import RECIPES
 
-NAMES = {"mnist": "mnist_deepcnet", "assamese": "assamese_vgg", "pendigits": "pendigits_deepcnet"}
+NAMES = {name: recipe.constructor.__name__ for name, recipe in RECIPES.items()}
 
 
 @pytest.fixture
