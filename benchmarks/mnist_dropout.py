@@ -18,7 +18,7 @@ from datasets import DataSet, few_images, load_images
 from harness import Budget, Record
 from plans import Augmentation, DeepCNetRun, Plan, SimpleCNNRun, Training
 from steps import time_step
-from training import diverged, outcome
+from training import diverged, ended, outcome
 
 NONE, CONSTANT, RISING = "none", "constant", "rising"
 ELEMENTWISE, BATCHWISE = "elementwise", "batchwise"
@@ -95,7 +95,9 @@ def run(options: session.Options) -> list[Record]:
     records, earlier = [], options.earlier("mnist-dropout")
     for plan, what in sweep.runs():
         folder = options.out / "runs" / f"{plan.name}-{options.size}"
-        why = diverged(plan, data, folder) or _reported_divergence(what, earlier)
+        why = diverged(plan, data, folder)
+        if why is None and not ended(plan, data, folder):
+            why = _reported_divergence(what, earlier)
         if earlier is None:
             echo(plan.name)
         try:
