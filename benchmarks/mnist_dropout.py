@@ -96,7 +96,7 @@ def run(options: session.Options) -> list[Record]:
     for plan, what in sweep.runs():
         folder = options.out / "runs" / f"{plan.name}-{options.size}"
         why = diverged(plan, data, folder)
-        if why is None and not ended(plan, data, folder):
+        if why is None and earlier and not ended(plan, data, folder):
             why = _reported_divergence(what, earlier)
         if earlier is None:
             echo(plan.name)
@@ -115,8 +115,8 @@ def run(options: session.Options) -> list[Record]:
     return records
 
 
-def _reported_divergence(what: dict[str, Any], earlier: Sequence[Record] | None) -> str | None:
-    for known in earlier or ():
+def _reported_divergence(what: dict[str, Any], earlier: Sequence[Record]) -> str | None:
+    for known in earlier:
         if known.experiment == "diverged" and {**known.case, **what} == known.case:
             return str(known.case["why"])
     return None

@@ -133,11 +133,11 @@ def outcome(
     """
     if earlier is None or ended(plan, data, folder):
         return record(plan, data, fit(plan, data, folder, echo), **more)
+    wanted = _settings(plan, data)
     for known in earlier:
-        if known.experiment == "training":
-            case = known.case
-            if {"data": case["data"], **case["settings"]} == _settings(plan, data):
-                return known
+        case = known.case
+        if known.experiment == "training" and {"data": case["data"], **case["settings"]} == wanted:
+            return known
     return None
 
 

@@ -17,6 +17,8 @@ cdef extern from "rows.h" nogil:
                      int64_t first, int64_t count, float* y)
     void dropout_f64(const double* x, uint32_t key, uint32_t salt, uint64_t threshold,
                      double scale, int64_t first, int64_t count, double* y)
+
+cdef extern from "row_sums.h" nogil:
     void sum_rows_f32(const float* x, int64_t rows, int64_t channels, double* total)
     void sum_rows_f64(const double* x, int64_t rows, int64_t channels, double* total)
 

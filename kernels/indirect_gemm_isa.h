@@ -139,9 +139,9 @@ SPCONV_INLINE void NAME(outer)(const int gathered, const int mr, const int nv, c
 
 /* One block of output channels for any number of pairs. */
 SPCONV_INLINE void NAME(forward_any)(const int nv, const int full, int lanes, const REAL *x,
-                                        int64_t ldx, const REAL *panel, REAL *y, int64_t ldy,
-                                        const int32_t *in, const int32_t *out, int64_t count,
-                                        int64_t cin) {
+                                     int64_t ldx, const REAL *panel, REAL *y, int64_t ldy,
+                                     const int32_t *in, const int32_t *out, int64_t count,
+                                     int64_t cin) {
     const int mr = nv == 1 ? SPCONV_ONE_MR : nv == SPCONV_WIDE ? SPCONV_WIDE_MR : SPCONV_MR;
     if (nv == 1 && cin == SPCONV_HELD)
         return NAME(held_block)(SPCONV_HELD, full, lanes, x, ldx, panel, y, ldy, in, out, count);
@@ -166,9 +166,9 @@ SPCONV_INLINE void NAME(forward_any)(const int nv, const int full, int lanes, co
 }
 
 SPCONV_INLINE void NAME(outer_any)(const int gathered, const int nv, const int full, int lanes,
-                                      const REAL *x, int64_t ldx, const REAL *dy, int64_t ldy,
-                                      const int32_t *in, const int32_t *out, int64_t count,
-                                      REAL *dw, int64_t ldw, int64_t cin) {
+                                   const REAL *x, int64_t ldx, const REAL *dy, int64_t ldy,
+                                   const int32_t *in, const int32_t *out, int64_t count, REAL *dw,
+                                   int64_t ldw, int64_t cin) {
     const int mr = nv == 1 ? 2 * SPCONV_MR : SPCONV_MR;
     /* Blocks of nearly one size: few rows have too few sums under way. */
     for (int64_t some, blocks = (cin + mr - 1) / mr; blocks; --blocks) {
@@ -192,14 +192,14 @@ SPCONV_INLINE void NAME(outer_any)(const int gathered, const int nv, const int f
 
 /* The blocks as functions of their own: inlined into one, they would share its registers. With
  * SPCONV_NV = 1 two of them have no caller and are not compiled. */
-#define SPCONV_FORMS(f, body, PARAMETERS, ARGUMENTS)                                             \
-    SPCONV_FORM(f, body, full, SPCONV_NV, 1, PARAMETERS, ARGUMENTS)                              \
-    SPCONV_FORM(f, body, part, SPCONV_NV, 0, PARAMETERS, ARGUMENTS)                              \
-    SPCONV_FORM(f, body, one, 1, 1, PARAMETERS, ARGUMENTS)                                       \
+#define SPCONV_FORMS(f, body, PARAMETERS, ARGUMENTS)                                               \
+    SPCONV_FORM(f, body, full, SPCONV_NV, 1, PARAMETERS, ARGUMENTS)                                \
+    SPCONV_FORM(f, body, part, SPCONV_NV, 0, PARAMETERS, ARGUMENTS)                                \
+    SPCONV_FORM(f, body, one, 1, 1, PARAMETERS, ARGUMENTS)                                         \
     SPCONV_FORM(f, body, one_part, 1, 0, PARAMETERS, ARGUMENTS)
-#define SPCONV_FORM(f, body, form, nv, full, PARAMETERS, ARGUMENTS)                              \
+#define SPCONV_FORM(f, body, form, nv, full, PARAMETERS, ARGUMENTS)                                \
     static SPCONV_NOINLINE SPCONV_TARGET void NAME(f##_##form) PARAMETERS {                        \
-        NAME(body) ARGUMENTS(nv, full);                                                          \
+        NAME(body) ARGUMENTS(nv, full);                                                            \
     }
 #define SPCONV_PARAMETERS                                                                          \
     (int lanes, const REAL *x, int64_t ldx, const REAL *panel, REAL *y, int64_t ldy,               \

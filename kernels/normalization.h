@@ -7,21 +7,17 @@
 #include <stdint.h>
 
 #include "clones.h"
+#include "row_sums.h"
 
 #define SPCONV_NORMALIZATION(real, type)                                                         \
     /* Mean of the rows and sum of squared deviations from it. */                                \
-    SPCONV_CLONES static void mean_and_squares_##type(                                         \
+    SPCONV_CLONES static void mean_and_squares_##type(                                           \
         const real *restrict x, int64_t rows, int64_t channels, double *restrict mean,           \
         double *restrict squares) {                                                              \
         const real *end = x + rows * channels, *whole = x + rows / 4 * 4 * channels, *row;       \
         const int64_t second = channels, third = 2 * channels, fourth = 3 * channels;            \
-        for (int64_t c = 0; c < channels; ++c) mean[c] = squares[c] = 0;                         \
-        for (row = x; row < whole; row += 4 * channels)                                          \
-            for (int64_t c = 0; c < channels; ++c)                                               \
-                mean[c] += ((double)row[c] + (double)row[second + c]) +                          \
-                           ((double)row[third + c] + (double)row[fourth + c]);                   \
-        for (; row < end; row += channels)                                                       \
-            for (int64_t c = 0; c < channels; ++c) mean[c] += (double)row[c];                    \
+        sum_rows_##type(x, rows, channels, mean);                                                \
+        for (int64_t c = 0; c < channels; ++c) squares[c] = 0;                                   \
         for (int64_t c = 0; c < channels; ++c) mean[c] /= (double)rows;                          \
         for (row = x; row < whole; row += 4 * channels)                                          \
             for (int64_t c = 0; c < channels; ++c) {                                             \
@@ -50,7 +46,7 @@
                 y[c] = rectify ? low : v;                                                        \
             }                                                                                    \
     }                                                                                            \
-    SPCONV_FORCE_INLINE real unrectified_##type(real y, real dy, int rectify, real slope) {           \
+    SPCONV_FORCE_INLINE real unrectified_##type(real y, real dy, int rectify, real slope) {      \
         return !rectify || y > 0 ? dy : slope * dy;                                              \
     }                                                                                            \
     /* plain[c] = sum over rows of dy, centred[c] of dy * (x - mean), through the rectifier. */  \
@@ -64,10 +60,12 @@
         for (; n + 4 <= rows;                                                                    \
              n += 4, dy += 4 * channels, x += 4 * channels, y += 4 * channels)                   \
             for (int64_t c = 0; c < channels; ++c) {                                             \
-                const double d0 = unrectified_##type(y[c], dy[c], rectify, slope);                    \
-                const double d1 = unrectified_##type(y[second + c], dy[second + c], rectify, slope);  \
-                const double d2 = unrectified_##type(y[third + c], dy[third + c], rectify, slope);    \
-                const double d3 = unrectified_##type(y[fourth + c], dy[fourth + c], rectify, slope);  \
+                const double d0 = unrectified_##type(y[c], dy[c], rectify, slope);               \
+                const double d1 = unrectified_##type(y[second + c], dy[second + c], rectify,     \
+                                                       slope);                                   \
+                const double d2 = unrectified_##type(y[third + c], dy[third + c], rectify, slope);\
+                const double d3 = unrectified_##type(y[fourth + c], dy[fourth + c], rectify,     \
+                                                       slope);                                   \
                 plain[c] += (d0 + d1) + (d2 + d3);                                               \
                 centred[c] += ((double)(x[c] - mean[c]) * d0 +                                   \
                                (double)(x[second + c] - mean[c]) * d1) +                         \
@@ -76,7 +74,7 @@
             }                                                                                    \
         for (; n < rows; ++n, dy += channels, x += channels, y += channels)                      \
             for (int64_t c = 0; c < channels; ++c) {                                             \
-                const double d = unrectified_##type(y[c], dy[c], rectify, slope);                     \
+                const double d = unrectified_##type(y[c], dy[c], rectify, slope);                \
                 plain[c] += d;                                                                   \
                 centred[c] += (double)(x[c] - mean[c]) * d;                                      \
             }                                                                                    \
@@ -90,7 +88,7 @@
         for (int64_t n = 0; n < rows;                                                            \
              ++n, dy += channels, x += channels, y += channels, dx += channels)                  \
             for (int64_t c = 0; c < channels; ++c)                                               \
-                dx[c] = unrectified_##type(y[c], dy[c], rectify, slope) * scale[c] +                  \
+                dx[c] = unrectified_##type(y[c], dy[c], rectify, slope) * scale[c] +             \
                         (factor[c] * (x[c] - mean[c]) + shift[c]);                               \
     }
 SPCONV_NORMALIZATION(float, f32)

@@ -14,9 +14,9 @@ from libc.stdint cimport int64_t
 
 cdef extern from "normalization.h" nogil:
     void mean_and_squares_f32(const float* x, int64_t rows, int64_t channels, double* mean,
-                     double* squares)
+                              double* squares)
     void mean_and_squares_f64(const double* x, int64_t rows, int64_t channels, double* mean,
-                     double* squares)
+                              double* squares)
     void normalize_rows_f32(const float* x, const float* mean, const float* scale,
                             const float* shift, int rectify, float slope, int64_t rows,
                             int64_t channels, float* y)
@@ -64,10 +64,10 @@ cdef mean_and_squares_of(const floating[:, ::1] x, int num_threads):
             count = min(size, rows - first)
             if floating is float:
                 mean_and_squares_f32(&x[first, 0], count, channels, &partial[part, 0, 0],
-                            &partial[part, 1, 0])
+                                     &partial[part, 1, 0])
             else:
                 mean_and_squares_f64(&x[first, 0], count, channels, &partial[part, 0, 0],
-                            &partial[part, 1, 0])
+                                     &partial[part, 1, 0])
         result[...] = partial[0]
         for part in range(1, parts):
             first = part * size

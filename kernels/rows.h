@@ -1,4 +1,4 @@
-/* Activations, dropout and sums over rows. */
+/* Activations and dropout. */
 #ifndef SPCONV_ROWS_H
 #define SPCONV_ROWS_H
 #include <stdint.h>
@@ -17,19 +17,6 @@
         const real *restrict y, const real *restrict dy, real slope, real *restrict dx,          \
         int64_t count) {                                                                         \
         for (int64_t i = 0; i < count; ++i) dx[i] = y[i] > 0 ? dy[i] : slope * dy[i];            \
-    }                                                                                            \
-    /* total[c] = sum over rows of x; four at a time, because each addition waits for the last. */ \
-    SPCONV_CLONES static void sum_rows_##type(const real *restrict x, int64_t rows,              \
-                                              int64_t channels, double *restrict total) {        \
-        const int64_t second = channels, third = 2 * channels, fourth = 3 * channels;            \
-        int64_t n = 0;                                                                           \
-        for (int64_t c = 0; c < channels; ++c) total[c] = 0;                                     \
-        for (; n + 4 <= rows; n += 4, x += 4 * channels)                                         \
-            for (int64_t c = 0; c < channels; ++c)                                               \
-                total[c] += ((double)x[c] + (double)x[second + c]) +                             \
-                            ((double)x[third + c] + (double)x[fourth + c]);                      \
-        for (; n < rows; ++n, x += channels)                                                     \
-            for (int64_t c = 0; c < channels; ++c) total[c] += (double)x[c];                     \
     }
 
 /* A well mixed 32-bit integer (Wellons 2018, "lowbias32"). */

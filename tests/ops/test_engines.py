@@ -4,37 +4,19 @@ import inspect
 
 import numpy as np
 import pytest
+from engine_checks import SPECIFICATION, compare, random
 from example_books import KINDS, make_book
 
 import spconv
 from spconv.ops import ENGINES, CpuOps, Ops, get_ops, use_engine
 from spconv.ops.cpu import convolution
 from spconv.ops.cuda import CudaOps
-from spconv.testing import assert_close, tolerance
 
 CHANNELS = [1, 3, 7, 13, 16, 17, 32, 33, 60, 183]
-SPECIFICATION = Ops(np)
-
 
 BOOKS = {kind: make_book(kind) for kind in KINDS}
 BOOKS["inverse"] = BOOKS["down"].inverse  # some outputs have no pair
 each_book = pytest.mark.parametrize("book", BOOKS.values(), ids=BOOKS.keys())
-
-
-def random(rng, dtype, *shape):
-    return rng.standard_normal(shape).astype(dtype)
-
-
-def exactly(*arrays):
-    """The same values for the specification to compute with in float64."""
-    return [a.astype(np.float64) if isinstance(a, np.ndarray) else a for a in arrays]
-
-
-def compare(ops, dtype, length, name, *arguments, **options):
-    actual = getattr(ops, name)(*arguments, **options)
-    expected = getattr(SPECIFICATION, name)(*exactly(*arguments), **options)
-    assert actual.dtype == dtype
-    assert_close(actual, expected, tolerance(dtype, length), name)
 
 
 def check_convolution(ops, dtype, book, cin, cout, groups=1, seed=0):
@@ -230,88 +212,6 @@ def test_leaky_relu(dtype, shape, slope):
     expected = SPECIFICATION.leaky_relu_gradient(y, dy, slope)
     np.testing.assert_array_equal(CPU.leaky_relu_gradient(y, dy, slope), expected)
     np.testing.assert_array_equal(CPU.leaky_relu(x.T, slope), y.T)
-
-
-@pytest.mark.parametrize("shape", [(0, 3), (1, 1), (7, 13), (2048, 3), (2049, 3), (5000, 17)])
-def test_row_sums(dtype, shape):
-    x = random(np.random.default_rng(0), dtype, *shape)
-    length = 1 if dtype == np.float32 else len(x)  # they add up in float64
-    compare(CPU, dtype, length, "sum_rows", x)
-    compare(CPU, dtype, length, "sum_rows", np.asfortranarray(x))
-
-
-@pytest.mark.parametrize("shape", [(0, 3), (1, 1), (7, 13), (2048, 3), (5000, 17), (3, 0)])
-def test_normalization(dtype, shape):
-    rng = np.random.default_rng(0)
-    x = random(rng, dtype, *shape)
-    mean, scale, bias = (random(rng, dtype, shape[1]) for _ in range(3))
-    for name in ("normalize", "moments_gradient"):
-        expected = getattr(SPECIFICATION, name)(x, mean, scale, bias)
-        np.testing.assert_array_equal(getattr(CPU, name)(x, mean, scale, bias), expected)
-        fortran = getattr(CPU, name)(np.asfortranarray(x), mean, scale, bias)
-        np.testing.assert_array_equal(fortran, expected)
-
-
-ROWS = [(0, 3), (1, 1), (7, 13), (5000, 17), (260, 300), (3, 0)]
-"""None, fewer than are summed at once, and some more than whole parts, by size or by number."""
-
-
-@pytest.mark.parametrize("shape", ROWS)
-def test_moments(dtype, shape):
-    x = random(np.random.default_rng(0), dtype, *shape)
-    length = 1 if dtype == np.float32 else len(x)  # they add up in float64
-    compare(CPU, dtype, length, "mean_and_squares", x)
-    compare(CPU, dtype, length, "mean_and_squares", np.asfortranarray(x))
-
-
-@pytest.mark.parametrize("slope", [None, 0.0, 0.3])
-@pytest.mark.parametrize("shape", ROWS)
-def test_normalization_with_a_rectifier(dtype, shape, slope):
-    rng = np.random.default_rng(0)
-    x, dy = random(rng, dtype, *shape), random(rng, dtype, *shape)
-    mean, scale, shift = (random(rng, dtype, shape[1]) for _ in range(3))
-    y = CPU.normalize(x, mean, scale, shift, slope)
-    np.testing.assert_array_equal(y, SPECIFICATION.normalize(x, mean, scale, shift, slope))
-    length = 1 if dtype == np.float32 else len(x)  # they add up in float64
-    sums = CPU.normalize_sums(dy, x, y, mean, slope)
-    expected = SPECIFICATION.normalize_sums(*exactly(dy, x, y, mean), slope)
-    for total, exact in zip(sums, expected, strict=True):
-        assert total.dtype == dtype
-        assert_close(total, exact, tolerance(dtype, length), "normalize_sums")
-
-
-@pytest.mark.parametrize("slope", [None, 0.0, 0.3])
-@pytest.mark.parametrize("shape", ROWS)
-def test_batch_norm(dtype, shape, slope):
-    rng = np.random.default_rng(0)
-    x, dy = random(rng, dtype, *shape), random(rng, dtype, *shape)
-    weight, bias = random(rng, dtype, shape[1]), random(rng, dtype, shape[1])
-    y, moments = CPU.batch_norm(x, weight, bias, 0.1, slope)
-    expected = SPECIFICATION.batch_norm(*exactly(x, weight, bias), 0.1, slope)
-    for actual, exact in zip((y, moments), expected, strict=True):
-        assert actual.dtype == dtype
-        assert_close(actual, exact, tolerance(dtype, 4), "batch_norm")
-    arguments = dy, x, y, weight, moments, 0.1, slope
-    gradients = CPU.batch_norm_gradient(*arguments)
-    expected = SPECIFICATION.batch_norm_gradient(*exactly(*arguments))
-    for name, actual, exact in zip(("x", "weight", "bias"), gradients, expected, strict=True):
-        assert actual.dtype == dtype
-        assert_close(actual, exact, tolerance(dtype, max(len(x), 4)), f"gradient of {name}")
-
-
-def test_one_row_has_no_gradient(dtype):
-    """Less its own mean it is zero whatever it holds: not about zero."""
-    rng = np.random.default_rng(0)
-    x, dy, weight, bias = (random(rng, dtype, *shape) for shape in [(1, 50), (1, 50), (50,), (50,)])
-    y, moments = CPU.batch_norm(x, weight, bias, 1e-5, None)
-    dx, *_ = CPU.batch_norm_gradient(dy, x, y, weight, moments, 1e-5, None)
-    assert not dx.any()
-
-
-def test_moments_of_rows_far_from_zero():
-    """The spread is not lost beside the mean, nor where parts are put together."""
-    x = (1e4 + np.random.default_rng(0).standard_normal((20_000, 3))).astype(np.float32)
-    compare(CPU, np.float32, 1, "mean_and_squares", x)
 
 
 @pytest.mark.parametrize("shape", [(), (0, 3), (5,), (7, 13), (300, 111)])
