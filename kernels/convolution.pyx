@@ -60,13 +60,14 @@ def best_isa():
     return spconv_best_isa()
 
 
-cdef _pack(const floating[:, :, ::1] w, Py_ssize_t groups, bint transposed, int isa):
+cdef _pack(const floating[:, :, ::1] w, Py_ssize_t groups, bint transposed, int isa,
+           int num_threads):
     """Weight (K, cin/groups, cout) as zero-padded panels, group after group."""
     cdef Py_ssize_t volume = w.shape[0], rows = w.shape[1], columns = w.shape[2] // groups
     cdef Py_ssize_t cin = columns if transposed else rows, cout = rows if transposed else columns
     cdef Py_ssize_t row_stride = 1 if transposed else w.shape[2]
     cdef Py_ssize_t column_stride = w.shape[2] if transposed else 1
-    cdef Py_ssize_t width, group, k
+    cdef Py_ssize_t width, part, group, k
     cdef floating[:, :, ::1] packed
     if floating is float:
         width = packed_width_f32(isa, cout)
@@ -76,15 +77,14 @@ cdef _pack(const floating[:, :, ::1] w, Py_ssize_t groups, bint transposed, int 
         packed = empty((groups, volume, cin * width), np.float64)
     if w.shape[0] * w.shape[1] * w.shape[2] == 0:
         return packed
-    with nogil:
-        for group in range(groups):
-            for k in range(volume):
-                if floating is float:
-                    pack_f32(isa, &w[k, 0, group * columns], row_stride, column_stride, cin, cout,
-                             &packed[group, k, 0])
-                else:
-                    pack_f64(isa, &w[k, 0, group * columns], row_stride, column_stride, cin, cout,
-                             &packed[group, k, 0])
+    for part in prange(groups * volume, nogil=True, schedule="static", num_threads=num_threads):
+        group, k = part // volume, part % volume
+        if floating is float:
+            pack_f32(isa, &w[k, 0, group * columns], row_stride, column_stride, cin, cout,
+                     &packed[group, k, 0])
+        else:
+            pack_f64(isa, &w[k, 0, group * columns], row_stride, column_stride, cin, cout,
+                     &packed[group, k, 0])
     return packed
 
 
@@ -115,7 +115,7 @@ def convolve(const floating[:, ::1] x, const floating[:, :, ::1] w, floating[:, 
         x_pointer = &x[0, 0]
     if in_rows.shape[0]:
         in_pointer, out_pointer = &in_rows[0], &out_rows[0]
-    cdef floating[:, :, ::1] packed = _pack[floating](w, groups, transposed, isa)
+    cdef floating[:, :, ::1] packed = _pack[floating](w, groups, transposed, isa, num_threads)
     first = &init[0] if init is not None else NULL
     if residual is not None:
         added = &residual[0, 0]

@@ -4,7 +4,7 @@ import numpy as np
 
 from cython cimport floating
 from cython.parallel cimport prange
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 cdef extern from "rows.h" nogil:
     void leaky_relu_f32(const float* x, float slope, float* y, int64_t count)
@@ -14,9 +14,9 @@ cdef extern from "rows.h" nogil:
     void leaky_relu_gradient_f64(const double* y, const double* dy, double slope, double* dx,
                                  int64_t count)
     void dropout_f32(const float* x, uint32_t key, uint32_t salt, uint64_t threshold, float scale,
-                     int64_t first, int64_t count, float* y)
+                     int64_t first, int32_t count, float* y)
     void dropout_f64(const double* x, uint32_t key, uint32_t salt, uint64_t threshold,
-                     double scale, int64_t first, int64_t count, double* y)
+                     double scale, int64_t first, int32_t count, double* y)
 
 cdef extern from "row_sums.h" nogil:
     void sum_rows_f32(const float* x, int64_t rows, int64_t channels, double* total)
@@ -62,10 +62,10 @@ def dropout(const floating[::1] x, uint32_t key, uint32_t salt, uint64_t thresho
         first = block * BLOCK
         if floating is float:
             dropout_f32(&x[first], key, salt, threshold, <float>scale, first,
-                        min(BLOCK, count - first), &y[first])
+                        <int32_t>min(BLOCK, count - first), &y[first])
         else:
-            dropout_f64(&x[first], key, salt, threshold, scale, first, min(BLOCK, count - first),
-                        &y[first])
+            dropout_f64(&x[first], key, salt, threshold, scale, first,
+                        <int32_t>min(BLOCK, count - first), &y[first])
 
 
 def sum_rows(const floating[:, ::1] x, int num_threads):

@@ -24,15 +24,21 @@ static int NAME(block_vectors)(int64_t cout) {
 }
 
 /* w[c * row_stride + n * column_stride] -> panels [block of channels][c][channel], zero-padded. */
-static void NAME(pack)(const REAL *w, int64_t row_stride, int64_t column_stride, int64_t cin,
-                       int64_t cout, REAL *packed) {
-    const int64_t width = NAME(packed_width)(cout);
+static SPCONV_TARGET void NAME(pack)(const REAL *w, int64_t row_stride, int64_t column_stride,
+                                     int64_t cin, int64_t cout, REAL *packed) {
     int64_t panel;
-    for (int64_t n0 = 0; n0 < width; n0 += panel) {
-        panel = NAME(block_vectors)(cout - n0) * LANES;
-        for (int64_t c = 0; c < cin; ++c)
-            for (int64_t n = n0; n < n0 + panel; ++n)
-                *packed++ = n < cout ? w[c * row_stride + n * column_stride] : (REAL)0;
+    for (int64_t n0 = 0; n0 < cout; n0 += panel, w += panel * column_stride) {
+        const int64_t left = cout - n0;
+        panel = NAME(block_vectors)(left) * LANES;
+        const int64_t filled = left < panel ? left : panel;
+        for (int64_t c = 0; c < cin; ++c, packed += panel) {
+            const REAL *row = w + c * row_stride;
+            int64_t n = 0;
+            if (column_stride == 1)
+                for (; n + LANES <= filled; n += LANES) NAME(store)(packed + n, NAME(load)(row + n));
+            for (; n < filled; ++n) packed[n] = row[n * column_stride];
+            for (; n < panel; ++n) packed[n] = 0;
+        }
     }
 }
 

@@ -19,16 +19,23 @@
         memcpy(&one, &a, sizeof a);                                                              \
         return one;                                                                              \
     }                                                                                            \
-    /* y[out] += x[in] over the pairs with output rows in [row_begin, row_end). */               \
+    /* y[out] = sum of x[in] over the pairs with output rows in [row_begin, row_end). */         \
     SPCONV_CLONES static void sum_tile_##type(                                                   \
         const real *x, const int32_t *in_rows, const int32_t *out_rows, const int64_t *starts,   \
         int64_t volume, real *y, int64_t channels, int64_t row_begin, int64_t row_end) {         \
-        for (int64_t k = 0; k < volume; ++k) {                                                   \
-            int64_t p = lower_bound(out_rows, starts[k], starts[k + 1], row_begin);              \
-            for (; p < starts[k + 1] && out_rows[p] < row_end; ++p) {                            \
-                const real *restrict source = x + in_rows[p] * channels;                         \
-                real *restrict target = y + out_rows[p] * channels;                              \
-                for (int64_t c = 0; c < channels; ++c) target[c] += source[c];                   \
+        pair_cursors cursors;                                                                    \
+        int32_t rows[SPCONV_CURSORS];                                                            \
+        for (int64_t k = 0; k < volume; k += SPCONV_CURSORS) {                                   \
+            start_cursors(&cursors, out_rows, in_rows, starts, volume, k, row_begin);            \
+            for (int64_t n = row_begin; n < row_end; ++n) {                                      \
+                const int taken = take_partners(&cursors, n, rows);                              \
+                real *restrict target = y + n * channels;                                        \
+                if (k == 0)                                                                      \
+                    for (int64_t c = 0; c < channels; ++c) target[c] = 0;                        \
+                for (int i = 0; i < taken; ++i) {                                                \
+                    const real *restrict source = x + rows[i] * channels;                        \
+                    for (int64_t c = 0; c < channels; ++c) target[c] += source[c];               \
+                }                                                                                \
             }                                                                                    \
         }                                                                                        \
     }                                                                                            \
@@ -37,20 +44,31 @@
         const real *x, const int32_t *in_rows, const int32_t *out_rows, const int64_t *starts,   \
         int64_t volume, real *y, int32_t *winner, int64_t channels, int64_t row_begin,           \
         int64_t row_end) {                                                                       \
-        for (int64_t i = row_begin * channels; i < row_end * channels; ++i) y[i] = 0;            \
-        for (int64_t i = row_begin * channels; i < row_end * channels; ++i) winner[i] = -1;      \
-        for (int64_t k = 0; k < volume; ++k) {                                                   \
-            int64_t p = lower_bound(out_rows, starts[k], starts[k + 1], row_begin);              \
-            for (; p < starts[k + 1] && out_rows[p] < row_end; ++p) {                            \
-                const int32_t row = in_rows[p];                                                  \
-                const real *restrict source = x + row * channels;                                \
-                real *restrict target = y + out_rows[p] * channels;                              \
-                int32_t *restrict best = winner + out_rows[p] * channels;                        \
-                for (int64_t c = 0; c < channels; ++c) {                                         \
-                    const real value = source[c], top = target[c];                               \
-                    const int better = (best[c] < 0) | (!(value <= top) & (top == top));         \
-                    target[c] = select_##type(better, value, top);                               \
-                    best[c] = (row & -better) | (best[c] & (better - 1));                        \
+        pair_cursors cursors;                                                                    \
+        int32_t rows[SPCONV_CURSORS];                                                            \
+        for (int64_t k = 0; k < volume; k += SPCONV_CURSORS) {                                   \
+            start_cursors(&cursors, out_rows, in_rows, starts, volume, k, row_begin);            \
+            for (int64_t n = row_begin; n < row_end; ++n) {                                      \
+                const int taken = take_partners(&cursors, n, rows);                              \
+                real *restrict target = y + n * channels;                                        \
+                int32_t *restrict best = winner + n * channels;                                  \
+                int i = 0;                                                                       \
+                if (k == 0 || best[0] < 0) {                                                     \
+                    const int32_t row = taken ? rows[0] : -1;                                    \
+                    if (taken) memcpy(target, x + row * channels, channels * sizeof(real));      \
+                    else memset(target, 0, channels * sizeof(real));                             \
+                    for (int64_t c = 0; c < channels; ++c) best[c] = row;                        \
+                    i = 1;                                                                       \
+                }                                                                                \
+                for (; i < taken; ++i) {                                                         \
+                    const int32_t row = rows[i];                                                 \
+                    const real *restrict source = x + row * channels;                            \
+                    for (int64_t c = 0; c < channels; ++c) {                                     \
+                        const real value = source[c], top = target[c];                           \
+                        const int better = !(value <= top) & (top == top);                       \
+                        target[c] = select_##type(better, value, top);                           \
+                        best[c] = (row & -better) | (best[c] & (better - 1));                    \
+                    }                                                                            \
                 }                                                                                \
             }                                                                                    \
         }                                                                                        \

@@ -47,20 +47,23 @@ cdef Py_ssize_t tile_rows(Py_ssize_t rows, Py_ssize_t row_bytes, int num_threads
 
 def sum_pairs(const floating[:, ::1] x, const int32_t[::1] in_rows, const int32_t[::1] out_rows,
               const int64_t[::1] starts, floating[:, ::1] y, int num_threads):
-    """y[n] += sum of x[m] over all pairs (m, n)."""
+    """y[n] = sum of x[m] over all pairs (m, n)."""
     cdef Py_ssize_t num_out = y.shape[0], channels = y.shape[1], volume = starts.shape[0] - 1
     cdef Py_ssize_t rows = tile_rows(num_out, channels * sizeof(floating), num_threads)
     cdef Py_ssize_t tile
-    if in_rows.shape[0] == 0 or channels == 0:
+    cdef const floating* x_pointer = &x[0, 0] if x.shape[0] and channels else NULL
+    cdef const int32_t* in_pointer = &in_rows[0] if in_rows.shape[0] else NULL
+    cdef const int32_t* out_pointer = &out_rows[0] if in_rows.shape[0] else NULL
+    if channels == 0:
         return
     for tile in prange((num_out + rows - 1) // rows, nogil=True, schedule="dynamic",
                        num_threads=num_threads):
         if floating is float:
-            sum_tile_f32(&x[0, 0], &in_rows[0], &out_rows[0], &starts[0], volume, &y[0, 0],
-                         channels, tile * rows, (tile + 1) * rows)
+            sum_tile_f32(x_pointer, in_pointer, out_pointer, &starts[0], volume, &y[0, 0],
+                         channels, tile * rows, min(num_out, (tile + 1) * rows))
         else:
-            sum_tile_f64(&x[0, 0], &in_rows[0], &out_rows[0], &starts[0], volume, &y[0, 0],
-                         channels, tile * rows, (tile + 1) * rows)
+            sum_tile_f64(x_pointer, in_pointer, out_pointer, &starts[0], volume, &y[0, 0],
+                         channels, tile * rows, min(num_out, (tile + 1) * rows))
 
 
 def max_pairs(const floating[:, ::1] x, const int32_t[::1] in_rows, const int32_t[::1] out_rows,

@@ -27,14 +27,20 @@ static inline uint32_t mixed(uint32_t x) {
 }
 
 #define SPCONV_DROPOUT(real, type)                                                               \
-    /* y[i] = scale * x[i] where a number drawn from (key, first + i) reaches the threshold. */  \
+    /* y[i] = scale * x[i] where a number drawn from (key, first + i) reaches the threshold, which \
+     * may be 2^32. Compared in 32 bits: in 64 a vector holds half as many. */                   \
     SPCONV_CLONES static void dropout_##type(const real *restrict x, uint32_t key, uint32_t salt, \
                                              uint64_t threshold, real scale, int64_t first,      \
-                                             int64_t count, real *restrict y) {                  \
+                                             int32_t count, real *restrict y) {                  \
+        const uint32_t start = (uint32_t)first, least = (uint32_t)threshold;                     \
         salt += (uint32_t)((uint64_t)first >> 32) * 0x9e3779b9u; /* no block crosses 2^32 */     \
-        for (int64_t i = 0; i < count; ++i) {                                                    \
-            const uint32_t drawn = mixed(mixed(((uint32_t)first + (uint32_t)i) ^ key) + salt);   \
-            y[i] = drawn >= threshold ? x[i] * scale : (real)0;                                  \
+        if (threshold > UINT32_MAX) {                                                            \
+            for (int32_t i = 0; i < count; ++i) y[i] = 0;                                        \
+            return;                                                                              \
+        }                                                                                        \
+        for (int32_t i = 0; i < count; ++i) {                                                    \
+            const uint32_t drawn = mixed(mixed((start + (uint32_t)i) ^ key) + salt);             \
+            y[i] = drawn >= least ? x[i] * scale : (real)0;                                      \
         }                                                                                        \
     }
 SPCONV_DROPOUT(float, f32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from operator import index
 
-WORTH_WAKING = 60_000
+WORTH_WAKING = 30_000
 """Nanoseconds of work below which a second thread costs more than it does."""
 
 _state = {"num_threads": 0}

@@ -219,30 +219,26 @@ def _deviation_conv(
     init = None if constant is None else cast(constant, dtype)
     added = None if residual is None else cast(residual, dtype)
     data = ops.convolve(deviation, w, rulebook, groups, init, slope=slope, residual_no=added)
-    inputs = [t for t in (x, ground, weight, constant, residual) if t is not None]
+    inputs = x, ground, weight, constant, residual
+    given = [tensor is not None for tensor in inputs]
     wanted = needs_gradient(x), needs_gradient(ground), needs_gradient(weight)
-    has_ground, has_constant = ground is not None, constant is not None
-    has_residual = residual is not None
 
     def backward(gradient: Array) -> list[Array | None]:
-        dx = dw = None
+        dx = dg = dw = None
         if slope is not None:
             gradient = ops.leaky_relu_gradient(data, gradient, slope)
-        if wanted[0] or wanted[1]:
-            dx = ops.convolve(gradient, w, rulebook.inverse, groups, transposed=True)
+        # Sums follow what they sum, and dx comes last, while either is still in cache.
+        dc = ops.sum_rows(gradient) if given[3] else None
         if wanted[2]:
             dw = ops.weight_gradient(deviation, gradient, rulebook, groups)
-        results = [dx if wanted[0] else None]
-        if has_ground:
-            results.append(-ops.sum_rows(dx) if wanted[1] else None)
-        results.append(dw)
-        if has_constant:
-            results.append(ops.sum_rows(gradient))
-        if has_residual:
-            results.append(gradient)
-        return results
+        if wanted[0] or wanted[1]:
+            dx = ops.convolve(gradient, w, rulebook.inverse, groups, transposed=True)
+        if wanted[1]:
+            dg = -ops.sum_rows(dx)
+        results = [dx if wanted[0] else None, dg, dw, dc, gradient]
+        return [result for result, present in zip(results, given, strict=True) if present]
 
-    return record(data, inputs, backward)
+    return record(data, [t for t in inputs if t is not None], backward)
 
 
 def _ground_conv(

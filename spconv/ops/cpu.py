@@ -135,7 +135,7 @@ class CpuOps(Ops):
         return dw[0]
 
     def sum_pairs(self, x_nc: Array, rulebook: Rulebook) -> Array:
-        y = memory.zeros((len(rulebook.out_sites), x_nc.shape[1]), x_nc.dtype)
+        y = memory.empty((len(rulebook.out_sites), x_nc.shape[1]), x_nc.dtype)
         pooling.sum_pairs(
             np.ascontiguousarray(x_nc),
             rulebook.in_rows,
