@@ -240,12 +240,25 @@ SPCONV_FORMS(gathered_block, outer_any, SPCONV_PARAMETERS, SPCONV_ARGUMENTS)
         else NAME(f##_one)(0, __VA_ARGS__);                                                        \
     } while (0)
 
-/* What the sums of a row start from: init + residual, of which either may be missing. */
-SPCONV_INLINE void NAME(start_row)(REAL *y, const REAL *init, const REAL *residual, int64_t cout) {
-    if (!residual)
-        for (int64_t n = 0; n < cout; ++n) y[n] = init ? init[n] : (REAL)0;
-    else
-        for (int64_t n = 0; n < cout; ++n) y[n] = init ? init[n] + residual[n] : residual[n];
+/* What the sums of some rows start from: init + residual, of which either may be missing. */
+SPCONV_INLINE void NAME(start_rows)(REAL *y, const REAL *init, const REAL *residual, int64_t ldy,
+                                    int64_t cout, int64_t rows) {
+    if (!init && !residual && cout == ldy) {
+        memset(y, 0, rows * cout * sizeof(REAL));
+        return;
+    }
+    for (int64_t row = 0; row < rows; ++row, y += ldy) {
+        int64_t n = 0;
+        for (; n + LANES <= cout; n += LANES) {
+            VEC start = {0};
+            if (residual) start = NAME(load)(residual + n);
+            if (init) start = residual ? NAME(load)(init + n) + start : NAME(load)(init + n);
+            NAME(store)(y + n, start);
+        }
+        for (; n < cout; ++n)
+            y[n] = !residual ? init ? init[n] : 0 : init ? init[n] + residual[n] : residual[n];
+        if (residual) residual += ldy;
+    }
 }
 
 /* All pairs with output rows in [row_begin, row_end): every output is summed over the offsets in
@@ -261,8 +274,8 @@ static SPCONV_TARGET void NAME(forward_range)(
         cursors[k] = lower_bound(out_rows, starts[k], starts[k + 1], row_begin);
     for (int64_t tile = row_begin; tile < row_end; tile += tile_rows) {
         const int64_t tile_end = tile + tile_rows < row_end ? tile + tile_rows : row_end;
-        for (int64_t row = tile; row < tile_end; ++row)
-            NAME(start_row)(y + row * ldy, init, residual ? residual + row * ldy : NULL, cout);
+        NAME(start_rows)(y + tile * ldy, init, residual ? residual + tile * ldy : NULL, ldy, cout,
+                         tile_end - tile);
         for (int64_t k = 0; k < volume; ++k) {
             const int64_t begin = cursors[k];
             const int64_t end = next_bound(out_rows, begin, starts[k + 1], tile_end);

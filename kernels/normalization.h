@@ -10,31 +10,47 @@
 #include "row_sums.h"
 
 #define SPCONV_NORMALIZATION(real, type)                                                         \
+    /* squares[c] = sum over rows of (x - mean)^2. */                                            \
+    SPCONV_FORCE_INLINE void sum_squares_##type(const real *restrict x,                          \
+                                                const double *restrict mean, int64_t rows,       \
+                                                int64_t channels, double *restrict squares) {    \
+        const int64_t second = channels, third = 2 * channels, fourth = 3 * channels;            \
+        int64_t n = 0;                                                                           \
+        for (int64_t c = 0; c < channels; ++c) squares[c] = 0;                                   \
+        for (; n + 4 <= rows; n += 4, x += 4 * channels)                                         \
+            for (int64_t c = 0; c < channels; ++c) {                                             \
+                const double d0 = (double)x[c] - mean[c];                                        \
+                const double d1 = (double)x[second + c] - mean[c];                               \
+                const double d2 = (double)x[third + c] - mean[c];                                \
+                const double d3 = (double)x[fourth + c] - mean[c];                               \
+                squares[c] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3);                         \
+            }                                                                                    \
+        for (; n < rows; ++n, x += channels)                                                     \
+            for (int64_t c = 0; c < channels; ++c) {                                             \
+                const double d = (double)x[c] - mean[c];                                         \
+                squares[c] += d * d;                                                             \
+            }                                                                                    \
+    }                                                                                            \
     /* Mean of the rows and sum of squared deviations from it. */                                \
     SPCONV_CLONES static void mean_and_squares_##type(                                           \
         const real *restrict x, int64_t rows, int64_t channels, double *restrict mean,           \
         double *restrict squares) {                                                              \
-        const real *end = x + rows * channels, *whole = x + rows / 4 * 4 * channels, *row;       \
-        const int64_t second = channels, third = 2 * channels, fourth = 3 * channels;            \
+        const int64_t fold = rows_as_one(channels), whole = rows / fold;                         \
+        double means[SPCONV_FOLD], wide[SPCONV_FOLD];                                            \
         sum_rows_##type(x, rows, channels, mean);                                                \
-        for (int64_t c = 0; c < channels; ++c) squares[c] = 0;                                   \
         for (int64_t c = 0; c < channels; ++c) mean[c] /= (double)rows;                          \
-        for (row = x; row < whole; row += 4 * channels)                                          \
-            for (int64_t c = 0; c < channels; ++c) {                                             \
-                const double d0 = (double)row[c] - mean[c];                                      \
-                const double d1 = (double)row[second + c] - mean[c];                             \
-                const double d2 = (double)row[third + c] - mean[c];                              \
-                const double d3 = (double)row[fourth + c] - mean[c];                             \
-                squares[c] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3);                         \
-            }                                                                                    \
-        for (; row < end; row += channels)                                                       \
-            for (int64_t c = 0; c < channels; ++c) {                                             \
-                const double d = (double)row[c] - mean[c];                                       \
-                squares[c] += d * d;                                                             \
-            }                                                                                    \
+        if (fold == 1) {                                                                         \
+            sum_squares_##type(x, mean, rows, channels, squares);                                \
+            return;                                                                              \
+        }                                                                                        \
+        repeat_f64(mean, channels, fold, means);                                                 \
+        sum_squares_##type(x, means, whole, fold * channels, wide);                              \
+        sum_squares_##type(x + whole * fold * channels, mean, rows - whole * fold, channels,     \
+                           squares);                                                             \
+        fold_sums(wide, channels, fold, squares);                                                \
     }                                                                                            \
     /* y = (x - mean) * scale + shift. */                                                        \
-    SPCONV_CLONES static void normalize_rows_##type(                                             \
+    SPCONV_FORCE_INLINE void normalize_wide_rows_##type(                                         \
         const real *restrict x, const real *restrict mean, const real *restrict scale,           \
         const real *restrict shift, int rectify, real slope, int64_t rows, int64_t channels,     \
         real *restrict y) {                                                                      \
@@ -46,11 +62,30 @@
                 y[c] = rectify ? low : v;                                                        \
             }                                                                                    \
     }                                                                                            \
+    SPCONV_CLONES static void normalize_rows_##type(                                             \
+        const real *restrict x, const real *restrict mean, const real *restrict scale,           \
+        const real *restrict shift, int rectify, real slope, int64_t rows, int64_t channels,     \
+        real *restrict y) {                                                                      \
+        const int64_t fold = rows_as_one(channels), whole = rows / fold;                         \
+        const int64_t done = whole * fold * channels;                                            \
+        real means[SPCONV_FOLD], scales[SPCONV_FOLD], shifts[SPCONV_FOLD];                       \
+        if (fold == 1) {                                                                         \
+            normalize_wide_rows_##type(x, mean, scale, shift, rectify, slope, rows, channels, y);\
+            return;                                                                              \
+        }                                                                                        \
+        repeat_##type(mean, channels, fold, means);                                              \
+        repeat_##type(scale, channels, fold, scales);                                            \
+        repeat_##type(shift, channels, fold, shifts);                                            \
+        normalize_wide_rows_##type(x, means, scales, shifts, rectify, slope, whole,              \
+                                   fold * channels, y);                                          \
+        normalize_wide_rows_##type(x + done, mean, scale, shift, rectify, slope,                 \
+                                   rows - whole * fold, channels, y + done);                     \
+    }                                                                                            \
     SPCONV_FORCE_INLINE real unrectified_##type(real y, real dy, int rectify, real slope) {      \
         return !rectify || y > 0 ? dy : slope * dy;                                              \
     }                                                                                            \
     /* plain[c] = sum over rows of dy, centred[c] of dy * (x - mean), through the rectifier. */  \
-    SPCONV_CLONES static void normalize_sums_##type(                                             \
+    SPCONV_FORCE_INLINE void wide_row_sums_##type(                                               \
         const real *restrict dy, const real *restrict x, const real *restrict y,                 \
         const real *restrict mean, int rectify, real slope, int64_t rows, int64_t channels,      \
         double *restrict plain, double *restrict centred) {                                      \
@@ -79,8 +114,28 @@
                 centred[c] += (double)(x[c] - mean[c]) * d;                                      \
             }                                                                                    \
     }                                                                                            \
+    SPCONV_CLONES static void normalize_sums_##type(                                             \
+        const real *restrict dy, const real *restrict x, const real *restrict y,                 \
+        const real *restrict mean, int rectify, real slope, int64_t rows, int64_t channels,      \
+        double *restrict plain, double *restrict centred) {                                      \
+        const int64_t fold = rows_as_one(channels), whole = rows / fold;                         \
+        const int64_t done = whole * fold * channels;                                            \
+        real means[SPCONV_FOLD];                                                                 \
+        double plains[SPCONV_FOLD], centreds[SPCONV_FOLD];                                       \
+        if (fold == 1) {                                                                         \
+            wide_row_sums_##type(dy, x, y, mean, rectify, slope, rows, channels, plain, centred);\
+            return;                                                                              \
+        }                                                                                        \
+        repeat_##type(mean, channels, fold, means);                                              \
+        wide_row_sums_##type(dy, x, y, means, rectify, slope, whole, fold * channels, plains,    \
+                             centreds);                                                          \
+        wide_row_sums_##type(dy + done, x + done, y + done, mean, rectify, slope,                \
+                             rows - whole * fold, channels, plain, centred);                     \
+        fold_sums(plains, channels, fold, plain);                                                \
+        fold_sums(centreds, channels, fold, centred);                                            \
+    }                                                                                            \
     /* dx = dy * scale + (shift + factor * (x - mean)), dy through the rectifier. */             \
-    SPCONV_CLONES static void normalize_gradient_##type(                                         \
+    SPCONV_FORCE_INLINE void wide_row_gradient_##type(                                           \
         const real *restrict dy, const real *restrict x, const real *restrict y,                 \
         const real *restrict mean, const real *restrict scale, const real *restrict shift,       \
         const real *restrict factor, int rectify, real slope, int64_t rows, int64_t channels,    \
@@ -90,6 +145,28 @@
             for (int64_t c = 0; c < channels; ++c)                                               \
                 dx[c] = unrectified_##type(y[c], dy[c], rectify, slope) * scale[c] +             \
                         (factor[c] * (x[c] - mean[c]) + shift[c]);                               \
+    }                                                                                            \
+    SPCONV_CLONES static void normalize_gradient_##type(                                         \
+        const real *restrict dy, const real *restrict x, const real *restrict y,                 \
+        const real *restrict mean, const real *restrict scale, const real *restrict shift,       \
+        const real *restrict factor, int rectify, real slope, int64_t rows, int64_t channels,    \
+        real *restrict dx) {                                                                     \
+        const int64_t fold = rows_as_one(channels), whole = rows / fold;                         \
+        const int64_t done = whole * fold * channels;                                            \
+        real rows_of[4][SPCONV_FOLD];                                                            \
+        if (fold == 1) {                                                                         \
+            wide_row_gradient_##type(dy, x, y, mean, scale, shift, factor, rectify, slope, rows, \
+                                     channels, dx);                                              \
+            return;                                                                              \
+        }                                                                                        \
+        repeat_##type(mean, channels, fold, rows_of[0]);                                         \
+        repeat_##type(scale, channels, fold, rows_of[1]);                                        \
+        repeat_##type(shift, channels, fold, rows_of[2]);                                        \
+        repeat_##type(factor, channels, fold, rows_of[3]);                                       \
+        wide_row_gradient_##type(dy, x, y, rows_of[0], rows_of[1], rows_of[2], rows_of[3],       \
+                                 rectify, slope, whole, fold * channels, dx);                    \
+        wide_row_gradient_##type(dy + done, x + done, y + done, mean, scale, shift, factor,      \
+                                 rectify, slope, rows - whole * fold, channels, dx + done);      \
     }
 SPCONV_NORMALIZATION(float, f32)
 SPCONV_NORMALIZATION(double, f64)
