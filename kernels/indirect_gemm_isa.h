@@ -252,7 +252,8 @@ SPCONV_INLINE void NAME(start_rows)(REAL *y, const REAL *init, const REAL *resid
         for (; n + LANES <= cout; n += LANES) {
             VEC start = {0};
             if (residual) start = NAME(load)(residual + n);
-            if (init) start = residual ? NAME(load)(init + n) + start : NAME(load)(init + n);
+            if (init && residual) start = NAME(load)(init + n) + start;
+            else if (init) start = NAME(load)(init + n);
             NAME(store)(y + n, start);
         }
         for (; n < cout; ++n)
