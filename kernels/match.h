@@ -34,23 +34,35 @@ typedef struct {
     int64_t num_keys;
 } spconv_matcher;
 
-/* term[i] = cell * (output coordinate), or invalid. Regular: (x + shift) / stride; transposed:
- * x * stride - shift. */
-SPCONV_POPCNT_CLONES static void match_term(const int32_t *column, int64_t step, int64_t n,
-                                            int64_t stride, int64_t shift, int64_t extent,
-                                            int64_t cell, int transposed, int64_t *term) {
-    const int power_of_two = (stride & (stride - 1)) == 0;
-    const int log2 = SPCONV_POPCOUNT((uint64_t)stride - 1);
-    for (int64_t i = 0; i < n; ++i) {
-        const int64_t x = column[i * step];
-        const int64_t value = transposed ? x * stride - shift : x + shift;
-        int64_t y = value;
-        if (!transposed && stride > 1) {
-            y = value < 0 ? -1 : power_of_two ? value >> log2 : value / stride;
-            if (y * stride != value) y = -1;
+SPCONV_FORCE_INLINE int64_t match_cell(int64_t y, int64_t extent, int64_t cell) {
+    return y >= 0 && y < extent ? y * cell : SPCONV_INVALID;
+}
+
+/* term[i] = cell * (output coordinate), or invalid, plus sample_cell * (sample in the batch), for
+ * sites of `step` entries. Regular: (x + shift) / stride; transposed: x * stride - shift. */
+static void match_term(const int32_t *sites, int64_t step, int64_t axis, int64_t n, int64_t stride,
+                       int64_t shift, int64_t extent, int64_t cell, int transposed,
+                       int64_t sample_cell, int64_t *term) {
+    const int32_t *x = sites + 1 + axis;
+    const int64_t below = stride - 1;
+    int log2 = 0;
+    while (stride >> log2 > 1) ++log2;
+    if (transposed)
+        for (int64_t i = 0; i < n; ++i)
+            term[i] = match_cell(x[i * step] * stride - shift, extent, cell) +
+                      sites[i * step] * sample_cell;
+    else if (stride & below)
+        for (int64_t i = 0; i < n; ++i) {
+            const int64_t value = x[i * step] + shift;
+            term[i] = match_cell(value % stride ? -1 : value / stride, extent, cell) +
+                      sites[i * step] * sample_cell;
         }
-        term[i] = y >= 0 && y < extent ? y * cell : SPCONV_INVALID;
-    }
+    else
+        for (int64_t i = 0; i < n; ++i) {
+            const int64_t value = x[i * step] + shift;
+            term[i] = match_cell(value & below ? -1 : value >> log2, extent, cell) +
+                      sites[i * step] * sample_cell;
+        }
 }
 
 /* Where a group is worked on: the sites that all axes but the last allow, with the sum of those

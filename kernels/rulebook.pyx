@@ -22,8 +22,9 @@ cdef extern from "match.h" nogil:
         const int64_t* keys
         int64_t num_keys
 
-    void match_term(const int32_t* column, int64_t step, int64_t n, int64_t stride, int64_t shift,
-                    int64_t extent, int64_t cell, int transposed, int64_t* term)
+    void match_term(const int32_t* sites, int64_t step, int64_t axis, int64_t n, int64_t stride,
+                    int64_t shift, int64_t extent, int64_t cell, int transposed,
+                    int64_t sample_cell, int64_t* term)
     ctypedef struct spconv_scratch:
         int64_t* lead
         int32_t* sites
@@ -196,20 +197,16 @@ cdef class Matcher:
 
     cdef void fill_terms(self, Py_ssize_t axis) noexcept:
         """The terms of one axis; the first one's hold the sample in the batch as well."""
-        cdef Py_ssize_t columns = self.indices.shape[1], n = self.indices.shape[0], j, i, later
-        cdef int64_t cell = 1, sample, shift
-        cdef int64_t* term
+        cdef Py_ssize_t j, later
+        cdef int64_t cell = 1, shift
         for later in range(axis + 1, self.out_shape.shape[0]):
             cell *= self.out_shape[later]
-        sample = cell * self.out_shape[axis]
         for j in range(self.kernel_size[axis]):
-            term = &self.terms[self.first_term[axis] + j, 0]
             shift = self.padding[axis] - j * self.dilation[axis]
-            match_term(&self.indices[0, axis + 1], columns, n, self.stride[axis], shift,
-                       self.out_shape[axis], cell, self.transposed, term)
-            if axis == 0:
-                for i in range(n):
-                    term[i] += self.indices[i, 0] * sample
+            match_term(&self.indices[0, 0], self.indices.shape[1], axis, self.indices.shape[0],
+                       self.stride[axis], shift, self.out_shape[axis], cell, self.transposed,
+                       cell * self.out_shape[axis] if axis == 0 else 0,
+                       &self.terms[self.first_term[axis] + j, 0])
 
     cdef reserve(self, Py_ssize_t num_threads, Py_ssize_t num_groups):
         """Make scratch memory for threads, and for the pairs of groups."""

@@ -301,16 +301,16 @@ def record(data: Array, inputs: Sequence[Tensor], backward: Backward) -> Tensor:
     """
     result = Tensor(data)
     if _recording.get():
-        parents = tuple(tensor._graph_node() for tensor in inputs)
-        if any(parent is not None for parent in parents):
+        parents = [tensor._graph_node() for tensor in inputs]
+        if any(parents):
             result.requires_grad = True
             result._node = Node(parents, backward, result.dtype)
     return result
 
 
-def needs_gradient(*tensors: Tensor | None) -> bool:
-    """Whether any of the tensors will be asked for a gradient."""
-    return _recording.get() and any(t is not None and t.requires_grad for t in tensors)
+def needs_gradient(tensor: Tensor | None) -> bool:
+    """Whether an operation that is recorded will be asked for the gradient of this input."""
+    return tensor is not None and tensor.requires_grad
 
 
 @contextmanager
@@ -361,6 +361,8 @@ def _run_backward(root: Node, gradient: Array) -> None:
 
 
 def _as_floating(array: Any) -> Array:
+    if type(array) is np.ndarray and array.dtype.kind == "f":
+        return array
     if isinstance(array, Tensor):
         return array.data
     if not is_cupy(array):

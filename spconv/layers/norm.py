@@ -130,8 +130,9 @@ class BatchNorm(Module):
             self.running_var = self._blend(self.running_var, unbiased)
 
     def _blend(self, running: Array, batch: Array) -> Array:
-        # Widened first: 0.9 in float32 is not 0.9.
-        running = running.astype(np.result_type(running, batch), copy=False)
+        if running.dtype != batch.dtype:
+            # Widened first: 0.9 in float32 is not 0.9.
+            running = running.astype(np.result_type(running, batch))
         return (1 - self.momentum) * running + self.momentum * batch
 
     def _normalize(self, x: Tensor, moments: Tensor) -> Tensor:

@@ -16,6 +16,8 @@ from spconv.threads import threads_for
 INSTRUCTION_SETS: tuple[str, ...] = convolution.ISA_NAMES
 PARTS = {"bfloat16": 1, "bfloat16x2": 2, "bfloat16x3": 3}
 LEAST_TILE_CHANNELS = 16
+COMPILED = "fd"
+"""What the kernels are compiled for, as NumPy's characters: single and double precision."""
 
 
 class CpuOps(Ops):
@@ -198,7 +200,7 @@ class CpuOps(Ops):
         return target.transpose([axes.index(axis) for axis in range(target.ndim)])
 
     def dropout(self, x: Array, threshold: int, scale: float, key: tuple[int, int]) -> Array:
-        if x.dtype not in (np.float32, np.float64):
+        if x.dtype.char not in COMPILED:
             return super().dropout(x, threshold, scale, key)
         source = np.ascontiguousarray(x)
         y = memory.empty(source.shape, source.dtype)
@@ -299,11 +301,12 @@ class CpuOps(Ops):
 def _in_place(data: Array, master: Array | None, *state: Array | None) -> bool:
     """Whether the compiled steps can update the arrays where they are."""
     dtype = data.dtype
-    return (
-        master is None
-        and dtype in (np.float32, np.float64)
-        and all(a is None or (a.dtype == dtype and a.flags.c_contiguous) for a in (data, *state))
-    )
+    if master is not None or dtype.char not in COMPILED:
+        return False
+    for array in (data, *state):
+        if array is not None and (array.dtype != dtype or not array.flags.c_contiguous):
+            return False
+    return True
 
 
 def _conv_threads(num_pairs: int, weight: Array) -> int:
