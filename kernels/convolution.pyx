@@ -47,8 +47,8 @@ cdef Py_ssize_t MIN_ROWS = 96
 cdef Py_ssize_t TILE_BYTES = 64 * 1024
 cdef Py_ssize_t SMALL_WEIGHT_BYTES = 128 * 1024
 cdef Py_ssize_t CHANNEL_BLOCK = 24
-# Rows of one chunk of pairs: most of a first-level cache.
-cdef Py_ssize_t CHUNK_BYTES = 24 * 1024
+# Rows of one chunk of pairs: half of a first-level cache.
+cdef Py_ssize_t CHUNK_BYTES = 16 * 1024
 # A layer gathers if each value that is copied takes part in at least so many products, and then so
 # many pairs at once.
 cdef Py_ssize_t GATHER_FROM = 32

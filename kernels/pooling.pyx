@@ -38,6 +38,7 @@ cdef extern from "pooling.h" nogil:
                                double* dx, int64_t channels, int64_t row_begin, int64_t row_end)
 
 cdef Py_ssize_t TILE_BYTES = 128 * 1024
+cdef Py_ssize_t ROWS_PER_PART = 2048
 
 
 cdef Py_ssize_t tile_rows(Py_ssize_t rows, Py_ssize_t row_bytes, int num_threads) noexcept nogil:
@@ -124,14 +125,24 @@ def max_pairs_gradient(const floating[:, ::1] dy, const int32_t[:, ::1] winner,
                                   min(num_in, (tile + 1) * rows))
 
 
-def ground_gradient(const floating[:, ::1] dy, const int32_t[:, ::1] winner):
-    """Sum of dy over the rows where winner is -1, (C,), accumulated in float64."""
-    totals = np.zeros(dy.shape[1])
-    cdef double[::1] total = totals
-    if dy.shape[0] and dy.shape[1]:
-        with nogil:
+def ground_gradient(const floating[:, ::1] dy, const int32_t[:, ::1] winner, int num_threads):
+    """Sum of dy over the rows where winner is -1, (C,), accumulated in float64.
+
+    Parts of a fixed number of rows are summed by themselves and then in order, so the result does
+    not depend on the number of threads.
+    """
+    cdef Py_ssize_t rows = dy.shape[0], channels = dy.shape[1], part
+    cdef Py_ssize_t parts = (rows + ROWS_PER_PART - 1) // ROWS_PER_PART
+    totals = np.zeros((parts, channels))
+    cdef double[:, ::1] total = totals
+    if channels:
+        for part in prange(parts, nogil=True, schedule="static", num_threads=num_threads):
             if floating is float:
-                ground_gradient_f32(&dy[0, 0], &winner[0, 0], dy.shape[0], dy.shape[1], &total[0])
+                ground_gradient_f32(&dy[part * ROWS_PER_PART, 0], &winner[part * ROWS_PER_PART, 0],
+                                    min(ROWS_PER_PART, rows - part * ROWS_PER_PART), channels,
+                                    &total[part, 0])
             else:
-                ground_gradient_f64(&dy[0, 0], &winner[0, 0], dy.shape[0], dy.shape[1], &total[0])
-    return totals.astype(np.float32 if floating is float else np.float64)
+                ground_gradient_f64(&dy[part * ROWS_PER_PART, 0], &winner[part * ROWS_PER_PART, 0],
+                                    min(ROWS_PER_PART, rows - part * ROWS_PER_PART), channels,
+                                    &total[part, 0])
+    return totals.sum(axis=0).astype(np.float32 if floating is float else np.float64)

@@ -261,7 +261,7 @@ def _ground_conv(
         if exact:
             d = gradient.reshape(groups, 1, -1)
             dg = product(d, total.transpose(0, 2, 1)).reshape(-1)
-            one = product(g.transpose(0, 2, 1), d).transpose(1, 0, 2).reshape(1, cin, cout)
+            one = (g.transpose(0, 2, 1) * d).transpose(1, 0, 2).reshape(1, cin, cout)
             dw = array_module(one).broadcast_to(one, (volume, cin, cout))
         return (dg, dw, gradient)[:num_inputs]
 

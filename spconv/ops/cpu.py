@@ -167,7 +167,8 @@ class CpuOps(Ops):
         return y, winner
 
     def max_ground_gradient(self, dy_nc: Array, winner_nc: Array) -> Array:
-        return pooling.ground_gradient(np.ascontiguousarray(dy_nc), winner_nc)
+        threads = _row_threads(dy_nc.size)
+        return pooling.ground_gradient(np.ascontiguousarray(dy_nc), winner_nc, threads)
 
     def max_pairs_gradient(self, dy_nc: Array, winner_nc: Array, rulebook: Rulebook) -> Array:
         inverse = rulebook.inverse
