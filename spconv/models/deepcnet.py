@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,6 +12,25 @@ from spconv.autograd import Tensor
 from spconv.functional._common import check_sparse
 from spconv.models._layers import CONVOLUTIONS, MAX_POOLS, dropout_rates
 from spconv.tensor import SparseConvTensor
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What the blocks of one network have in common."""
+
+    k: int
+    in_channels: int
+    num_pools: int
+    ndim: int
+    negative_slope: float
+    rng: np.random.Generator
+
+    def convolution(self, in_channels: int, out_channels: int, size: int) -> list[layers.Module]:
+        """A convolution and its rectifier."""
+        return [
+            CONVOLUTIONS[self.ndim](in_channels, out_channels, size, rng=self.rng),
+            layers.LeakyReLU(self.negative_slope),
+        ]
 
 
 class DeepCNet(layers.SparseSequential):
@@ -71,10 +91,8 @@ class DeepCNet(layers.SparseSequential):
             raise ValueError(f"{owner}: expected l >= 0, k >= 1, ndim 1 to 4, got {l}, {k}, {ndim}")
         self.field, self.ndim = self.field_of(l), ndim
         rng = np.random.default_rng(seed)
-        blocks = [
-            self._block(number, k, in_channels, l, ndim, negative_slope, rng)
-            for number in range(1, l + 2)
-        ]
+        plan = _Plan(k, in_channels, l, ndim, negative_slope, rng)
+        blocks = [self._block(number, plan) for number in range(1, l + 2)]
         rates = dropout_rates(dropout, l + 2, owner, "l + 2")
         # Every dropout has random numbers of its own.
         generators = [np.random.default_rng((seed, number)) for number in range(l + 2)]
@@ -99,24 +117,11 @@ class DeepCNet(layers.SparseSequential):
             )
         return super().forward(x)
 
-    def _block(
-        self,
-        number: int,
-        k: int,
-        in_channels: int,
-        num_pools: int,
-        ndim: int,
-        negative_slope: float,
-        rng: np.random.Generator,
-    ) -> list[layers.Module]:
+    def _block(self, number: int, plan: _Plan) -> list[layers.Module]:
         """Convolution number ``number`` (from 1) and what follows it."""
-        width = in_channels if number == 1 else (number - 1) * k
-        size = 3 if number == 1 else 2
-        block = [
-            CONVOLUTIONS[ndim](width, number * k, size, rng=rng),
-            layers.LeakyReLU(negative_slope),
-        ]
-        return [*block, MAX_POOLS[ndim](2)] if number <= num_pools else block
+        width, size = ((number - 1) * plan.k, 2) if number > 1 else (plan.in_channels, 3)
+        block = plan.convolution(width, number * plan.k, size)
+        return [*block, MAX_POOLS[plan.ndim](2)] if number <= plan.num_pools else block
 
 
 class DeepCNiN(DeepCNet):
@@ -134,19 +139,9 @@ class DeepCNiN(DeepCNet):
     (1, 10)
     """
 
-    def _block(
-        self,
-        number: int,
-        k: int,
-        in_channels: int,
-        num_pools: int,
-        ndim: int,
-        negative_slope: float,
-        rng: np.random.Generator,
-    ) -> list[layers.Module]:
-        block = super()._block(number, k, in_channels, num_pools, ndim, negative_slope, rng)
-        network_in_network = CONVOLUTIONS[ndim](number * k, number * k, 1, rng=rng)
-        return [*block, network_in_network, layers.LeakyReLU(negative_slope)]
+    def _block(self, number: int, plan: _Plan) -> list[layers.Module]:
+        width = number * plan.k
+        return [*super()._block(number, plan), *plan.convolution(width, width, 1)]
 
 
 class DeepC2(DeepCNet):
@@ -172,18 +167,9 @@ class DeepC2(DeepCNet):
         """As for :class:`DeepCNet`."""
         return 2 ** (l + 2) - 1
 
-    def _block(
-        self,
-        number: int,
-        k: int,
-        in_channels: int,
-        num_pools: int,
-        ndim: int,
-        negative_slope: float,
-        rng: np.random.Generator,
-    ) -> list[layers.Module]:
-        block = super()._block(number, k, in_channels, num_pools, ndim, negative_slope, rng)
-        if number > num_pools:
+    def _block(self, number: int, plan: _Plan) -> list[layers.Module]:
+        block = super()._block(number, plan)
+        if number > plan.num_pools:
             return block
-        second = CONVOLUTIONS[ndim](number * k, number * k, 2, rng=rng)
-        return [*block[:2], second, layers.LeakyReLU(negative_slope), *block[2:]]
+        width = number * plan.k
+        return [*block[:2], *plan.convolution(width, width, 2), *block[2:]]

@@ -190,6 +190,20 @@ def test_max_pairs(dtype, kind, channels, ground):
     compare(CPU, dtype, len(dy), "max_ground_gradient", dy, winner)
 
 
+@pytest.mark.parametrize("size", [(8, 4), (11, 3), (9, 9)])
+def test_pooling_over_more_offsets_than_are_followed_at_once(dtype, size):
+    """32, 33 and 81 of them; many windows have no pair in the first 32."""
+    rng = np.random.default_rng(0)
+    indices = np.argwhere(rng.random((2, 40, 40)) < 0.02)
+    book = spconv.build_rulebook(indices, (40, 40), 2, size, 2, 4)
+    x = random(rng, dtype, len(book.in_sites), 5)
+    compare(CPU, dtype, book.volume, "sum_pairs", x, book)
+    for result, expected in zip(
+        CPU.max_pairs(x, book), SPECIFICATION.max_pairs(x, book), strict=True
+    ):
+        np.testing.assert_array_equal(result, expected)
+
+
 def test_max_pairs_specification():
     """By hand: of equal values the first offset wins, the ground only where it is larger."""
     book = spconv.build_rulebook([[0, 0], [0, 1], [0, 2]], (4,), 1, 2, 2)

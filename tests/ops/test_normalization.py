@@ -30,8 +30,9 @@ def test_normalization(dtype, shape):
         np.testing.assert_array_equal(fortran, expected)
 
 
-ROWS = [(0, 3), (1, 1), (7, 13), (5000, 17), (260, 300), (3, 0)]
-"""None, fewer than are summed at once, and some more than whole parts, by size or by number."""
+ROWS = [(0, 3), (1, 1), (7, 13), (5000, 17), (260, 300), (3, 0), (101, 32), (101, 33)]
+"""None, fewer than are summed at once, some more than whole parts, by size or by number, and some
+more than are taken as one, or just too wide for it."""
 
 
 @pytest.mark.parametrize("shape", ROWS)
