@@ -35,63 +35,15 @@ cdef extern from "match.h" nogil:
     void match_group(const spconv_matcher* m, int64_t group, spconv_scratch* scratch,
                      int64_t* counts)
     void match_lead(const spconv_matcher* m, int64_t group, spconv_scratch* scratch)
-    void match_decode(const int64_t* keys, int64_t n, const int64_t* extents, int64_t columns,
-                      int32_t* indices)
 
 cdef extern from "site_index.h" nogil:
     const int SPCONV_PAD_CELLS
     void site_mark(uint64_t* bits, int64_t key)
     int64_t site_rank(const uint64_t* bits, int32_t* ranks, int64_t words)
-    void site_keys(const uint64_t* bits, int64_t words, int64_t* keys)
+    void site_keys(const uint64_t* bits, int64_t begin, int64_t end, int64_t* keys)
 
-
-def site_keys_of(const int32_t[:, ::1] indices, const int64_t[::1] extents):
-    """Keys (N,) int64 of sites (N, 1 + ndim) in a grid of ``extents`` (batch first)."""
-    cdef Py_ssize_t n = indices.shape[0], columns = indices.shape[1], i, c
-    cdef int64_t key
-    out = empty(n, np.int64)
-    cdef int64_t[::1] keys = out
-    with nogil:
-        for i in range(n):
-            key = 0
-            for c in range(columns):
-                key = key * extents[c] + indices[i, c]
-            keys[i] = key
-    return out
-
-
-def sites_of_keys(const int64_t[::1] keys, const int64_t[::1] extents):
-    """Inverse of :func:`site_keys_of` for ascending keys."""
-    cdef Py_ssize_t n = keys.shape[0], columns = extents.shape[0]
-    out = empty((n, columns), np.int32)
-    cdef int32_t[:, ::1] indices = out
-    if n:
-        with nogil:
-            match_decode(&keys[0], n, &extents[0], columns, &indices[0, 0])
-    return out
-
-
-def first_out_of_range(const int32_t[:, ::1] indices, const int64_t[::1] extents):
-    """First row with a coordinate outside the grid, or -1."""
-    cdef Py_ssize_t n = indices.shape[0], columns = indices.shape[1], i, c
-    with nogil:
-        for i in range(n):
-            for c in range(columns):
-                if indices[i, c] < 0 or indices[i, c] >= extents[c]:
-                    with gil:
-                        return i
-    return -1
-
-
-def is_increasing(const int64_t[::1] keys):
-    """Whether keys are strictly ascending."""
-    cdef Py_ssize_t i
-    with nogil:
-        for i in range(1, keys.shape[0]):
-            if keys[i - 1] >= keys[i]:
-                with gil:
-                    return False
-    return True
+# Words of a bitmap that a thread takes at once.
+cdef Py_ssize_t BLOCK = 4096
 
 
 def empty_bitmap(int64_t num_cells):
@@ -117,13 +69,17 @@ def mark_keys(const int64_t[::1] keys, uint64_t[::1] bits):
             site_mark(&bits[0], keys[i])
 
 
-def marked_keys(const uint64_t[::1] bits, Py_ssize_t total):
+def marked_keys(const uint64_t[::1] bits, const int32_t[::1] ranks, Py_ssize_t total,
+                int num_threads):
     """Keys (total,) int64 of the marked cells, ascending."""
+    cdef Py_ssize_t words = bits.shape[0], block, first
     keys = empty(total, np.int64)
     cdef int64_t[::1] view = keys
     if total:
-        with nogil:
-            site_keys(&bits[0], bits.shape[0], &view[0])
+        for block in prange((words + BLOCK - 1) // BLOCK, nogil=True, schedule="static",
+                            num_threads=num_threads):
+            first = block * BLOCK
+            site_keys(&bits[0], first, min(words, first + BLOCK), &view[0] + ranks[first])
     return keys
 
 
@@ -138,6 +94,7 @@ cdef class Matcher:
     symmetric : bool
         Output sites are the input's and offset K - 1 - k points opposite to offset k, so that
         half of the pairs are the other half with rows exchanged.
+    num_threads : int
     """
 
     cdef spconv_matcher m
@@ -145,6 +102,7 @@ cdef class Matcher:
     cdef const int32_t[:, ::1] indices
     cdef const int64_t[::1] kernel_size, stride, padding, dilation, out_shape
     cdef bint transposed
+    cdef int num_threads
     cdef int64_t[:, ::1] terms
     cdef int64_t[::1] first_term
     cdef uint64_t[::1] bits
@@ -157,7 +115,7 @@ cdef class Matcher:
     def __init__(self, const int32_t[:, ::1] indices, const int64_t[::1] kernel_size,
                  const int64_t[::1] stride, const int64_t[::1] padding,
                  const int64_t[::1] dilation, const int64_t[::1] out_shape,
-                 bint transposed, bint symmetric):
+                 bint transposed, bint symmetric, int num_threads):
         cdef Py_ssize_t axis, n = indices.shape[0], ndim = kernel_size.shape[0]
         cdef Py_ssize_t last = ndim - 1, num_terms = 0
         cdef int64_t[::1] first_term = np.empty(ndim, np.int64)
@@ -171,7 +129,7 @@ cdef class Matcher:
         self.num_groups = self.volume // kernel_size[last]
         self.indices, self.kernel_size, self.stride = indices, kernel_size, stride
         self.padding, self.dilation, self.out_shape = padding, dilation, out_shape
-        self.transposed = transposed
+        self.transposed, self.num_threads = transposed, num_threads
         self.m.num_sites, self.m.ndim, self.m.group_size = n, ndim, kernel_size[last]
         self.m.computed = self.volume // 2 + 1 if symmetric else self.volume
         if n == 0:
@@ -197,15 +155,15 @@ cdef class Matcher:
 
     cdef void fill_terms(self, Py_ssize_t axis) noexcept:
         """The terms of one axis; the first one's hold the sample in the batch as well."""
-        cdef Py_ssize_t j, later
-        cdef int64_t cell = 1, shift
+        cdef Py_ssize_t j, later, taps = self.kernel_size[axis]
+        cdef int64_t cell = 1, sample_cell
         for later in range(axis + 1, self.out_shape.shape[0]):
             cell *= self.out_shape[later]
-        for j in range(self.kernel_size[axis]):
-            shift = self.padding[axis] - j * self.dilation[axis]
+        sample_cell = cell * self.out_shape[axis] if axis == 0 else 0
+        for j in prange(taps, nogil=True, schedule="static", num_threads=self.num_threads):
             match_term(&self.indices[0, 0], self.indices.shape[1], axis, self.indices.shape[0],
-                       self.stride[axis], shift, self.out_shape[axis], cell, self.transposed,
-                       cell * self.out_shape[axis] if axis == 0 else 0,
+                       self.stride[axis], self.padding[axis] - j * self.dilation[axis],
+                       self.out_shape[axis], cell, self.transposed, sample_cell,
                        &self.terms[self.first_term[axis] + j, 0])
 
     cdef reserve(self, Py_ssize_t num_threads, Py_ssize_t num_groups):
@@ -230,13 +188,25 @@ cdef class Matcher:
 
     def mark(self, uint64_t[::1] bits):
         """Mark every output cell that some offset reaches."""
-        cdef Py_ssize_t group
-        self.reserve(1, 0)
-        cdef spconv_scratch scratch = self.scratch(0, 0)
-        self.m.bits = &bits[0]
-        with nogil:
-            for group in range(self.num_groups if self.m.num_sites else 0):
-                match_mark(&self.m, group, &scratch)
+        cdef Py_ssize_t words = bits.shape[0], groups = self.num_groups if self.m.num_sites else 0
+        cdef Py_ssize_t group, word, thread
+        # Every thread has a bitmap of its own, where putting them together is little of the work.
+        cdef int threads = self.num_threads if words < groups * self.m.num_sites else 1
+        cdef uint64_t[:, ::1] others = zeros((max(threads - 1, 1), words if threads > 1 else 1),
+                                             np.uint64)
+        self.reserve(threads, 0)
+        for group in prange(groups, nogil=True, schedule="dynamic", num_threads=threads):
+            self.mark_group(group, threadid(),
+                            &others[threadid() - 1, 0] if threadid() else &bits[0])
+        for thread in range(threads - 1):
+            for word in range(words):
+                bits[word] |= others[thread, word]
+
+    cdef void mark_group(self, Py_ssize_t group, int thread, uint64_t* bits) noexcept nogil:
+        cdef spconv_matcher own = self.m
+        cdef spconv_scratch scratch = self.scratch(thread, 0)
+        own.bits = bits
+        match_mark(&own, group, &scratch)
 
     def reached_keys(self):
         """Keys of all output cells that some offset reaches, sorted and unique."""
@@ -273,7 +243,7 @@ cdef class Matcher:
             self.m.keys = &keys[0]
         self.keys = keys
 
-    def pairs(self, int num_threads, Py_ssize_t scratch_bytes):
+    def pairs(self, Py_ssize_t scratch_bytes):
         """Return in_rows (P,) int32, out_rows (P,) int32 and offset_starts (K + 1,) int64.
 
         Pairs are found in scratch memory of about that size, or as much as one group takes, before
@@ -282,15 +252,16 @@ cdef class Matcher:
         cdef Py_ssize_t size = self.m.group_size, group, first, batch, k
         cdef Py_ssize_t groups = (self.m.computed + size - 1) // size
         cdef Py_ssize_t group_bytes = 8 * size * (self.m.num_sites + 1)
-        cdef Py_ssize_t at_once = max(num_threads, min(groups, scratch_bytes // group_bytes))
+        cdef Py_ssize_t at_once = max(self.num_threads, min(groups, scratch_bytes // group_bytes))
         cdef int64_t[::1] counts = np.zeros(groups * size, np.int64)
         starts_array = np.zeros(self.volume + 1, np.int64)
         cdef int64_t[::1] starts = starts_array
         pieces = []
         for first in range(0, groups if self.m.num_sites else 0, at_once):
             batch = min(at_once, groups - first)
-            self.reserve(num_threads, batch)
-            for group in prange(batch, nogil=True, schedule="dynamic", num_threads=num_threads):
+            self.reserve(self.num_threads, batch)
+            for group in prange(batch, nogil=True, schedule="dynamic",
+                                num_threads=self.num_threads):
                 self.run(first + group, group, threadid(), &counts[(first + group) * size])
             if batch < groups:
                 pieces.append(self.collected(counts[first * size:(first + batch) * size]))
@@ -305,10 +276,10 @@ cdef class Matcher:
         elif in_rows.shape[0]:
             self.collect(counts, &in_rows[0], &out_rows[0])
         if in_rows.shape[0]:
-            for k in range(self.m.computed, self.volume):
-                size = (starts[k + 1] - starts[k]) * sizeof(int32_t)
-                memcpy(&in_rows[0] + starts[k], &out_rows[0] + starts[self.volume - 1 - k], size)
-                memcpy(&out_rows[0] + starts[k], &in_rows[0] + starts[self.volume - 1 - k], size)
+            for k in prange(self.m.computed, self.volume, nogil=True, schedule="static",
+                            num_threads=self.num_threads):
+                mirror(&in_rows[0], &out_rows[0], starts[self.volume - 1 - k], starts[k],
+                       starts[k + 1] - starts[k])
         return in_array, out_array, starts_array
 
     cdef collected(self, int64_t[::1] counts):
@@ -322,13 +293,22 @@ cdef class Matcher:
 
     cdef void collect(self, int64_t[::1] counts, int32_t* in_rows, int32_t* out_rows) noexcept:
         cdef Py_ssize_t size = self.m.group_size, k
+        cdef int64_t[::1] starts = np.zeros(counts.shape[0] + 1, np.int64)
         for k in range(counts.shape[0]):
-            if counts[k] == 0:
-                continue
-            memcpy(in_rows, &self.found[k // size, k % size, 0, 0], counts[k] * sizeof(int32_t))
-            memcpy(out_rows, &self.found[k // size, k % size, 1, 0], counts[k] * sizeof(int32_t))
-            in_rows += counts[k]
-            out_rows += counts[k]
+            starts[k + 1] = starts[k] + counts[k]
+        for k in prange(counts.shape[0], nogil=True, schedule="static",
+                        num_threads=self.num_threads):
+            memcpy(in_rows + starts[k], &self.found[k // size, k % size, 0, 0],
+                   counts[k] * sizeof(int32_t))
+            memcpy(out_rows + starts[k], &self.found[k // size, k % size, 1, 0],
+                   counts[k] * sizeof(int32_t))
+
+
+cdef void mirror(int32_t* in_rows, int32_t* out_rows, int64_t source, int64_t target,
+                 int64_t count) noexcept nogil:
+    """The pairs of the offset that points the other way, with their rows exchanged."""
+    memcpy(in_rows + target, out_rows + source, count * sizeof(int32_t))
+    memcpy(out_rows + target, in_rows + source, count * sizeof(int32_t))
 
 
 def sort_pairs(const int32_t[::1] in_rows, const int32_t[::1] out_rows,

@@ -65,10 +65,11 @@ SPCONV_POPCNT_CLONES static int64_t site_rank(const uint64_t *bits, int32_t *ran
     return total;
 }
 
-/* Keys of all active cells, ascending. */
-SPCONV_POPCNT_CLONES static void site_keys(const uint64_t *bits, int64_t words, int64_t *keys) {
+/* Keys of the active cells in the words [begin, end), ascending. */
+SPCONV_POPCNT_CLONES static void site_keys(const uint64_t *bits, int64_t begin, int64_t end,
+                                           int64_t *keys) {
     int64_t n = 0;
-    for (int64_t w = 0; w < words; ++w) {
+    for (int64_t w = begin; w < end; ++w) {
         uint64_t word = bits[w];
         while (word) {
             const uint64_t low = word & (0 - word);

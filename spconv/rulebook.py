@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from spconv.geometry import Geometry, IntOrTuple, check_cells
 from spconv.kernels import rulebook as kernels
-from spconv.sites import SiteSet, checked_arguments, read_only
+from spconv.sites import SiteSet, checked_arguments, read_only, sites_of
 from spconv.threads import threads_for
 
 MAX_ROWS = 2**31 - 1
@@ -202,8 +202,7 @@ def union_of(sets: tuple[SiteSet, ...]) -> SiteSet:
     """All sites of any of the sets, sorted, on the host."""
     first = sets[0]
     keys = np.unique(np.concatenate([sites.keys for sites in sets]))
-    indices = read_only(kernels.sites_of_keys(keys, first.extents))
-    sites = SiteSet(indices, first.spatial_shape, first.batch_size)
+    sites = SiteSet(sites_of(keys, first.extents), first.spatial_shape, first.batch_size)
     sites.keys, sites.order = keys, None
     return sites
 
@@ -264,6 +263,7 @@ def build(sites: SiteSet, geometry: Geometry, owner: str) -> Rulebook:
     """Build the rulebook of a checked site set."""
     out_shape = geometry.output_shape(sites.spatial_shape, owner)
     check_cells(out_shape, sites.batch_size, owner)
+    num_threads = threads_for(3.0 * len(sites) * geometry.volume)
     matcher = kernels.Matcher(
         sites.sorted_indices,
         *(
@@ -278,15 +278,15 @@ def build(sites: SiteSet, geometry: Geometry, owner: str) -> Rulebook:
         ),
         geometry.transposed,
         geometry.submanifold and is_symmetric(geometry),
+        num_threads,
     )
     out_sites = sites
     if geometry.submanifold:
         _index_sites(matcher, sites)
     else:
-        out_sites = _reached_sites(matcher, out_shape, sites)
+        out_sites = _reached_sites(matcher, out_shape, sites, num_threads)
     check_rows(len(sites), len(out_sites), owner)
-    num_threads = threads_for(3.0 * len(sites) * geometry.volume)
-    in_rows, out_rows, starts = matcher.pairs(num_threads, SCRATCH_BYTES)
+    in_rows, out_rows, starts = matcher.pairs(SCRATCH_BYTES)
     if sites.order is not None:
         in_rows = sites.order.astype(np.int32)[in_rows]
         if geometry.submanifold:
@@ -317,7 +317,9 @@ def _index_sites(matcher: kernels.Matcher, sites: SiteSet) -> None:
         matcher.use_keys(sites.keys if sites.order is None else sites.keys[sites.order])
 
 
-def _reached_sites(matcher: kernels.Matcher, shape: tuple[int, ...], sites: SiteSet) -> SiteSet:
+def _reached_sites(
+    matcher: kernels.Matcher, shape: tuple[int, ...], sites: SiteSet, num_threads: int
+) -> SiteSet:
     """Sites that some offset reaches, sorted; the matcher finds rows among them."""
     out = SiteSet(np.empty((0, 1 + len(shape)), np.int32), shape, sites.batch_size)
     if _fits_bitmap(out.num_cells, len(sites)):
@@ -325,11 +327,11 @@ def _reached_sites(matcher: kernels.Matcher, shape: tuple[int, ...], sites: Site
         matcher.mark(bits)
         ranks, total = kernels.rank_bits(bits)
         matcher.use_bits(bits, ranks)
-        keys = kernels.marked_keys(bits, total)
+        keys = kernels.marked_keys(bits, ranks, total, num_threads)
     else:
         keys = matcher.reached_keys()
         matcher.use_keys(keys)
-    out.indices = read_only(kernels.sites_of_keys(keys, out.extents))
+    out.indices = sites_of(keys, out.extents)
     out.keys = keys
     out.order = None
     return out

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from spconv.compat import Array, is_cupy
 from spconv.geometry import check_cells
-from spconv.kernels import rulebook as kernels
+from spconv.kernels import sites as kernels
+from spconv.threads import threads_for
 
 
 class SiteSet:
@@ -119,6 +120,11 @@ class SiteSet:
             f"{len(self)} sites in batch_size {self.batch_size} x "
             f"spatial_shape {self.spatial_shape}"
         )
+
+
+def sites_of(keys: NDArray[np.int64], extents: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Sites (N, 1 + ndim), read-only, of ascending keys in a grid of these extents."""
+    return read_only(kernels.sites_of_keys(keys, extents, threads_for(5.0 * len(keys))))
 
 
 def read_only(array: NDArray) -> NDArray:

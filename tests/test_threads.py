@@ -123,13 +123,17 @@ def test_training_of_a_dense_network():
     with_threads(run)
 
 
-@pytest.mark.parametrize("options", [{}, {"submanifold": True}, {"stride": 2, "transposed": True}])
-def test_rulebooks(options):
+@pytest.mark.parametrize("size, density", [(20, 0.2), (80, 0.02)])
+@pytest.mark.parametrize(
+    "options", [{}, {"submanifold": True}, {"stride": 2}, {"stride": 2, "transposed": True}]
+)
+def test_rulebooks(options, size, density):
+    """The larger grid takes more sites, and more words of a bitmap, than a thread does at once."""
     rng = np.random.default_rng(0)
-    indices = rng.permutation(np.argwhere(rng.random((2, 20, 20, 20)) < 0.2))
+    indices = rng.permutation(np.argwhere(rng.random((2, size, size, size)) < density))
 
     def build():
-        book = spconv.build_rulebook(indices, (20, 20, 20), 2, 3, **options)
+        book = spconv.build_rulebook(indices, (size,) * 3, 2, 3, **options)
         arrays = {}
         for which, b in (("book", book), ("inverse", book.inverse)):
             arrays[f"{which} in"], arrays[f"{which} out"] = b.in_rows, b.out_rows

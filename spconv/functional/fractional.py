@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from spconv.functional._common import check_sparse
 from spconv.functional.pool import _max_pool
 from spconv.geometry import Geometry
-from spconv.kernels import rulebook as kernels
 from spconv.rulebook import Rulebook
-from spconv.sites import SiteSet, read_only
+from spconv.sites import SiteSet, sites_of
 from spconv.tensor import SparseConvTensor
 
 TABLE_CELLS_PER_KEY = 64
@@ -172,7 +171,7 @@ def region_rulebook(
     out = SiteSet(np.empty((0, 1 + ndim), np.int32), shape, sites.batch_size)
     out.keys, out_rows = _ranked(keys, out.num_cells)
     out.order = None
-    out.indices = read_only(kernels.sites_of_keys(out.keys, out.extents))
+    out.indices = sites_of(out.keys, out.extents)
     if sites.order is not None:
         in_rows = sites.order[in_rows]
     sizes = np.ones(len(out), np.int64)

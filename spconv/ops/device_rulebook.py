@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from spconv.compat import Array, to_device
 from spconv.geometry import Geometry
-from spconv.kernels import rulebook as kernels
 from spconv.rulebook import Rulebook
-from spconv.sites import SiteSet, read_only
+from spconv.sites import SiteSet, read_only, sites_of
 
 if TYPE_CHECKING:
     from spconv.ops.rulebook_steps import RulebookSteps
@@ -40,7 +39,7 @@ class DeviceSites(SiteSet):
 
     @cached_property
     def indices(self) -> NDArray[np.int32]:  # type: ignore[override]
-        return read_only(kernels.sites_of_keys(self.keys, self.extents))
+        return sites_of(self.keys, self.extents)
 
     @cached_property
     def order(self) -> None:

@@ -1,6 +1,7 @@
 """Importing the package: fast, quiet, and without the libraries that it may do without."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -16,17 +17,20 @@ print(json.dumps([seconds, sorted(sys.modules)]))
 """
 
 
-def fresh_interpreter(code):
+def fresh_interpreter(code, env=None):
     run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, env=env
     )
     assert run.returncode == 0, run.stderr
     assert run.stderr == ""
     return run.stdout
 
 
-def test_import_takes_less_than_the_limit():
-    best = min(json.loads(fresh_interpreter(MEASURE))[0] for _ in range(5))
+def test_import_takes_less_than_the_limit(tmp_path):
+    """Every import but the first, which compiles the sources, whatever this process may write."""
+    env = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path)}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
+    best = min(json.loads(fresh_interpreter(MEASURE, env))[0] for _ in range(5))
     assert best < LIMIT
 
 
