@@ -43,7 +43,7 @@ cdef extern from "indirect_gemm.h" nogil:
 ISA_NAMES = ("portable", "avx2", "avx512")
 cdef Py_ssize_t RANGE_BYTES = 256 * 1024
 cdef Py_ssize_t MIN_ROWS = 96
-# Outputs of one tile: a third of a first-level cache, unless the weights would crowd them out.
+# Outputs of one tile: a share of a second-level cache, unless the weights would crowd them out.
 cdef Py_ssize_t TILE_BYTES = 64 * 1024
 cdef Py_ssize_t SMALL_WEIGHT_BYTES = 128 * 1024
 cdef Py_ssize_t CHANNEL_BLOCK = 24

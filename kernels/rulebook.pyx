@@ -190,8 +190,9 @@ cdef class Matcher:
         """Mark every output cell that some offset reaches."""
         cdef Py_ssize_t words = bits.shape[0], groups = self.num_groups if self.m.num_sites else 0
         cdef Py_ssize_t group, word, thread
-        # Every thread has a bitmap of its own, where putting them together is little of the work.
-        cdef int threads = self.num_threads if words < groups * self.m.num_sites else 1
+        # Every thread has a bitmap of its own; to put them together must not be most of the work.
+        cdef Py_ssize_t worth = groups * self.m.num_sites // words
+        cdef int threads = <int> max(1, min(self.num_threads, min(groups, worth)))
         cdef uint64_t[:, ::1] others = zeros((max(threads - 1, 1), words if threads > 1 else 1),
                                              np.uint64)
         self.reserve(threads, 0)

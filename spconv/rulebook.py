@@ -284,7 +284,7 @@ def build(sites: SiteSet, geometry: Geometry, owner: str) -> Rulebook:
     if geometry.submanifold:
         _index_sites(matcher, sites)
     else:
-        out_sites = _reached_sites(matcher, out_shape, sites, num_threads)
+        out_sites = _reached_sites(matcher, out_shape, sites, num_threads, owner)
     check_rows(len(sites), len(out_sites), owner)
     in_rows, out_rows, starts = matcher.pairs(SCRATCH_BYTES)
     if sites.order is not None:
@@ -318,7 +318,11 @@ def _index_sites(matcher: kernels.Matcher, sites: SiteSet) -> None:
 
 
 def _reached_sites(
-    matcher: kernels.Matcher, shape: tuple[int, ...], sites: SiteSet, num_threads: int
+    matcher: kernels.Matcher,
+    shape: tuple[int, ...],
+    sites: SiteSet,
+    num_threads: int,
+    owner: str,
 ) -> SiteSet:
     """Sites that some offset reaches, sorted; the matcher finds rows among them."""
     out = SiteSet(np.empty((0, 1 + len(shape)), np.int32), shape, sites.batch_size)
@@ -326,6 +330,7 @@ def _reached_sites(
         bits = kernels.empty_bitmap(out.num_cells)
         matcher.mark(bits)
         ranks, total = kernels.rank_bits(bits)
+        check_rows(len(sites), total, owner)  # ranks are int32
         matcher.use_bits(bits, ranks)
         keys = kernels.marked_keys(bits, ranks, total, num_threads)
     else:

@@ -199,3 +199,16 @@ def test_the_kernels_were_built_with_threads():
     )
     assert run.returncode == 0, run.stderr
     assert int(run.stdout) == 2, "the kernels run on one thread: OpenMP was off in the build"
+
+
+@pytest.mark.parametrize("spins", ["0", None])
+def test_how_long_threads_wait_awake_is_the_users_choice(spins):
+    environment = {k: v for k, v in os.environ.items() if k != "GOMP_SPINCOUNT"}
+    environment.update({} if spins is None else {"GOMP_SPINCOUNT": spins})
+    code = "import os, spconv; print(os.environ['GOMP_SPINCOUNT'])"
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+    )
+    assert run.returncode == 0, run.stderr
+    # Long enough for the time between two layers, short beside a time slice of the system.
+    assert run.stdout.strip() == spins if spins else 10_000 <= int(run.stdout) <= 100_000
