@@ -27,12 +27,12 @@ static int NAME(block_vectors)(int64_t cout) {
 static SPCONV_TARGET void NAME(pack)(const REAL *w, int64_t row_stride, int64_t column_stride,
                                      int64_t cin, int64_t cout, REAL *packed) {
     int64_t panel;
-    for (int64_t n0 = 0; n0 < cout; n0 += panel, w += panel * column_stride) {
+    for (int64_t n0 = 0; n0 < cout; n0 += panel) {
         const int64_t left = cout - n0;
         panel = NAME(block_vectors)(left) * LANES;
         const int64_t filled = left < panel ? left : panel;
         for (int64_t c = 0; c < cin; ++c, packed += panel) {
-            const REAL *row = w + c * row_stride;
+            const REAL *row = w + c * row_stride + n0 * column_stride;
             int64_t n = 0;
             if (column_stride == 1)
                 for (; n + LANES <= filled; n += LANES) NAME(store)(packed + n, NAME(load)(row + n));
@@ -247,18 +247,19 @@ SPCONV_INLINE void NAME(start_rows)(REAL *y, const REAL *init, const REAL *resid
         memset(y, 0, rows * cout * sizeof(REAL));
         return;
     }
-    for (int64_t row = 0; row < rows; ++row, y += ldy) {
+    for (int64_t row = 0; row < rows; ++row) {
+        const REAL *more = residual ? residual + row * ldy : NULL;
+        REAL *start = y + row * ldy;
         int64_t n = 0;
         for (; n + LANES <= cout; n += LANES) {
-            VEC start = {0};
-            if (residual) start = NAME(load)(residual + n);
-            if (init && residual) start = NAME(load)(init + n) + start;
-            else if (init) start = NAME(load)(init + n);
-            NAME(store)(y + n, start);
+            VEC sums = {0};
+            if (more) sums = NAME(load)(more + n);
+            if (init && more) sums = NAME(load)(init + n) + sums;
+            else if (init) sums = NAME(load)(init + n);
+            NAME(store)(start + n, sums);
         }
         for (; n < cout; ++n)
-            y[n] = !residual ? init ? init[n] : 0 : init ? init[n] + residual[n] : residual[n];
-        if (residual) residual += ldy;
+            start[n] = !more ? init ? init[n] : 0 : init ? init[n] + more[n] : more[n];
     }
 }
 

@@ -11,8 +11,6 @@
  */
 #ifndef SPCONV_MATCH_H
 #define SPCONV_MATCH_H
-#include <string.h>
-
 #include "site_index.h"
 
 #define SPCONV_INVALID (-((int64_t)1 << 60))

@@ -23,8 +23,9 @@ static inline int64_t next_bound(const int32_t *rows, int64_t begin, int64_t end
     return lower_bound(rows, begin, step < end - begin ? begin + step : end, row);
 }
 
-/* Rows in their order with all their pairs, out of lists that are sorted offset by offset: what is
- * made of a row stays in cache until it is whole. For up to SPCONV_CURSORS offsets at a time. */
+/* Rows in their order with all their pairs, out of lists that ascend strictly within every offset:
+ * what is made of a row stays in cache until it is whole. For up to SPCONV_CURSORS offsets at a
+ * time, one at least. */
 #define SPCONV_CURSORS 32
 
 typedef struct {

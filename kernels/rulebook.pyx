@@ -5,6 +5,7 @@ import numpy as np
 from .memory import empty, zeros
 
 from cython.parallel cimport prange, threadid
+from libc.math cimport sqrt
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -191,7 +192,7 @@ cdef class Matcher:
         cdef Py_ssize_t words = bits.shape[0], groups = self.num_groups if self.m.num_sites else 0
         cdef Py_ssize_t group, word, thread
         # Every thread has a bitmap of its own; to put them together must not be most of the work.
-        cdef Py_ssize_t worth = groups * self.m.num_sites // words
+        cdef Py_ssize_t worth = <Py_ssize_t> sqrt(<double> groups * self.m.num_sites / words)
         cdef int threads = <int> max(1, min(self.num_threads, min(groups, worth)))
         cdef uint64_t[:, ::1] others = zeros((max(threads - 1, 1), words if threads > 1 else 1),
                                              np.uint64)
@@ -199,9 +200,10 @@ cdef class Matcher:
         for group in prange(groups, nogil=True, schedule="dynamic", num_threads=threads):
             self.mark_group(group, threadid(),
                             &others[threadid() - 1, 0] if threadid() else &bits[0])
-        for thread in range(threads - 1):
-            for word in range(words):
-                bits[word] |= others[thread, word]
+        for word in prange(words if threads > 1 else 0, nogil=True, schedule="static",
+                           num_threads=threads):
+            for thread in range(threads - 1):
+                bits[word] = bits[word] | others[thread, word]
 
     cdef void mark_group(self, Py_ssize_t group, int thread, uint64_t* bits) noexcept nogil:
         cdef spconv_matcher own = self.m
@@ -292,7 +294,7 @@ cdef class Matcher:
             self.collect(counts, &rows[0, 0], &rows[1, 0])
         return rows_array
 
-    cdef void collect(self, int64_t[::1] counts, int32_t* in_rows, int32_t* out_rows) noexcept:
+    cdef int collect(self, int64_t[::1] counts, int32_t* in_rows, int32_t* out_rows) except -1:
         cdef Py_ssize_t size = self.m.group_size, k
         cdef int64_t[::1] starts = np.zeros(counts.shape[0] + 1, np.int64)
         for k in range(counts.shape[0]):
@@ -303,6 +305,7 @@ cdef class Matcher:
                    counts[k] * sizeof(int32_t))
             memcpy(out_rows + starts[k], &self.found[k // size, k % size, 1, 0],
                    counts[k] * sizeof(int32_t))
+        return 0
 
 
 cdef void mirror(int32_t* in_rows, int32_t* out_rows, int64_t source, int64_t target,

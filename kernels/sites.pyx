@@ -7,7 +7,7 @@ from .memory import empty
 from cython.parallel cimport prange
 from libc.stdint cimport int32_t, int64_t
 
-cdef extern from "site_keys.h" nogil:
+cdef extern from "decode_keys.h" nogil:
     void decode_keys(const int64_t* keys, int64_t n, const int64_t* extents, int64_t columns,
                      int32_t* indices)
 

@@ -309,7 +309,7 @@ def record(data: Array, inputs: Sequence[Tensor], backward: Backward) -> Tensor:
 
 
 def needs_gradient(tensor: Tensor | None) -> bool:
-    """Whether an operation that is recorded will be asked for the gradient of this input."""
+    """Whether an operation, if it is recorded, will be asked for the gradient of this input."""
     return tensor is not None and tensor.requires_grad
 
 

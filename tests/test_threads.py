@@ -123,7 +123,7 @@ def test_training_of_a_dense_network():
     with_threads(run)
 
 
-@pytest.mark.parametrize("size, density", [(20, 0.2), (80, 0.02)])
+@pytest.mark.parametrize(("size", "density"), [(20, 0.2), (80, 0.02)])
 @pytest.mark.parametrize(
     "options", [{}, {"submanifold": True}, {"stride": 2}, {"stride": 2, "transposed": True}]
 )
@@ -201,14 +201,22 @@ def test_the_kernels_were_built_with_threads():
     assert int(run.stdout) == 2, "the kernels run on one thread: OpenMP was off in the build"
 
 
-@pytest.mark.parametrize("spins", ["0", None])
-def test_how_long_threads_wait_awake_is_the_users_choice(spins):
-    environment = {k: v for k, v in os.environ.items() if k != "GOMP_SPINCOUNT"}
-    environment.update({} if spins is None else {"GOMP_SPINCOUNT": spins})
-    code = "import os, spconv; print(os.environ['GOMP_SPINCOUNT'])"
+@pytest.mark.parametrize(
+    ("chosen", "spins"),
+    [
+        # About a millisecond: the time between two layers, short beside a time slice.
+        ({}, "35000"),
+        ({"GOMP_SPINCOUNT": "7"}, "7"),
+        ({"OMP_WAIT_POLICY": "PASSIVE"}, "None"),  # the library's own numbers
+        ({"OMP_WAIT_POLICY": "ACTIVE", "GOMP_SPINCOUNT": "7"}, "7"),
+    ],
+)
+def test_how_long_threads_wait_awake_is_the_users_choice(chosen, spins):
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    environment = {k: v for k, v in os.environ.items() if k not in names}
+    code = "import os, spconv; print(*map(os.environ.get, ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT')))"
     run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**environment, **chosen}
     )
     assert run.returncode == 0, run.stderr
-    # Long enough for the time between two layers, short beside a time slice of the system.
-    assert run.stdout.strip() == spins if spins else 10_000 <= int(run.stdout) <= 100_000
+    assert run.stdout.split() == [chosen.get("OMP_WAIT_POLICY", "PASSIVE"), spins]

@@ -21,7 +21,8 @@ Features = TypeVar("Features", Tensor, SparseConvTensor)
 def common_dtype(*tensors: Tensor | None) -> np.dtype:
     """The dtype that an operation on these tensors computes in."""
     dtypes = {t.dtype for t in tensors if t is not None}
-    return dtypes.pop() if len(dtypes) == 1 else np.result_type(*dtypes)
+    alike = len(dtypes) == 1 and next(iter(dtypes)).isnative
+    return dtypes.pop() if alike else np.result_type(*dtypes)
 
 
 def cast(tensor: Tensor, dtype: DTypeLike) -> Array:

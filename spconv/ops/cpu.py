@@ -16,8 +16,8 @@ from spconv.threads import threads_for
 INSTRUCTION_SETS: tuple[str, ...] = convolution.ISA_NAMES
 PARTS = {"bfloat16": 1, "bfloat16x2": 2, "bfloat16x3": 3}
 LEAST_TILE_CHANNELS = 16
-COMPILED = "fd"
-"""What the kernels are compiled for, as NumPy's characters: single and double precision."""
+COMPILED = frozenset((np.dtype(np.float32), np.dtype(np.float64)))
+"""What the kernels are compiled for: other byte orders are not among them."""
 
 
 class CpuOps(Ops):
@@ -201,7 +201,7 @@ class CpuOps(Ops):
         return target.transpose([axes.index(axis) for axis in range(target.ndim)])
 
     def dropout(self, x: Array, threshold: int, scale: float, key: tuple[int, int]) -> Array:
-        if x.dtype.char not in COMPILED:
+        if x.dtype not in COMPILED:
             return super().dropout(x, threshold, scale, key)
         source = np.ascontiguousarray(x)
         y = memory.empty(source.shape, source.dtype)
@@ -302,7 +302,7 @@ class CpuOps(Ops):
 def _in_place(data: Array, master: Array | None, *state: Array | None) -> bool:
     """Whether the compiled steps can update the arrays where they are."""
     dtype = data.dtype
-    if master is not None or dtype.char not in COMPILED:
+    if master is not None or dtype not in COMPILED:
         return False
     for array in (data, *state):
         if array is not None and (array.dtype != dtype or not array.flags.c_contiguous):

@@ -198,10 +198,10 @@ def test_pooling_over_more_offsets_than_are_followed_at_once(dtype, size):
     book = spconv.build_rulebook(indices, (40, 40), 2, size, 2, 4)
     x = random(rng, dtype, len(book.in_sites), 5)
     compare(CPU, dtype, book.volume, "sum_pairs", x, book)
-    for result, expected in zip(
-        CPU.max_pairs(x, book), SPECIFICATION.max_pairs(x, book), strict=True
-    ):
-        np.testing.assert_array_equal(result, expected)
+    for ground in (None, random(rng, dtype, 5)):
+        results = CPU.max_pairs(x, book, ground), SPECIFICATION.max_pairs(x, book, ground)
+        for result, expected in zip(*results, strict=True):
+            np.testing.assert_array_equal(result, expected)
 
 
 def test_max_pairs_specification():

@@ -1,6 +1,6 @@
 /* The key of a site is its row-major position in the (batch, *spatial) grid. */
-#ifndef SPCONV_SITE_KEYS_H
-#define SPCONV_SITE_KEYS_H
+#ifndef SPCONV_DECODE_KEYS_H
+#define SPCONV_DECODE_KEYS_H
 #include <stdint.h>
 #include <string.h>
 
