@@ -94,6 +94,7 @@ def test_a_negative_limit_raises():
         spconv.set_memory_cache(-1)
 
 
+@pytest.mark.slow
 def test_threads_and_collections_do_not_share_a_block():
     """Blocks die in garbage collections and in threads, and no two arrays ever overlap."""
     wrong = []

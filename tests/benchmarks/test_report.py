@@ -41,6 +41,7 @@ def written(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_page_holds_everything(written):
     page = (written / "report.html").read_text(encoding="utf-8")
     checker = Checker()
@@ -56,6 +57,7 @@ def test_the_page_holds_everything(written):
     assert "Made-up &lt;CPU&gt;" in page
 
 
+@pytest.mark.slow
 def test_markdown_shows_the_plots_that_were_written(written):
     text = (written / "report.md").read_text(encoding="utf-8")
     images = re.findall(r"\]\((plots/[^)]*\.png)\)", text)
@@ -75,6 +77,7 @@ def test_committed_reports_show_committed_plots(benchmarks_folder):
         assert [image for image in images if not (path.parent / image).exists()] == []
 
 
+@pytest.mark.slow
 def test_the_same_results_give_the_same_plots(written, tmp_path):
     report.write(tmp_path, {"networks": canned(torch=True)["networks"]})
     for name in ("networks.png", "networks.svg"):

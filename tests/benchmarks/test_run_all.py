@@ -12,6 +12,7 @@ import workloads
 from canned import canned
 
 
+@pytest.mark.slow
 def test_rulebooks_end_to_end_keep_the_other_sections(tmp_path, benchmarks_folder):
     path = tmp_path / "results.json"
     before = {"mnist": canned()["mnist"]}
@@ -36,6 +37,7 @@ def test_rulebooks_end_to_end_keep_the_other_sections(tmp_path, benchmarks_folde
     assert (tmp_path / "plots" / "rulebooks.svg").exists()
 
 
+@pytest.mark.slow
 def test_results_of_something_else_are_not_overwritten(tmp_path, benchmarks_folder):
     (tmp_path / "results.json").write_text("{}")
     command = [sys.executable, str(benchmarks_folder / "rulebooks.py"), "--tiny"]

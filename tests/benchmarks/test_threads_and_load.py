@@ -33,6 +33,7 @@ def test_competitors_run_in_the_block_and_end_with_it():
     assert processes[0].poll() is not None
 
 
+@pytest.mark.slow
 def test_a_busy_machine(tmp_path, benchmarks_folder):
     result, text = run("busy_machine", tmp_path, benchmarks_folder)
     assert [row["threads"] for row in result["rows"]] == [1, 2]
@@ -41,6 +42,7 @@ def test_a_busy_machine(tmp_path, benchmarks_folder):
         assert f"{row['ratio']:.2f} |" in text
 
 
+@pytest.mark.slow
 def test_threads_take_turns(tmp_path, benchmarks_folder):
     seen = []
     before = spconv.get_num_threads()

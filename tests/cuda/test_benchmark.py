@@ -17,6 +17,7 @@ def gpu(monkeypatch):
     return gpu
 
 
+@pytest.mark.slow
 def test_everything_is_measured(emulated, gpu, monkeypatch, tmp_path):
     import gpu_networks
     from lidar import lidar_scan
