@@ -35,19 +35,18 @@
     SPCONV_CLONES static void mean_and_squares_##type(                                           \
         const real *restrict x, int64_t rows, int64_t channels, double *restrict mean,           \
         double *restrict squares) {                                                              \
-        const int64_t fold = rows_as_one(channels), whole = rows / fold;                         \
+        const int64_t fold = rows_as_one(channels), whole = rows / fold * fold;                  \
         double means[SPCONV_FOLD], wide[SPCONV_FOLD];                                            \
         sum_rows_##type(x, rows, channels, mean);                                                \
         for (int64_t c = 0; c < channels; ++c) mean[c] /= (double)rows;                          \
-        if (fold == 1) {                                                                         \
-            sum_squares_##type(x, mean, rows, channels, squares);                                \
-            return;                                                                              \
+        if (fold > 1) {                                                                          \
+            repeat_f64(mean, channels, fold, means);                                             \
+            sum_squares_##type(x, means, whole / fold, fold * channels, wide);                   \
+            x += whole * channels;                                                               \
+            rows -= whole;                                                                       \
         }                                                                                        \
-        repeat_f64(mean, channels, fold, means);                                                 \
-        sum_squares_##type(x, means, whole, fold * channels, wide);                              \
-        sum_squares_##type(x + whole * fold * channels, mean, rows - whole * fold, channels,     \
-                           squares);                                                             \
-        fold_sums(wide, channels, fold, squares);                                                \
+        sum_squares_##type(x, mean, rows, channels, squares);                                    \
+        if (fold > 1) fold_sums(wide, channels, fold, squares);                                  \
     }                                                                                            \
     /* y = (x - mean) * scale + shift. */                                                        \
     SPCONV_FORCE_INLINE void normalize_wide_rows_##type(                                         \
@@ -66,20 +65,19 @@
         const real *restrict x, const real *restrict mean, const real *restrict scale,           \
         const real *restrict shift, int rectify, real slope, int64_t rows, int64_t channels,     \
         real *restrict y) {                                                                      \
-        const int64_t fold = rows_as_one(channels), whole = rows / fold;                         \
-        const int64_t done = whole * fold * channels;                                            \
+        const int64_t fold = rows_as_one(channels), whole = rows / fold * fold;                  \
         real means[SPCONV_FOLD], scales[SPCONV_FOLD], shifts[SPCONV_FOLD];                       \
-        if (fold == 1) {                                                                         \
-            normalize_wide_rows_##type(x, mean, scale, shift, rectify, slope, rows, channels, y);\
-            return;                                                                              \
+        if (fold > 1) {                                                                          \
+            repeat_##type(mean, channels, fold, means);                                          \
+            repeat_##type(scale, channels, fold, scales);                                        \
+            repeat_##type(shift, channels, fold, shifts);                                        \
+            normalize_wide_rows_##type(x, means, scales, shifts, rectify, slope, whole / fold,   \
+                                       fold * channels, y);                                      \
+            x += whole * channels;                                                               \
+            y += whole * channels;                                                               \
+            rows -= whole;                                                                       \
         }                                                                                        \
-        repeat_##type(mean, channels, fold, means);                                              \
-        repeat_##type(scale, channels, fold, scales);                                            \
-        repeat_##type(shift, channels, fold, shifts);                                            \
-        normalize_wide_rows_##type(x, means, scales, shifts, rectify, slope, whole,              \
-                                   fold * channels, y);                                          \
-        normalize_wide_rows_##type(x + done, mean, scale, shift, rectify, slope,                 \
-                                   rows - whole * fold, channels, y + done);                     \
+        normalize_wide_rows_##type(x, mean, scale, shift, rectify, slope, rows, channels, y);    \
     }                                                                                            \
     SPCONV_FORCE_INLINE real unrectified_##type(real y, real dy, int rectify, real slope) {      \
         return !rectify || y > 0 ? dy : slope * dy;                                              \
@@ -118,21 +116,23 @@
         const real *restrict dy, const real *restrict x, const real *restrict y,                 \
         const real *restrict mean, int rectify, real slope, int64_t rows, int64_t channels,      \
         double *restrict plain, double *restrict centred) {                                      \
-        const int64_t fold = rows_as_one(channels), whole = rows / fold;                         \
-        const int64_t done = whole * fold * channels;                                            \
+        const int64_t fold = rows_as_one(channels), whole = rows / fold * fold;                  \
         real means[SPCONV_FOLD];                                                                 \
         double plains[SPCONV_FOLD], centreds[SPCONV_FOLD];                                       \
-        if (fold == 1) {                                                                         \
-            wide_row_sums_##type(dy, x, y, mean, rectify, slope, rows, channels, plain, centred);\
-            return;                                                                              \
+        if (fold > 1) {                                                                          \
+            repeat_##type(mean, channels, fold, means);                                          \
+            wide_row_sums_##type(dy, x, y, means, rectify, slope, whole / fold, fold * channels, \
+                                 plains, centreds);                                              \
+            dy += whole * channels;                                                              \
+            x += whole * channels;                                                               \
+            y += whole * channels;                                                               \
+            rows -= whole;                                                                       \
         }                                                                                        \
-        repeat_##type(mean, channels, fold, means);                                              \
-        wide_row_sums_##type(dy, x, y, means, rectify, slope, whole, fold * channels, plains,    \
-                             centreds);                                                          \
-        wide_row_sums_##type(dy + done, x + done, y + done, mean, rectify, slope,                \
-                             rows - whole * fold, channels, plain, centred);                     \
-        fold_sums(plains, channels, fold, plain);                                                \
-        fold_sums(centreds, channels, fold, centred);                                            \
+        wide_row_sums_##type(dy, x, y, mean, rectify, slope, rows, channels, plain, centred);    \
+        if (fold > 1) {                                                                          \
+            fold_sums(plains, channels, fold, plain);                                            \
+            fold_sums(centreds, channels, fold, centred);                                        \
+        }                                                                                        \
     }                                                                                            \
     /* dx = dy * scale + (shift + factor * (x - mean)), dy through the rectifier. */             \
     SPCONV_FORCE_INLINE void wide_row_gradient_##type(                                           \
@@ -151,22 +151,23 @@
         const real *restrict mean, const real *restrict scale, const real *restrict shift,       \
         const real *restrict factor, int rectify, real slope, int64_t rows, int64_t channels,    \
         real *restrict dx) {                                                                     \
-        const int64_t fold = rows_as_one(channels), whole = rows / fold;                         \
-        const int64_t done = whole * fold * channels;                                            \
-        real rows_of[4][SPCONV_FOLD];                                                            \
-        if (fold == 1) {                                                                         \
-            wide_row_gradient_##type(dy, x, y, mean, scale, shift, factor, rectify, slope, rows, \
-                                     channels, dx);                                              \
-            return;                                                                              \
+        const int64_t fold = rows_as_one(channels), whole = rows / fold * fold;                  \
+        real means[SPCONV_FOLD], scales[SPCONV_FOLD], shifts[SPCONV_FOLD], factors[SPCONV_FOLD]; \
+        if (fold > 1) {                                                                          \
+            repeat_##type(mean, channels, fold, means);                                          \
+            repeat_##type(scale, channels, fold, scales);                                        \
+            repeat_##type(shift, channels, fold, shifts);                                        \
+            repeat_##type(factor, channels, fold, factors);                                      \
+            wide_row_gradient_##type(dy, x, y, means, scales, shifts, factors, rectify, slope,   \
+                                     whole / fold, fold * channels, dx);                         \
+            dy += whole * channels;                                                              \
+            x += whole * channels;                                                               \
+            y += whole * channels;                                                               \
+            dx += whole * channels;                                                              \
+            rows -= whole;                                                                       \
         }                                                                                        \
-        repeat_##type(mean, channels, fold, rows_of[0]);                                         \
-        repeat_##type(scale, channels, fold, rows_of[1]);                                        \
-        repeat_##type(shift, channels, fold, rows_of[2]);                                        \
-        repeat_##type(factor, channels, fold, rows_of[3]);                                       \
-        wide_row_gradient_##type(dy, x, y, rows_of[0], rows_of[1], rows_of[2], rows_of[3],       \
-                                 rectify, slope, whole, fold * channels, dx);                    \
-        wide_row_gradient_##type(dy + done, x + done, y + done, mean, scale, shift, factor,      \
-                                 rectify, slope, rows - whole * fold, channels, dx + done);      \
+        wide_row_gradient_##type(dy, x, y, mean, scale, shift, factor, rectify, slope, rows,     \
+                                 channels, dx);                                                  \
     }
 SPCONV_NORMALIZATION(float, f32)
 SPCONV_NORMALIZATION(double, f64)

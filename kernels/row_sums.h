@@ -41,15 +41,15 @@ SPCONV_FORCE_INLINE void fold_sums(const double *wide, int64_t channels, int64_t
     }                                                                                            \
     SPCONV_CLONES static void sum_rows_##type(const real *restrict x, int64_t rows,              \
                                               int64_t channels, double *restrict total) {        \
-        const int64_t fold = rows_as_one(channels), whole = rows / fold;                         \
+        const int64_t fold = rows_as_one(channels), whole = rows / fold * fold;                  \
         double wide[SPCONV_FOLD];                                                                \
-        if (fold == 1) {                                                                         \
-            sum_wide_rows_##type(x, rows, channels, total);                                      \
-            return;                                                                              \
+        if (fold > 1) {                                                                          \
+            sum_wide_rows_##type(x, whole / fold, fold * channels, wide);                        \
+            x += whole * channels;                                                               \
+            rows -= whole;                                                                       \
         }                                                                                        \
-        sum_wide_rows_##type(x, whole, fold * channels, wide);                                   \
-        sum_wide_rows_##type(x + whole * fold * channels, rows - whole * fold, channels, total); \
-        fold_sums(wide, channels, fold, total);                                                  \
+        sum_wide_rows_##type(x, rows, channels, total);                                          \
+        if (fold > 1) fold_sums(wide, channels, fold, total);                                    \
     }
 SPCONV_ROW_SUMS(float, f32)
 SPCONV_ROW_SUMS(double, f64)
