@@ -48,17 +48,23 @@ def time_gather_matmul(x, w, pairs):
     return {"forward": warm, "training": milliseconds(training)}
 
 
-def time_spconv(x, indices, shape, batch_size, cout, kernel_size):
-    """The other spconv's native CPU algorithm: its rulebook, and a submanifold layer."""
-    import spconv.pytorch as peer
+def answer_for_streams():
+    """Let the other spconv train on the CPU: it asks for a CUDA stream on any device."""
     import spconv.pytorch.functional as functional
-    from spconv.core import ConvAlgo
     from spconv.pytorch import ops
 
-    # Its backward asks for a CUDA stream before it looks at the device.
     for module in (ops, functional):
         if hasattr(module, "get_current_stream"):
             module.get_current_stream = lambda: 0
+
+
+def time_spconv(x, indices, shape, batch_size, cout, kernel_size):
+    """The other spconv's native CPU algorithm: its rulebook, and a submanifold layer."""
+    import spconv.pytorch as peer
+    from spconv.core import ConvAlgo
+    from spconv.pytorch import ops
+
+    answer_for_streams()
     ndim = len(shape)
     layers = {2: peer.SubMConv2d, 3: peer.SubMConv3d}
     layer = layers[ndim](

@@ -28,11 +28,6 @@ from spconv.functional import cross_entropy
 from spconv.schedules import Cosine, Warmup
 from spconv.train import train
 
-TINY = {
-    "mnist": {"l": 4, "k": 2},
-    "assamese": {"spec": (("C", 2), "MP", ("C", 2, 2), "MP"), "readout": 4},
-}
-"""What makes the networks small enough for a check that everything runs."""
 SIZES = {"tiny": (3, 1), "quick": (60, 5), "full": (None, 0)}
 """Steps of the epoch that are counted (None: all), and steps before them."""
 SCAN_STEPS = {"tiny": 2, "quick": 10, "full": 30}
@@ -141,7 +136,7 @@ def epoch(recipe: Recipe, size: str, data: str | None) -> Profile:
     plan, dataset = recipe.plan, subjects.training_data(recipe.data, size, data)
     if size == "tiny":
         small = replace(plan.training, batch_size=20)
-        plan = replace(plan, training=small, **TINY[recipe.data])
+        plan = replace(plan, training=small, **subjects.TINY[recipe.data])
     settings = plan.training
     model, watch = plan.model(), Stopwatch()
     loader = plan.loader(dataset.train, training=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 from datasets import (
@@ -16,6 +17,7 @@ from datasets import (
     load_required,
 )
 from lidar import lidar_scan
+from recipes import ASSAMESE
 from unet import UNet
 from workloads import surfaces
 
@@ -26,6 +28,11 @@ from spconv.models import DeepCNet
 
 LR, MOMENTUM = 1e-3, 0.9
 NUM_DIGITS, SCAN_CHANNELS, SCAN_CLASSES = 10, 4, 19
+TINY: dict[str, Any] = {
+    "mnist": {"l": 4, "k": 2},
+    "assamese": {"spec": (("C", 2), "MP", ("C", 2, 2), "MP"), "readout": 4},
+}
+"""What makes the networks of the recipes small enough for a check that everything runs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +107,24 @@ def characters(size: str, data: str | None) -> Subject:
 
     name = f"DeepCNet({depth}, {width}), {dataset.name}, {model.field}x{model.field}"
     return Subject(f"{name}, batch {batch_size}", model, source, labels[:batch_size])
+
+
+def handwriting(size: str, data: str | None) -> Subject:
+    """The VGG+ network of 97,295 parameters on a batch of distorted Assamese characters."""
+    plan = ASSAMESE.plan
+    if size == "tiny":
+        plan = replace(plan, **TINY[ASSAMESE.data])
+    dataset = training_data(ASSAMESE.data, size, data)
+    x, labels = next(iter(plan.loader(dataset.train, training=True)))
+    model = plan.model()
+
+    def source() -> spconv.SparseConvTensor:
+        return spconv.SparseConvTensor(
+            x.features.data, x.indices, x.spatial_shape, x.batch_size, check=False
+        )
+
+    name = f"{plan.describe()}, {dataset.name}, batch {len(labels)}"
+    return Subject(name, model, source, labels)
 
 
 def scan(size: str) -> Subject:

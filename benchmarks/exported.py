@@ -1,0 +1,126 @@
+"""Networks as plain values, for libraries that cannot live in one interpreter with this one.
+
+A network becomes a list of layers, each a dict with its ``kind``, and a dict of arrays. Sums and
+concatenations hold ``branches``, lists of layers of their own; an empty one is its input.
+Layers that share a rulebook share an ``indice_key``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from unet import Stage, UNet
+
+from spconv import layers
+from spconv.layers.conv import SparseConv, SparseInverseConv, SubMConv
+from spconv.layers.pool import SparseMaxPool
+from spconv.models import PlusBlock
+
+Layer = dict[str, Any]
+Parts = list[Any]
+
+
+def export(model: layers.Module) -> tuple[list[Layer], dict[str, np.ndarray]]:
+    """Layers and arrays of a network of the classes named here.
+
+    Raises
+    ------
+    TypeError
+        For another module.
+    ValueError
+        For groups and dilation, which have no plain form.
+    """
+    exporter = _Exporter()
+    return exporter.layers(_parts(model)), exporter.arrays
+
+
+def _parts(module: Any) -> Parts:
+    """A module in the order of its computation: layers and joints of branches."""
+    if isinstance(module, PlusBlock):
+        return [("concat", [_parts(branch) for branch in module.branches])]
+    if isinstance(module, layers.SparseSequential):
+        return _joined(child for _, child in module.children())
+    if isinstance(module, Stage):
+        branch = [*_parts(module.first), *_parts(module.second)]
+        return [("sum", [[], branch]), layers.ReLU()]
+    if isinstance(module, UNet):
+        inner = _parts(module.down_stages[-1])
+        for i in reversed(range(len(module.up))):
+            bridge = ("sum", [[], [module.down[i], *inner, module.up[i]]])
+            inner = [*_parts(module.down_stages[i]), bridge, *_parts(module.up_stages[i])]
+        return [module.stem, *inner, "features", module.head]
+    return [module]
+
+
+def _joined(modules: Iterable[Any]) -> Parts:
+    return [part for module in modules for part in _parts(module)]
+
+
+class _Exporter:
+    def __init__(self) -> None:
+        self.arrays: dict[str, np.ndarray] = {}
+        self.sites = "input"
+        self.above: dict[str, str] = {}
+
+    def layers(self, parts: Parts) -> list[Layer]:
+        return [self._layer(part) for part in parts]
+
+    def _layer(self, part: Any) -> Layer:
+        if part == "features":
+            return {"kind": "features"}
+        if isinstance(part, tuple):
+            kind, branches = part
+            return {"kind": kind, "branches": self._branches(branches)}
+        if isinstance(part, SubMConv | SparseConv | SparseInverseConv):
+            return self._convolution(part)
+        if isinstance(part, SparseMaxPool):
+            geometry = part.geometry
+            layer = {"kind": type(part).__name__, "indice_key": f"pool of {self.sites}"}
+            self.sites = layer["indice_key"]
+            return {**layer, "kernel_size": geometry.kernel_size, "stride": geometry.stride}
+        if isinstance(part, layers.BatchNorm):
+            layer = {"kind": "BatchNorm", "eps": part.eps, "momentum": part.momentum}
+            return {**layer, **self._parameters(part)}
+        if isinstance(part, layers.Linear):
+            return {"kind": "Linear", **self._parameters(part)}
+        if isinstance(part, layers.ReLU | layers.Flatten):
+            return {"kind": type(part).__name__}
+        raise TypeError(f"export: there is no plain form of {type(part).__name__}")
+
+    def _branches(self, branches: list[Parts]) -> list[list[Layer]]:
+        begin, plain = self.sites, []
+        for parts in branches:
+            self.sites = begin
+            plain.append(self.layers(parts))
+        return plain
+
+    def _convolution(self, module: Any) -> Layer:
+        geometry = module.geometry
+        if module.groups > 1 or max(geometry.dilation) > 1:
+            raise ValueError(f"export: no plain form for {module.describe()}")
+        if module.submanifold:
+            key = f"submanifold {geometry.kernel_size} of {self.sites}"
+        elif isinstance(module, SparseInverseConv):
+            key = module.indice_key
+            self.sites = self.above[key]
+        else:
+            key = module.indice_key or f"convolution of {self.sites}"
+            self.above[key], self.sites = self.sites, key
+        return {
+            "kind": type(module).__name__,
+            "indice_key": key,
+            "kernel_size": geometry.kernel_size,
+            "stride": geometry.stride,
+            "padding": geometry.padding,
+            **self._parameters(module),
+        }
+
+    def _parameters(self, module: Any) -> dict[str, str]:
+        """Names in ``arrays`` of a module's own parameters."""
+        names = {}
+        for name, parameter in module.named_parameters():
+            names[name] = f"{len(self.arrays)} {name}"
+            self.arrays[names[name]] = parameter.data
+        return names
