@@ -11,12 +11,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from unet import Stage, UNet
 
 from spconv import layers
 from spconv.layers.conv import SparseConv, SparseInverseConv, SubMConv
 from spconv.layers.pool import SparseMaxPool
-from spconv.models import PlusBlock
+from spconv.models import PlusBlock, ResidualBlock, SparseUNet
 
 Layer = dict[str, Any]
 Parts = list[Any]
@@ -42,10 +41,10 @@ def _parts(module: Any) -> Parts:
         return [("concat", [_parts(branch) for branch in module.branches])]
     if isinstance(module, layers.SparseSequential):
         return _joined(child for _, child in module.children())
-    if isinstance(module, Stage):
-        branch = [*_parts(module.first), *_parts(module.second)]
-        return [("sum", [[], branch]), layers.ReLU()]
-    if isinstance(module, UNet):
+    if isinstance(module, ResidualBlock):
+        total = ("sum", [[], _parts(module.branch)])
+        return [total] if module.preactivation else [total, layers.ReLU()]
+    if isinstance(module, SparseUNet):
         inner = _parts(module.down_stages[-1])
         for i in reversed(range(len(module.up))):
             bridge = ("sum", [[], [module.down[i], *inner, module.up[i]]])

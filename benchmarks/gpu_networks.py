@@ -10,12 +10,11 @@ from typing import Any
 
 import gpu_torch
 import numpy as np
-from unet import UNet
 from workloads import Sites
 
 import spconv
 from spconv.data import SparseLoader, load_mnist, load_strokes
-from spconv.models import DeepCNet, dense_twin
+from spconv.models import DeepCNet, SparseUNet, dense_twin
 from spconv.ops.precision import CUDA_PRECISIONS
 
 Timer = Callable[[Callable[[], object]], float]
@@ -27,7 +26,7 @@ def unet_step(
     sites: Sites, device: str, widths: tuple[int, ...] = (32, 64, 128, 256)
 ) -> Callable[[], float]:
     """A training step, rulebooks and optimizer included; returns the loss."""
-    net = UNet(widths, num_classes=19).to(device)
+    net = SparseUNet(widths, in_channels=4, num_classes=19).to(device)
     sgd = spconv.optim.SGD(net.named_parameters(), lr=0.01, momentum=0.9)
     features = sites.features(4)
     labels = np.random.default_rng(0).integers(0, 19, len(sites))

@@ -18,13 +18,12 @@ from datasets import (
 )
 from lidar import lidar_scan
 from recipes import ASSAMESE
-from unet import UNet
 from workloads import surfaces
 
 import spconv
 from spconv.data import encode_images, make_strokes
 from spconv.functional import cross_entropy
-from spconv.models import DeepCNet
+from spconv.models import DeepCNet, SparseUNet
 
 LR, MOMENTUM = 1e-3, 0.9
 NUM_DIGITS, SCAN_CHANNELS, SCAN_CLASSES = 10, 4, 19
@@ -132,7 +131,7 @@ def scan(size: str) -> Subject:
     tiny = size == "tiny"
     widths = (2, 4) if tiny else (32, 64, 128, 256)
     sites = lidar_scan(1.0, beams=16, columns=128) if tiny else lidar_scan()
-    model = UNet(widths, SCAN_CLASSES)
+    model = SparseUNet(widths, SCAN_CHANNELS, SCAN_CLASSES)
     features = sites.features(SCAN_CHANNELS)
     labels = np.random.default_rng(0).integers(0, SCAN_CLASSES, len(sites))
     name = f"U-Net {', '.join(map(str, widths))}, {sites.name}, {len(sites):,} voxels"

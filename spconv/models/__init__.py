@@ -13,6 +13,7 @@ from spconv.models.pretrained import (
 from spconv.models.resnet import ResidualBlock, SparseResNet
 from spconv.models.simple_cnn import SimpleCNN
 from spconv.models.twin import dense_twin
+from spconv.models.unet import SparseUNet
 from spconv.models.vgg import PlusBlock, SparseVGG
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "ResidualBlock",
     "SimpleCNN",
     "SparseResNet",
+    "SparseUNet",
     "SparseVGG",
     "assamese_vgg",
     "dense_twin",

@@ -6,11 +6,10 @@ import pytest
 import subjects
 from exported import export
 from harness import Budget
-from unet import UNet
 
 import spconv
 from spconv import functional, layers
-from spconv.models import SparseVGG
+from spconv.models import SparseUNet, SparseVGG
 from spconv.testing import random_sparse_tensor
 
 
@@ -55,7 +54,7 @@ def test_a_unet_comes_back_from_its_plain_form():
     x = spconv.SparseConvTensor(
         x.features.data.astype(np.float32), x.indices, x.spatial_shape, x.batch_size
     )
-    check(UNet((4, 6, 8), 5), x)
+    check(SparseUNet((4, 6, 8), 4, 5), x)
 
 
 def test_a_vgg_comes_back_from_its_plain_form():
@@ -73,7 +72,7 @@ def keys(plain, wanted):
 
 
 def test_layers_on_the_same_sites_share_a_key():
-    plain, _ = export(UNet((4, 6, 8), 5))
+    plain, _ = export(SparseUNet((4, 6, 8), 4, 5))
     submanifold = list(keys(plain, "SubMConv3d"))
     # Stem, two on every way down and up again: five on the finest sites, four, two.
     assert [submanifold.count(key) for key in dict.fromkeys(submanifold)] == [5, 4, 2]
