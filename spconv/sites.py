@@ -112,7 +112,7 @@ class SiteSet:
             site = tuple(int(c) for c in self.indices[rows[0]])
             raise ValueError(
                 f"{owner}: site {site} is given twice, in indices rows {rows[0]} and {rows[1]}; "
-                "sum or average the features of duplicate sites first"
+                "sum or average the features of duplicate sites first (spconv.data.voxelize does)"
             )
 
     def describe(self) -> str:

@@ -1,4 +1,4 @@
-"""Data sets, and the way from images and pen strokes to batches of sparse tensors."""
+"""Data sets, and the way from images, pen strokes and point clouds to sparse tensors."""
 
 from spconv.data.assamese import load_assamese
 from spconv.data.augment import Affine, Elastic, Translate
@@ -13,6 +13,7 @@ from spconv.data.stroke_augment import StrokeAffine
 from spconv.data.stroke_encode import Direction, Occupancy, Octogram, Signature, encode_strokes
 from spconv.data.stroke_loader import StrokeLoader
 from spconv.data.strokes import load_strokes, make_strokes
+from spconv.data.voxelize import Voxels, voxelize
 
 __all__ = [
     "Affine",
@@ -26,6 +27,7 @@ __all__ = [
     "StrokeAffine",
     "StrokeLoader",
     "Translate",
+    "Voxels",
     "encode_images",
     "encode_strokes",
     "find_file",
@@ -37,4 +39,5 @@ __all__ = [
     "pack_strokes",
     "rasterize_strokes",
     "strokes_to_sites",
+    "voxelize",
 ]

@@ -12,13 +12,16 @@ from spconv.dtypes import math_type
 from spconv.ops import get_ops
 
 
-def cross_entropy(logits: Tensor, labels: Any) -> Tensor:
-    """Softmax cross-entropy, the mean over the batch.
+def cross_entropy(logits: Tensor, labels: Any, ignore_index: int | None = None) -> Tensor:
+    """Softmax cross-entropy, the mean over the rows that count.
 
     Parameters
     ----------
-    logits : Tensor (batch_size, num_classes)
-    labels : int array_like (batch_size,)
+    logits : Tensor (N, num_classes)
+        Of the samples of a batch, or of its sites.
+    labels : int array_like (N,)
+    ignore_index : int, optional
+        Rows with this label count for nothing, and have no gradient; of no row the loss is 0.
 
     Examples
     --------
@@ -28,30 +31,34 @@ def cross_entropy(logits: Tensor, labels: Any) -> Tensor:
     """
     if not isinstance(logits, Tensor):
         raise TypeError(
-            f"cross_entropy: logits must be a Tensor (batch_size, num_classes), got "
+            f"cross_entropy: logits must be a Tensor (N, num_classes), got "
             f"{type(logits).__name__}; wrap an array in spconv.Tensor, end a network with Flatten "
             "and Linear"
         )
     labels = np.asarray(labels.get() if hasattr(labels, "get") else labels)
     if logits.ndim != 2 or labels.shape != (len(logits),):
         raise ValueError(
-            "cross_entropy: expected logits (batch_size, num_classes) and labels (batch_size,), "
+            "cross_entropy: expected logits (N, num_classes) and labels (N,), "
             f"got {logits.shape} and {labels.shape}"
         )
     if labels.dtype.kind not in "iu":
         raise TypeError(f"cross_entropy: labels must be integers, got dtype {labels.dtype}")
-    if len(labels) and not 0 <= labels.min() <= labels.max() < logits.shape[1]:
+    xp, ops, dtype = array_module(logits.data), get_ops(logits.data), logits.dtype
+    counted = labels != ignore_index
+    known, whole = labels[counted], bool(counted.all())
+    if len(known) and not 0 <= known.min() <= known.max() < logits.shape[1]:
         raise ValueError(
             f"cross_entropy: labels must be in 0..{logits.shape[1] - 1}, "
-            f"got {labels.min()}..{labels.max()}"
+            f"got {known.min()}..{known.max()}; is ignore_index={ignore_index} the label of rows "
+            "that do not count?"
         )
-    ops = get_ops(logits.data)
-    classes = array_module(logits.data).asarray(labels)
+    classes = xp.asarray(np.where(counted, labels, 0))
+    count, keep = math_type(dtype)(max(len(known), 1)), xp.asarray(counted)
     losses, probability = ops.cross_entropy(logits.data, classes)
-    count, dtype = math_type(logits.dtype)(max(len(labels), 1)), logits.dtype
 
     def backward(gradient: Array) -> tuple[Array]:
-        return (ops.cross_entropy_gradient(probability, classes, gradient / count),)
+        dx = ops.cross_entropy_gradient(probability, classes, gradient / count)
+        return (dx if whole else xp.where(keep[:, None], dx, dtype.type(0)),)
 
-    mean = (losses.sum() / count).astype(dtype, copy=False)
-    return record(mean, (logits,), backward)
+    total = losses.sum() if whole else xp.where(keep, losses, 0).sum()
+    return record((total / count).astype(dtype, copy=False), (logits,), backward)

@@ -27,6 +27,39 @@ def test_value_and_gradient(labels, scale):
     np.testing.assert_allclose(logits.grad.sum(1), 0, atol=1e-15)
 
 
+@pytest.mark.parametrize("ignored", [255, -1])
+def test_rows_that_do_not_count(ignored):
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((6, 5))
+    values[2] = np.nan  # whatever stands there
+    labels = np.array([0, 4, ignored, 2, ignored, 2])
+    rows = labels != ignored
+    logits = spconv.Tensor(values, requires_grad=True)
+    loss = cross_entropy(logits, labels, ignore_index=ignored)
+    some = spconv.Tensor(values[rows], requires_grad=True)
+    expected = cross_entropy(some, labels[rows])
+    assert loss.item() == expected.item()
+    loss.backward()
+    expected.backward()
+    np.testing.assert_array_equal(logits.grad[rows], some.grad)
+    np.testing.assert_array_equal(logits.grad[~rows], 0)
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_no_row_counts(rows):
+    logits = spconv.Tensor(np.ones((rows, 4), np.float32), requires_grad=True)
+    loss = cross_entropy(logits, np.full(rows, -1), ignore_index=-1)
+    assert loss.item() == 0
+    loss.backward()
+    assert loss.dtype == logits.grad.dtype == np.float32
+    np.testing.assert_array_equal(logits.grad, np.zeros((rows, 4)))
+
+
+def test_a_label_may_be_a_class_and_ignored():
+    logits = spconv.Tensor(np.zeros((2, 4)))
+    assert cross_entropy(logits, [0, 1], ignore_index=0).item() == pytest.approx(np.log(4))
+
+
 def test_huge_logits_do_not_overflow():
     logits = spconv.Tensor(np.array([[1e4, 0.0], [0.0, 1e4]], np.float32), requires_grad=True)
     loss = cross_entropy(logits, [0, 0])
@@ -42,7 +75,7 @@ def test_huge_logits_do_not_overflow():
         ([0, 1], ValueError, r"got \(3, 4\) and \(2,\)"),
         ([[0], [1], [2]], ValueError, r"got \(3, 4\) and \(3, 1\)"),
         ([0, 1, 4], ValueError, r"labels must be in 0\.\.3, got 0\.\.4"),
-        ([0, -1, 2], ValueError, r"labels must be in 0\.\.3, got -1\.\.2"),
+        ([0, -1, 2], ValueError, r"labels must be in 0\.\.3, got -1\.\.2; is ignore_index=None"),
         ([0.0, 1.0, 2.0], TypeError, "labels must be integers, got dtype float64"),
     ],
 )
@@ -52,5 +85,5 @@ def test_labels_are_checked(labels, error, message):
 
 
 def test_logits_are_checked():
-    with pytest.raises(ValueError, match=r"expected logits \(batch_size, num_classes\)"):
+    with pytest.raises(ValueError, match=r"expected logits \(N, num_classes\)"):
         cross_entropy(spconv.Tensor(np.zeros(3)), [0, 1, 2])

@@ -1,0 +1,212 @@
+"""Voxels against a dictionary filled point by point; labels and values on their way back."""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import spconv
+from spconv.data import voxelize
+from spconv.functional import cross_entropy
+from spconv.models import SparseUNet
+
+COMBINE = {
+    "mean": lambda rows: np.add.reduce(rows, dtype="f8") / len(rows),
+    "sum": lambda rows: np.add.reduce(rows, dtype="f8"),
+    "max": lambda rows: np.max(rows, axis=0),
+    "first": lambda rows: rows[0],
+}
+
+
+def clouds(ndim, lengths=(40, 0, 25), dtype=np.float32, seed=0):
+    rng = np.random.default_rng(seed)
+    points = [rng.normal(0, 2, (n, ndim)).astype(dtype) for n in lengths]
+    return points, [rng.standard_normal((n, 3)).astype(dtype) for n in lengths]
+
+
+def by_hand(points, features, size, lower, extents):
+    """{(cloud, voxel): [features of its points]} and the voxel of every point."""
+    voxels, where = {}, []
+    for cloud, (xyz, values) in enumerate(zip(points, features, strict=True)):
+        for point, value in zip(xyz.astype("f8"), values, strict=True):
+            cell = tuple(int(c) for c in np.floor((point - lower) / size))
+            inside = all(0 <= c < n for c, n in zip(cell, extents, strict=True))
+            where.append((cloud, *cell) if inside else None)
+            if inside:
+                voxels.setdefault((cloud, *cell), []).append(value)
+    return voxels, where
+
+
+@pytest.mark.parametrize("reduce", COMBINE)
+@pytest.mark.parametrize("bounded", [False, True])
+@pytest.mark.parametrize(("ndim", "size"), [(1, 0.5), (2, (0.5, 1.5)), (3, 0.9), (4, 2.0)])
+def test_every_point_goes_where_it_belongs(ndim, size, bounded, reduce):
+    points, features = clouds(ndim)
+    bounds = {"lower": -1.5, "upper": 2.25} if bounded else {}
+    voxels = voxelize(points, features, size, **bounds, reduce=reduce)
+    xyz = np.concatenate(points).astype("f8")
+    lower = np.full(ndim, -1.5) if bounded else xyz.min(0)
+    extents = (
+        np.ceil((2.25 - lower) / size) if bounded else np.floor((xyz.max(0) - lower) / size) + 1
+    )
+    expected, where = by_hand(points, features, size, lower, extents)
+    sites = sorted(expected)
+    assert voxels.spatial_shape == tuple(extents)
+    assert voxels.indices.tolist() == [list(site) for site in sites]
+    assert voxels.rows.tolist() == [-1 if s is None else sites.index(s) for s in where]
+    assert voxels.counts.tolist() == [len(expected[site]) for site in sites]
+    combined = np.array([COMBINE[reduce](np.array(expected[site])) for site in sites])
+    np.testing.assert_array_equal(voxels.features, combined.astype(np.float32))
+    x = voxels.tensor()
+    assert (x.batch_size, len(x), x.num_channels) == (3, len(sites), 3)
+    assert bounded == (-1 in voxels.rows)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_features_keep_their_type_and_points_may_have_another(dtype):
+    points, _ = clouds(3, dtype=np.float64)
+    _, features = clouds(3, dtype=dtype)
+    assert voxelize(points, features).features.dtype == dtype
+    ones = voxelize(points).features
+    assert ones.dtype == np.float32
+    assert (ones == 1).all()
+
+
+def test_a_grid_of_whole_voxels_has_no_more_for_rounding():
+    points = [np.array([[-80.0], [79.999], [80.0], [-80.001]])]
+    voxels = voxelize(points, voxel_size=0.05, lower=-80, upper=80)
+    assert voxels.spatial_shape == (3200,)
+    assert voxels.rows.tolist() == [0, 1, -1, -1]
+    assert voxels.indices.tolist() == [[0, 0], [0, 3199]]
+
+
+def test_the_middle_of_a_voxel_is_near_its_points():
+    points, _ = clouds(3)
+    voxels = voxelize(points, voxel_size=(0.5, 1.0, 2.0), lower=(-9, -9, -9))
+    away = np.abs(voxels.centers[voxels.rows] - np.concatenate(points))
+    assert (away <= np.array([0.25, 0.5, 1.0]) + 1e-6).all()
+
+
+def test_no_point_inside():
+    voxels = voxelize([np.ones((3, 2))], lower=5, upper=(7, 8))
+    assert len(voxels) == 0
+    assert voxels.spatial_shape == (2, 3)
+    assert len(voxels.tensor()) == 0
+    assert voxels.rows.tolist() == [-1, -1, -1]
+    assert voxels.to_points(np.zeros((0, 4)), outside=-1)[0].tolist() == [[-1] * 4] * 3
+    assert voxels.labels([[0, 1, 2]], 3).tolist() == []
+
+
+def test_empty_clouds_within_bounds():
+    voxels = voxelize([np.zeros((0, 2)), np.zeros((0, 2))], lower=0, upper=3)
+    assert (len(voxels), voxels.tensor().batch_size) == (0, 2)
+    assert [part.shape for part in voxels.to_points([])] == [(0,), (0,)]
+
+
+def test_labels_are_those_of_most_points():
+    points, _ = clouds(2, (300, 200))
+    rng = np.random.default_rng(1)
+    labels = [rng.integers(-1, 4, len(cloud)) for cloud in points]
+    voxels = voxelize(points, voxel_size=1.0, lower=-3, upper=3)
+    votes = [Counter() for _ in range(len(voxels))]
+    for row, label in zip(voxels.rows, np.concatenate(labels), strict=True):
+        if row >= 0 and label != -1:
+            votes[row][int(label)] += 1
+    expected = [min(v, key=lambda k: (-v[k], k)) if v else -1 for v in votes]
+    assert voxels.labels(labels, 4).tolist() == expected
+    assert -1 in expected
+    unsigned = [np.where(part < 0, 255, part).astype(np.uint8) for part in labels]
+    again = voxels.labels(unsigned, 4, ignore_index=255)
+    np.testing.assert_array_equal(again, np.where(np.equal(expected, -1), 255, expected))
+
+
+def test_values_come_back_to_the_points_of_each_cloud():
+    points, _ = clouds(2)
+    voxels = voxelize(points, voxel_size=1.0, lower=-1.5, upper=1.5)
+    back = voxels.to_points(voxels.indices.astype("f4"), outside=np.nan)
+    assert [part.shape for part in back] == [(40, 3), (0, 3), (25, 3)]
+    for number, (part, cloud) in enumerate(zip(back, points, strict=True)):
+        inside = ((cloud >= -1.5) & (cloud < 1.5)).all(1)
+        np.testing.assert_array_equal(np.isnan(part).all(1), ~inside)
+        cells = np.floor(cloud[inside].astype("f8") + 1.5)
+        np.testing.assert_array_equal(part[inside], np.insert(cells, 0, number, axis=1))
+
+
+ONE = [np.zeros((2, 3), np.float32)]
+ERRORS = [
+    ((ONE[0],), {}, ValueError, r"arrays of shapes \[\(3,\), \(3,\)\]; put a single cloud into a"),
+    (([],), {}, ValueError, "one for each cloud"),
+    (([np.zeros((2, 3)), np.zeros((2, 2))],), {}, ValueError, r"dimensions, got \[3, 2\]"),
+    (([np.zeros((2, 3), int)],), {}, TypeError, "points must be float32 or float64, got int64"),
+    ((ONE, [np.zeros((2, 1), int)]), {}, TypeError, "features must be float32 or float64"),
+    ((ONE, [np.zeros((3, 1))]), {}, ValueError, r"of \[2\] points, got shapes \[\(3, 1\)\]"),
+    ((ONE, [np.zeros(2)]), {}, ValueError, r"got shapes \[\(2,\)\]"),
+    ((ONE, []), {}, ValueError, r"got shapes \[\]"),
+    ((ONE, None, 0), {}, ValueError, "voxel_size must be positive, got 0"),
+    ((ONE, None, (1, 2)), {}, ValueError, r"one or 3 finite numbers, got \(1, 2\)"),
+    ((ONE, None, np.nan), {}, ValueError, "finite numbers, got nan"),
+    ((ONE,), {"lower": 1}, ValueError, r"upper must be above lower .* got extents \[0"),
+    ((ONE,), {"lower": 1, "upper": 1}, ValueError, "upper must be above lower"),
+    ((ONE,), {"reduce": "median"}, ValueError, "reduce must be one of .*'mean'.* got 'median'"),
+    ((ONE,), {"upper": 1, "voxel_size": 1e-320}, ValueError, "has an extent above"),
+    ((ONE,), {"upper": 2e4, "voxel_size": 1e-4}, ValueError, "cells, more than"),
+    (([np.array([[1.0], [np.inf]])],), {}, ValueError, r"must be finite, got \[inf\] in row 1"),
+    (([np.zeros((0, 3))],), {}, ValueError, "give lower and upper"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "options", "error", "message"), ERRORS)
+def test_errors(arguments, options, error, message):
+    with pytest.raises(error, match=f"voxelize: .*{message}"):
+        voxelize(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("labels", "error", "message"),
+    [
+        ([[0, 1, 2]], ValueError, r"of \(2,\) points, got \(3,\)"),
+        ([[0, 3]], ValueError, r"must be in 0\.\.2 or -1 \(ignore_index\), got 3"),
+        ([[0.0, 1.0]], TypeError, "must be integers"),
+    ],
+)
+def test_errors_of_labels(labels, error, message):
+    with pytest.raises(error, match=f"Voxels.labels: .*{message}"):
+        voxelize(ONE).labels(labels, 3)
+
+
+def test_values_must_be_those_of_the_voxels():
+    with pytest.raises(
+        ValueError, match=r"Voxels.to_points: expected values of 1 voxels, got shape"
+    ):
+        voxelize(ONE).to_points([1, 2])
+
+
+REAL_DATA = os.environ.get("SPCONV_DATA")
+
+
+@pytest.mark.skipif(not REAL_DATA, reason="SPCONV_DATA is not set: no real laser scan to read")
+def test_a_real_scan_is_learnt_and_every_point_told():
+    """Classes of the points of a SemanticKITTI scan by one network, trained on it."""
+    folder = Path(REAL_DATA, "semantickitti", "sequences", "00")
+    scan = np.fromfile(folder / "velodyne" / "000000.bin", np.float32).reshape(-1, 4)
+    raw = np.fromfile(folder / "labels" / "000000.label", np.uint32) & 0xFFFF
+    classes, labels = np.unique(raw, return_inverse=True)
+    ignored = int(np.flatnonzero(classes == 0)[0])  # points without a class
+    near = {"lower": (-20, -20, -4), "upper": (20, 20, 4)}
+    voxels = voxelize([scan[:, :3]], [scan[:, 2:]], voxel_size=0.4, **near)
+    targets = voxels.labels([labels], len(classes), ignore_index=ignored)
+    inside = (voxels.rows >= 0) & (labels != ignored)
+    told = voxels.to_points(targets)[0]
+    assert (told[inside] == labels[inside]).mean() > 0.95  # few voxels have points of two classes
+
+    net = SparseUNet([8, 16], in_channels=2, num_classes=len(classes))
+    adam = spconv.optim.Adam(net.named_parameters(), lr=0.01)
+    for _ in range(40):
+        adam.zero_grad()
+        logits = net(voxels.tensor())
+        cross_entropy(logits, targets, ignore_index=ignored).backward()
+        adam.step()
+    told = voxels.to_points(logits.data.argmax(1))[0]
+    assert (told[inside] == labels[inside]).mean() > 0.8
