@@ -21,7 +21,7 @@ from recipes import ASSAMESE_PEN
 
 FEATURES = ("occupancy", "direction", "signature 1", "signature 2", "signature 3")
 FULL = Training(32, 64, 0.1, 0.9, 1e-4, warmup_steps=200)
-SEEDS = (0,)
+SEEDS = (0, 1, 2)
 
 
 def entries(size: str) -> list[Entry]:

@@ -22,7 +22,7 @@ CLASSES = 10
 FEATURES = ("occupancy", "direction", "signature 1", "signature 2")
 TINY = Training(1, 20, 0.01, 0.9, 1e-4, warmup_steps=2, num_train=40, num_test=40)
 FULL = Training(12, 64, 0.02, 0.9, 1e-4, warmup_steps=300)
-SEEDS = (0,)
+SEEDS = (0, 1, 2)
 
 
 def entries(size: str) -> list[Entry]:
