@@ -113,7 +113,7 @@ cdef inline void _spline(floating t, floating* weight) noexcept nogil:
 def inked_pixels(const pixel[:, :, ::1] images, double least, double scale,
                  const int64_t[:, ::1] corners, int64_t height, int64_t width,
                  floating[:, ::1] features, int32_t[:, ::1] indices):
-    """Rows (image, y, x) of all pixels greater than `least`, and their values times `scale`.
+    """Rows (image, y, x) of all pixels not below or at `least`, and their values times `scale`.
 
     The pixel (0, 0) of image b lies at corners[b] = (y, x). Returns how many lie outside of a grid
     of height x width. `count_inked` tells how many rows the arrays must have.
@@ -126,7 +126,7 @@ def inked_pixels(const pixel[:, :, ::1] images, double least, double scale,
                 row = &images[b, i, 0]
                 y = i + corners[b, 0]
                 for j in range(images.shape[2]):
-                    if row[j] > least:
+                    if not row[j] <= least:  # what is no number is ink too: it has to be seen
                         x = j + corners[b, 1]
                         indices[count, 0] = <int32_t>b
                         indices[count, 1] = <int32_t>y
@@ -138,7 +138,7 @@ def inked_pixels(const pixel[:, :, ::1] images, double least, double scale,
 
 
 def count_inked(const pixel[::1] values, double least):
-    """How many values are greater than `least`."""
+    """How many values are greater than `least`, or no numbers."""
     cdef int64_t i, count = 0
     cdef int most = 256 if least > 255 else -1 if least < 0 else <int>floor(least)
     with nogil:
@@ -146,5 +146,5 @@ def count_inked(const pixel[::1] values, double least):
             if pixel is uint8_t:
                 count += values[i] > most
             else:
-                count += values[i] > least
+                count += not values[i] <= least
     return count

@@ -13,6 +13,7 @@ from spconv import functional, inference, initializers, optim, schedules
 from spconv._version import __version__
 from spconv.autograd import Parameter, Tensor, no_grad
 from spconv.checkpoint import Checkpoint, load, save
+from spconv.conversion import from_dense, from_scipy
 from spconv.layers import (
     BatchNorm,
     BatchwiseDropout,
@@ -72,7 +73,7 @@ from spconv.ops import (
     use_engine,
 )
 from spconv.rulebook import Rulebook, build_rulebook
-from spconv.tensor import SparseConvTensor, from_dense, from_scipy
+from spconv.tensor import SparseConvTensor
 from spconv.threads import get_num_threads, set_num_threads
 
 __all__ = [

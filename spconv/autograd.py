@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from spconv.checks import check_gradients, type_name
 from spconv.compat import Array, array_module, is_cupy
 from spconv.dtypes import math_type
 from spconv.memory import combined, copied
@@ -30,14 +31,15 @@ _recording = ContextVar("recording", default=True)
 class Node:
     """One operation, or one leaf that wants a gradient."""
 
-    __slots__ = ("backward", "dtype", "leaf", "number", "parents")
+    __slots__ = ("backward", "dtype", "leaf", "number", "parents", "shape")
 
     def __init__(
-        self, parents: Sequence[Node | None], backward: Backward | None, dtype: np.dtype
+        self, parents: Sequence[Node | None], backward: Backward | None, data: Array
     ) -> None:
         self.parents = parents
         self.backward = backward
-        self.dtype = dtype
+        self.dtype: np.dtype = data.dtype
+        self.shape: tuple[int, ...] = data.shape
         # Weak, because a leaf holds its node: a model is freed when it is dropped.
         self.leaf: weakref.ref[Tensor] | None = None
         self.number = next(_creation_number)
@@ -182,7 +184,7 @@ class Tensor:
             gradient = np.ones_like(self._data)
         elif not (isinstance(gradient, np.ndarray | np.generic) or is_cupy(gradient)):
             raise TypeError(
-                f"Tensor.backward: the gradient must be an array, got {type(gradient).__name__}"
+                f"Tensor.backward: the gradient must be an array, got {type_name(gradient)}"
             )
         elif gradient.shape != self.shape:
             raise ValueError(
@@ -200,7 +202,7 @@ class Tensor:
         if not self.requires_grad:
             return None
         if self._node is None:
-            self._node = Node((), None, self.dtype)
+            self._node = Node((), None, self._data)
             self._node.leaf = weakref.ref(self)
         return self._node
 
@@ -304,7 +306,7 @@ def record(data: Array, inputs: Sequence[Tensor], backward: Backward) -> Tensor:
         parents = [tensor._graph_node() for tensor in inputs]
         if any(parents):
             result.requires_grad = True
-            result._node = Node(parents, backward, result.dtype)
+            result._node = Node(parents, backward, result._data)
     return result
 
 
@@ -347,7 +349,7 @@ def _run_backward(root: Node, gradient: Array) -> None:
                 "the forward pass again"
             )
         parents, results = node.parents, node.backward(gradient)
-        node.backward, node.parents = None, ()
+        check_gradients(node.backward, results, [p.shape if p else None for p in parents])
         for parent, result in zip(parents, results, strict=True):
             if parent is None or result is None:
                 continue
@@ -358,6 +360,7 @@ def _run_backward(root: Node, gradient: Array) -> None:
             else:
                 gradients[parent] = result
                 heapq.heappush(heap, (-parent.number, parent))
+        node.backward, node.parents = None, ()
 
 
 def _as_floating(array: Any) -> Array:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from spconv._version import __version__
+from spconv.checks import type_name
 from spconv.compat import is_cupy, to_device
 
 FORMAT = "spconv checkpoint"
@@ -57,6 +58,8 @@ class Checkpoint:
         ValueError
             If the state does not fit, or holds no optimizer and one is given.
         """
+        if not hasattr(model, "load_state_dict"):
+            raise TypeError(f"restore: model must be a Module, got {type_name(model)}")
         if optimizer is not None and self.optimizer is None:
             raise ValueError(
                 f"{self.path}: the checkpoint holds no optimizer; restore the model alone, or "
@@ -107,6 +110,12 @@ def save(path: str | os.PathLike[str], model: Any, optimizer: Any = None, **extr
     >>> sorted(checkpoint.model), checkpoint.extra
     (['bias', 'weight'], {'epoch': 7, 'classes': ['a', 'b']})
     """
+    for name, value in (("model", model), ("optimizer", optimizer)):
+        if value is not None and not hasattr(value, "state_dict"):
+            raise TypeError(
+                f"save: {name} must have a state_dict(), got {type_name(value)}; the order is "
+                "save(path, model, optimizer)"
+            )
     members: dict[str, np.ndarray] = {}
     header = {
         "format": FORMAT,
@@ -197,7 +206,7 @@ def _encode(value: Any, name: str, members: dict[str, np.ndarray]) -> Any:
                 raise TypeError(f"save: the keys of {name} must be strings, got {key!r}")
         return {key: _encode(item, f"{name}/{key}", members) for key, item in value.items()}
     raise TypeError(
-        f"save: {name} is of type {type(value).__name__}; expected None, a bool, a number, a "
+        f"save: {name} is of type {type_name(value)}; expected None, a bool, a number, a "
         "string, an array, or lists and dicts of them (a Tensor: pass its .data)"
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any, TypeVar
 
+from spconv.autograd import Parameter
+from spconv.checks import type_name
 from spconv.layers import BatchNorm, LeakyReLU, Module, ReLU, SparseSequential
 from spconv.layers.containers import TAKE_RESIDUAL, has_forward_of
 from spconv.layers.dropout import BatchwiseDropout, Dropout
@@ -20,8 +22,8 @@ def freeze(model: AnyModule) -> AnyModule:
     convolution is folded into its weights, the rectifier behind it becomes part of it, and
     dropout disappears; layers with a ``forward`` of the user's own stay as they are. Behind such
     a convolution :func:`~spconv.layers.residual_sum`, and with it every residual block, leaves
-    the sum and the last rectifier to it as well. The copy shares the parameters that nothing was
-    folded into with the model; convolutions record nothing.
+    the sum and the last rectifier to it as well. The copy has parameters of its own, which want no
+    gradient: training the model further does not change it.
 
     Parameters
     ----------
@@ -44,6 +46,8 @@ def freeze(model: AnyModule) -> AnyModule:
     >>> len(freeze(net)), np.allclose(freeze(net)(x).features.data, net(x).features.data)
     (1, True)
     """
+    if not isinstance(model, Module):
+        raise TypeError(f"freeze: expected a Module, got {type_name(model)}")
     frozen = copy.copy(model)
     if isinstance(frozen, SparseSequential):
         frozen.layers = _fold([freeze(layer) for layer in frozen])
@@ -55,9 +59,13 @@ def freeze(model: AnyModule) -> AnyModule:
 
 
 def _freeze_held(value: Any) -> Any:
-    """An attribute with the modules in it frozen, at any depth of lists, tuples and dicts."""
+    """An attribute with what is in it frozen, at any depth of lists, tuples and dicts."""
     if isinstance(value, Module):
         return freeze(value)
+    if isinstance(value, Parameter):
+        constant = Parameter(value.data.copy())
+        constant.requires_grad = False
+        return constant
     if isinstance(value, list | tuple):
         return type(value)(_freeze_held(entry) for entry in value)
     if isinstance(value, dict):

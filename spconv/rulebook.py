@@ -114,7 +114,9 @@ class Rulebook:
         return table
 
     def pairs(self, offset: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Input rows and output rows of one kernel offset."""
+        """Input rows and output rows of one kernel offset, 0 to K - 1."""
+        if not 0 <= offset < self.volume:
+            raise IndexError(f"Rulebook: offsets are 0 to {self.volume - 1}, got {offset}")
         part = slice(self.offset_starts[offset], self.offset_starts[offset + 1])
         return self.in_rows[part], self.out_rows[part]
 
@@ -187,7 +189,17 @@ class RulebookCache:
                 )
         return rulebook
 
-    def named(self, name: str, owner: str) -> Rulebook:
+    def branch(self) -> RulebookCache:
+        """A cache that knows what this one does; what it learns dies with what was computed of it.
+
+        For results on sites that are drawn at random, which never come again.
+        """
+        branch = RulebookCache()
+        branch._built, branch._named = dict(self._built), dict(self._named)
+        branch._unions = dict(self._unions)
+        return branch
+
+    def named(self, name: str, owner: str = "RulebookCache") -> Rulebook:
         """Return the rulebook that an earlier layer saved under ``indice_key=name``."""
         if name not in self._named:
             raise ValueError(
@@ -242,6 +254,8 @@ def build_rulebook(
     ([[0, 0, 0]], (2, 2), [0, 0, 0, 0, 1])
     """
     owner = "build_rulebook"
+    if submanifold and transposed:
+        raise ValueError(f"{owner}: a submanifold convolution is its own transpose; ask for one")
     indices, shape, batch_size = checked_arguments(indices, spatial_shape, batch_size, owner)
     geometry = Geometry.make(
         len(shape),

@@ -13,6 +13,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from spconv.checks import real, whole
+
 Schedule = Callable[[int], float]
 """Maps a step (0 for the first update) to a learning rate."""
 
@@ -136,13 +138,11 @@ class Warmup:
 
 
 def _check_rate(owner: object, name: str, value: float) -> None:
-    if not 0 <= value < math.inf:
-        raise ValueError(f"{type(owner).__name__}: {name} must be finite and >= 0, got {value!r}")
+    real(type(owner).__name__, name, value)
 
 
 def _check_steps(owner: object, name: str, value: int) -> None:
-    if value < 1:
-        raise ValueError(f"{type(owner).__name__}: {name} must be at least 1 step, got {value!r}")
+    whole(type(owner).__name__, name, value, 1)
 
 
 def _check_step(owner: object, step: int) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spconv.autograd import Tensor, record
+from spconv.checks import type_name
 from spconv.compat import Array, array_module, is_cupy, to_device
 from spconv.dtypes import math_type
 from spconv.rulebook import RulebookCache
@@ -58,7 +59,7 @@ class SparseConvTensor:
     (1, 1, 4, 4)
     """
 
-    __slots__ = ("channels", "features", "ground_state", "rulebooks", "sites")
+    __slots__ = ("_features", "channels", "ground_state", "rulebooks", "sites")
 
     def __init__(
         self,
@@ -70,14 +71,14 @@ class SparseConvTensor:
         *,
         check: bool = True,
     ) -> None:
-        self.features = features if isinstance(features, Tensor) else Tensor(features)
+        self._features = as_tensor(features, f"{OWNER}: features")
         if check:
             indices, spatial_shape, batch_size = checked_arguments(
                 indices, spatial_shape, batch_size, OWNER
             )
         indices = np.ascontiguousarray(indices, np.int32)
         self.sites = SiteSet(indices, tuple(spatial_shape), batch_size)
-        self.ground_state = _as_ground(ground_state, self.features)
+        self.ground_state = as_ground(ground_state, self.features)
         self.rulebooks = RulebookCache()
         self.channels: KeptChannels | None = None
         _check_features(self.features, self.ground_state, len(self.sites), OWNER)
@@ -85,6 +86,17 @@ class SparseConvTensor:
             self.sites.check(OWNER)
         else:
             self.sites.check_range(OWNER)
+
+    @property
+    def features(self) -> Tensor:
+        """Features (N, C); assigned arrays become tensors. They are shared, not copied."""
+        return self._features
+
+    @features.setter
+    def features(self, features: Array | Tensor) -> None:
+        features = as_tensor(features, f"{OWNER}.features")
+        _check_features(features, None, len(self.sites), f"{OWNER}.features")
+        self._features = features
 
     @property
     def indices(self) -> NDArray[np.int32]:
@@ -147,8 +159,8 @@ class SparseConvTensor:
                 f"{OWNER}.replace_feature: this tensor has a ground state; give the new one as "
                 "replace_feature(f(x.features), f(x.ground_state))"
             )
-        features = features if isinstance(features, Tensor) else Tensor(features)
-        ground = _as_ground(ground_state, features)
+        features = as_tensor(features, f"{OWNER}.replace_feature: features")
+        ground = as_ground(ground_state, features)
         _check_features(features, ground, len(self.sites), f"{OWNER}.replace_feature")
         return self.derive(features, ground)
 
@@ -161,7 +173,7 @@ class SparseConvTensor:
     ) -> SparseConvTensor:
         """Make an operation's result: trusted arrays, the same rulebook cache."""
         result = SparseConvTensor.__new__(SparseConvTensor)
-        result.features = features
+        result._features = features
         result.ground_state = ground_state
         result.sites = self.sites if sites is None else sites
         result.rulebooks = self.rulebooks
@@ -193,6 +205,12 @@ class SparseConvTensor:
 
         if self.ndim != 2:
             raise ValueError(f"{OWNER}.to_scipy: needs ndim = 2, got {self.ndim}")
+        for name, value, end in (
+            ("sample", sample, self.batch_size),
+            ("channel", channel, self.num_channels),
+        ):
+            if not 0 <= value < end:
+                raise IndexError(f"{OWNER}.to_scipy: {name} must be in 0..{end - 1}, got {value}")
         if self.ground_state is not None and self.ground_state.numpy()[channel] != 0:
             raise ValueError(
                 f"{OWNER}.to_scipy: inactive sites of a scipy.sparse matrix are zero, but the "
@@ -264,78 +282,6 @@ def all_channels(x: SparseConvTensor) -> SparseConvTensor:
     return x.derive(_spread(x.features, *x.channels), ground)
 
 
-def from_scipy(*matrices: Any, ground_state: Array | Tensor | None = None) -> SparseConvTensor:
-    """Make a one-channel 2-D tensor from one ``scipy.sparse`` matrix per sample.
-
-    Stored entries become active sites, explicit zeros too; duplicates are summed.
-
-    Examples
-    --------
-    >>> from scipy.sparse import eye_array
-    >>> from_scipy(eye_array(3, dtype="float32"), eye_array(3, dtype="float32"))
-    SparseConvTensor(6 sites, 1 channels, batch_size=2, spatial_shape=(3, 3), float32)
-    """
-    if not matrices:
-        raise ValueError("from_scipy: expected at least one matrix")
-    shapes = {tuple(matrix.shape) for matrix in matrices}
-    if len(shapes) > 1:
-        raise ValueError(f"from_scipy: matrices must have one shape, got {sorted(shapes)}")
-    indices, values = [], []
-    for sample, matrix in enumerate(matrices):
-        coo = matrix.tocsr().tocoo()
-        indices.append(np.stack([np.full(coo.nnz, sample), coo.row, coo.col], axis=1))
-        values.append(coo.data)
-    features = np.concatenate(values)[:, None]
-    if features.dtype.kind != "f":
-        features = features.astype(np.float32)
-    sites = np.concatenate(indices)
-    return SparseConvTensor(features, sites, shapes.pop(), len(matrices), ground_state)
-
-
-def from_dense(
-    array: Array | Tensor, ground_state: Array | Tensor | None = None
-) -> SparseConvTensor:
-    """Make a sparse tensor of the sites where some channel differs from the ground state.
-
-    Parameters
-    ----------
-    array : ndarray or Tensor (batch_size, C, *spatial_shape)
-    ground_state : ndarray or Tensor (C,), optional
-        Without it, sites where every channel is zero become inactive.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from_dense(np.eye(3, dtype="float32")[None, None])
-    SparseConvTensor(3 sites, 1 channels, batch_size=1, spatial_shape=(3, 3), float32)
-    """
-    tensor = array if isinstance(array, Tensor) else Tensor(array)
-    if tensor.ndim < 3:
-        raise ValueError(
-            "from_dense: expected an array (batch_size, C, *spatial_shape), "
-            f"got shape {tensor.shape}"
-        )
-    xp, shape = array_module(tensor.data), tensor.shape
-    last = xp.moveaxis(tensor.data, 1, -1)
-    ground = _as_ground(ground_state, tensor)
-    if ground is not None and ground.shape != tensor.shape[1:2]:
-        raise ValueError(
-            "from_dense: ground_state must have one entry per channel, shape "
-            f"{tensor.shape[1:2]}, got {ground.shape}"
-        )
-    background = 0 if ground is None else ground.data
-    where = xp.nonzero((last != background).any(axis=-1))
-
-    def backward(gradient: Array) -> tuple[Array]:
-        dense = np.zeros_like(gradient, shape=shape)
-        xp.moveaxis(dense, 1, -1)[where] = gradient
-        return (dense,)
-
-    features = record(last[where], (tensor,), backward)
-    indices = to_device(xp.stack(where, axis=1), "cpu").astype(np.int32)
-    return SparseConvTensor(features, indices, shape[2:], shape[0], ground)
-
-
 def _dense(x: SparseConvTensor) -> Tensor:
     xp = array_module(x.features.data)
     where = x.sites.columns(xp)
@@ -362,7 +308,19 @@ def _dense(x: SparseConvTensor) -> Tensor:
     return record(xp.moveaxis(data, -1, 1), inputs, backward)
 
 
-def _as_ground(ground_state: Array | Tensor | None, features: Tensor) -> Tensor | None:
+def as_tensor(array: Array | Tensor, what: str) -> Tensor:
+    if isinstance(array, Tensor):
+        return array
+    try:
+        return Tensor(array)
+    except (TypeError, ValueError):
+        kind = f"dtype {array.dtype}" if hasattr(array, "dtype") else type_name(array)
+        raise TypeError(
+            f"{what} must be a floating point array, got {kind}; convert it with .astype('float32')"
+        ) from None
+
+
+def as_ground(ground_state: Array | Tensor | None, features: Tensor) -> Tensor | None:
     if ground_state is None or isinstance(ground_state, Tensor):
         return ground_state
     ground = ground_state if is_cupy(ground_state) else np.asarray(ground_state)

@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any
 
 from spconv.checkpoint import load, save
+from spconv.checks import type_name
 from spconv.evaluation import (
     Evaluation,
     Loss,
@@ -334,7 +335,7 @@ def _check_arguments(model: Any, optimizer: Any) -> None:
     for name, value, kind in (("model", model, Module), ("optimizer", optimizer, Optimizer)):
         if not isinstance(value, kind):
             raise TypeError(
-                f"train: {name} must be a {kind.__name__}, got {type(value).__name__}; "
+                f"train: {name} must be a {kind.__name__}, got {type_name(value)}; "
                 "call train(model, loader, optimizer, epochs=...)"
             )
     known = {id(parameter) for parameter in model.parameters()}

@@ -17,6 +17,7 @@ if not (PACKAGE / "autograd.py").exists():  # an installed package without its r
 FLOORS = {
     "spconv.kernels": 0,
     "spconv._version": 0,
+    "spconv.checks": 0,
     "spconv.compat": 0,
     "spconv.dtypes": 0,
     "spconv.geometry": 0,
@@ -29,6 +30,7 @@ FLOORS = {
     "spconv.tensor": 3,
     "spconv.initializers": 3,
     "spconv.schedules": 3,
+    "spconv.conversion": 4,
     "spconv.functional": 4,
     "spconv.optim": 4,
     "spconv.data": 4,

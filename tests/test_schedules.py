@@ -51,7 +51,7 @@ def test_any_callable_can_be_warmed_up():
         (lambda: Exponential(0.1, math.inf), "Exponential: gamma must be finite"),
         (lambda: Step(0.1, (5, 3)), "milestones must increase"),
         (lambda: Step(0.1, (3, 3)), "milestones must increase"),
-        (lambda: Cosine(0.1, 0), "Cosine: total must be at least 1 step, got 0"),
+        (lambda: Cosine(0.1, 0), "Cosine: total must be at least 1, got 0"),
         (lambda: Cosine(0.1, 5, final=-1), "Cosine: final must be finite"),
         (lambda: Warmup(Constant(0.1), 0), "Warmup: steps must be at least 1"),
     ],

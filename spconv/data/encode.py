@@ -30,7 +30,7 @@ def encode_images(
         middle is ``(field - size) // 2``. A part of the image may lie outside the field as long as
         it has no active pixel.
     threshold : float
-        A pixel is active where its (divided) value is greater.
+        A pixel is active where its (divided) value is greater, or no number.
 
     Returns
     -------

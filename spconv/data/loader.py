@@ -22,7 +22,8 @@ class SparseLoader(BatchLoader):
     Parameters
     ----------
     images : uint8 or float array (N, H, W)
-        May be memory-mapped: only the rows of a batch are read.
+        uint8 values are divided by 255, others taken as they are. May be memory-mapped: only the
+        rows of a batch are read.
     labels : integer array (N,)
     batch_size : int
     field : int or (int, int)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from spconv.autograd import Tensor, record
+from spconv.checks import type_name
 from spconv.compat import Array, array_module, is_cupy
 from spconv.geometry import Geometry
 from spconv.ops import get_ops
@@ -44,7 +45,7 @@ def check_features(owner: str, x: Any) -> None:
     """Raise TypeError unless ``x`` is a Tensor or a sparse tensor."""
     if not isinstance(x, Tensor | SparseConvTensor):
         raise TypeError(
-            f"{owner}: expected a Tensor or a SparseConvTensor, got {type(x).__name__}; "
+            f"{owner}: expected a Tensor or a SparseConvTensor, got {type_name(x)}; "
             "wrap an array in spconv.Tensor"
         )
 
@@ -85,7 +86,7 @@ def check_sparse(owner: str, x: Any, ndim: int | None = None) -> None:
     """Raise unless ``x`` is a sparse tensor (of ``ndim`` spatial dimensions)."""
     if not isinstance(x, SparseConvTensor):
         raise TypeError(
-            f"{owner}: expected a SparseConvTensor, got {type(x).__name__}; make one of sites and "
+            f"{owner}: expected a SparseConvTensor, got {type_name(x)}; make one of sites and "
             "features with spconv.SparseConvTensor, or of a grid with spconv.from_dense"
         )
     if len(x.features) != len(x.sites) or (

@@ -7,15 +7,16 @@ from collections.abc import Callable
 import numpy as np
 
 from spconv.autograd import Tensor, record
+from spconv.checks import real
 from spconv.compat import Array
-from spconv.functional._common import Features
+from spconv.functional._common import Features, check_features
 from spconv.ops import get_ops
 from spconv.tensor import all_channels
 
 
 def relu(x: Features) -> Features:
     """``max(x, 0)``; the gradient at 0 is 0."""
-    return leaky_relu(x, 0.0)
+    return _elementwise("relu", x, lambda t: _leaky_relu(t, 0.0), zero_at_zero=True)
 
 
 def leaky_relu(x: Features, negative_slope: float = 1 / 3) -> Features:
@@ -28,24 +29,24 @@ def leaky_relu(x: Features, negative_slope: float = 1 / 3) -> Features:
     ValueError
         If ``negative_slope`` is negative.
     """
-    if negative_slope < 0:
-        raise ValueError(f"leaky_relu: negative_slope must be >= 0, got {negative_slope}")
-    return _elementwise(x, lambda t: _leaky_relu(t, negative_slope), zero_at_zero=True)
+    slope = real("leaky_relu", "negative_slope", negative_slope)
+    return _elementwise("leaky_relu", x, lambda t: _leaky_relu(t, slope), zero_at_zero=True)
 
 
 def sigmoid(x: Features) -> Features:
     """``1 / (1 + exp(-x))``."""
-    return _elementwise(x, _sigmoid, zero_at_zero=False)
+    return _elementwise("sigmoid", x, _sigmoid, zero_at_zero=False)
 
 
 def tanh(x: Features) -> Features:
     """Hyperbolic tangent."""
-    return _elementwise(x, _tanh, zero_at_zero=True)
+    return _elementwise("tanh", x, _tanh, zero_at_zero=True)
 
 
 def _elementwise(
-    x: Features, function: Callable[[Tensor], Tensor], *, zero_at_zero: bool
+    owner: str, x: Features, function: Callable[[Tensor], Tensor], *, zero_at_zero: bool
 ) -> Features:
+    check_features(owner, x)
     if isinstance(x, Tensor):
         return function(x)
     if not zero_at_zero:

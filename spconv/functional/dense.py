@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from spconv.autograd import Tensor, needs_gradient, record
+from spconv.checks import type_name
 from spconv.compat import Array, array_module
 from spconv.functional._common import (
     cast,
@@ -100,7 +101,7 @@ def _whole_grid(spatial_shape: tuple[int, ...], geometry: Geometry, owner: str) 
 
 def _check_grid(owner: str, x: Tensor, geometry: Geometry) -> None:
     if not isinstance(x, Tensor):
-        raise TypeError(f"{owner}: expected a Tensor, got {type(x).__name__}; use x.dense()")
+        raise TypeError(f"{owner}: expected a Tensor, got {type_name(x)}; use x.dense()")
     if x.ndim != 2 + geometry.ndim:
         raise ValueError(
             f"{owner}: expected (batch_size, C, *spatial_shape) with {2 + geometry.ndim} axes, "

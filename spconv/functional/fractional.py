@@ -119,7 +119,9 @@ def sparse_fractional_max_pool(
             )
     rulebook = region_rulebook(x.sites, regions, overlapping)
     features = _max_pool(x.features, x.ground_state, rulebook)
-    return x.derive(features, x.ground_state, rulebook.out_sites, x.channels)
+    result = x.derive(features, x.ground_state, rulebook.out_sites, x.channels)
+    result.rulebooks = x.rulebooks.branch()  # or an input used again would keep all that was drawn
+    return result
 
 
 @dataclass(frozen=True, eq=False)

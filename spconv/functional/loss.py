@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from spconv.autograd import Tensor, record
+from spconv.checks import type_name
 from spconv.compat import Array, array_module
 from spconv.dtypes import math_type
 from spconv.ops import get_ops
@@ -32,7 +33,7 @@ def cross_entropy(logits: Tensor, labels: Any, ignore_index: int | None = None) 
     if not isinstance(logits, Tensor):
         raise TypeError(
             f"cross_entropy: logits must be a Tensor (N, num_classes), got "
-            f"{type(logits).__name__}; wrap an array in spconv.Tensor, end a network with Flatten "
+            f"{type_name(logits)}; wrap an array in spconv.Tensor, end a network with Flatten "
             "and Linear"
         )
     labels = np.asarray(labels.get() if hasattr(labels, "get") else labels)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, TypeGuard, TypeVar, overload
 
 from spconv import functional
+from spconv.checks import type_name
 from spconv.functional._common import check_sparse
 from spconv.layers.activation import LeakyReLU, ReLU, Tanh
 from spconv.layers.conv import SparseConv, SparseConvTranspose, SparseInverseConv, SubMConv
@@ -55,8 +56,7 @@ class SparseSequential(Module):
         for position, layer in enumerate(layers):
             if not isinstance(layer, Module):
                 raise TypeError(
-                    f"SparseSequential: layer {position} must be a Module, "
-                    f"got {type(layer).__name__}"
+                    f"SparseSequential: layer {position} must be a Module, got {type_name(layer)}"
                 )
         self.layers = list(layers)
 
@@ -70,7 +70,14 @@ class SparseSequential(Module):
     def __len__(self) -> int:
         return len(self.layers)
 
-    def __getitem__(self, position: int) -> Module:
+    @overload
+    def __getitem__(self, position: int) -> Module: ...
+    @overload
+    def __getitem__(self, position: slice) -> SparseSequential: ...
+    def __getitem__(self, position: int | slice) -> Module:
+        """A layer, or some of them in a row."""
+        if isinstance(position, slice):
+            return SparseSequential(*self.layers[position])
         return self.layers[position]
 
     def __iter__(self) -> Iterator[Module]:
@@ -88,11 +95,11 @@ class SparseSequential(Module):
             if position and _slope_behind(*layers[position - 1 : position + 1]) is not None:
                 continue
             slope = _slope_behind(layer, *layers[position + 1 : position + 2])
-            if isinstance(layer, CONVOLUTIONS):
+            if has_forward_of(layer, CONVOLUTIONS):
                 dropout = _next(layers, position, BatchwiseDropout)
                 whole = layer.groups > 1 or not (dropout and dropout.acts())
                 kept = None if whole else dropout.draw(layer.out_channels)
-                x = layer(x, kept) if slope is None else layer(x, kept, negative_slope=slope)
+                x = layer(x, kept, slope)
             elif isinstance(layer, BatchwiseDropout) and layer.acts():
                 check_sparse("BatchwiseDropout", x)
                 if kept is None and _next(layers, position, (*CONVOLUTIONS, Linear)):
@@ -101,9 +108,9 @@ class SparseSequential(Module):
                 x = layer(x) if kept is None else functional.batchwise_dropout(x, kept)
                 kept = None
             else:
-                if isinstance(x, SparseConvTensor) and not isinstance(layer, KNOW_CHANNELS):
+                if isinstance(x, SparseConvTensor) and not has_forward_of(layer, KNOW_CHANNELS):
                     x = all_channels(x)
-                x = layer(x) if slope is None else layer(x, negative_slope=slope)
+                x = layer(x, **given(negative_slope=slope))
         return x if not isinstance(x, SparseConvTensor) else all_channels(x)
 
 

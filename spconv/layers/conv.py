@@ -8,6 +8,7 @@ import numpy as np
 
 from spconv import functional, initializers
 from spconv.autograd import Parameter
+from spconv.checks import whole
 from spconv.geometry import Geometry, IntOrTuple
 from spconv.layers.module import Module
 from spconv.tensor import KeptChannels, SparseConvTensor
@@ -38,9 +39,8 @@ class _Convolution(Module):
     ) -> None:
         owner = type(self).__name__
         for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
-            if value < 1:
-                raise ValueError(f"{owner}: {name} must be at least 1, got {value}")
-            if groups < 1 or value % groups:
+            whole(owner, name, value, 1)
+            if whole(owner, "groups", groups, 1) and value % groups:
                 raise ValueError(f"{owner}: groups={groups} must divide {name}={value}")
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.indice_key = indice_key

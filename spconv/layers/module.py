@@ -7,7 +7,8 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from spconv.autograd import Parameter
+from spconv.autograd import Parameter, Tensor
+from spconv.checks import type_name
 from spconv.compat import Array, array_module, is_cupy, to_device
 
 Self = TypeVar("Self", bound="Module")
@@ -35,6 +36,16 @@ class Module:
     buffer_names: ClassVar[tuple[str, ...]] = ()
     training: bool = True
     rng: np.random.Generator  # of random layers only; seed() replaces it
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse an array in a parameter's place: it would be neither learned nor saved."""
+        held = isinstance(vars(self).get(name), Parameter)
+        if held and not (value is None or isinstance(value, Tensor)):
+            raise TypeError(
+                f"{type(self).__name__}: {name} is a Parameter, got {type_name(value)}; assign its "
+                f"values, .{name}.data = array, or a spconv.Parameter"
+            )
+        object.__setattr__(self, name, value)
 
     def forward(self, *inputs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} must define forward()")
@@ -134,31 +145,39 @@ class Module:
 
         Raises
         ------
+        TypeError
+            For what is no mapping of paths to arrays of numbers; nothing is changed then.
         ValueError
             For missing or unexpected paths and for other shapes; nothing is changed then.
         """
+        owner = f"{type(self).__name__}.load_state_dict"
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                f"{owner}: expected a dict of arrays by path, got {type_name(state)}; a file is "
+                "loaded by spconv.load(path).restore(model)"
+            )
         parameters, buffers = dict(self.named_parameters()), dict(self.named_buffers())
-        own = {path: p.shape for path, p in parameters.items()}
-        own.update({path: buffer.shape for path, buffer in buffers.items()})
+        own = {path: parameter.data for path, parameter in parameters.items()} | buffers
         problems = [f"missing {path}" for path in own if path not in state]
         problems += [f"unexpected {path}" for path in state if path not in own]
         problems += [
-            f"{path} has shape {np.shape(state[path])}, expected {shape}"
-            for path, shape in own.items()
-            if path in state and np.shape(state[path]) != shape
+            f"{path} has shape {np.shape(state[path])}, expected {array.shape}"
+            for path, array in own.items()
+            if path in state and np.shape(state[path]) != array.shape
         ]
         if problems:
-            raise ValueError(
-                f"{type(self).__name__}.load_state_dict: the state does not fit this module: "
-                + "; ".join(problems)
-            )
+            raise ValueError(f"{owner}: the state does not fit this module: {'; '.join(problems)}")
+        arrays = {path: array_module(array).array(state[path]) for path, array in own.items()}
+        for path, array in arrays.items():
+            if array.dtype.kind != "f":
+                raise TypeError(
+                    f"{owner}: {path} must be floating point, got {array.dtype}; nothing was loaded"
+                )
         for path, parameter in parameters.items():
-            parameter.data = array_module(parameter.data).array(state[path])
+            parameter.data = arrays[path]
         for path, module in self.named_modules():
             for name in module.buffer_names:
-                key = f"{path}.{name}" if path else name
-                xp = array_module(getattr(module, name))
-                setattr(module, name, xp.array(state[key]))
+                setattr(module, name, arrays[f"{path}.{name}" if path else name])
 
     def __repr__(self) -> str:
         inner = [f"({name}): {child!r}" for name, child in self.children()]

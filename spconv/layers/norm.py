@@ -8,6 +8,7 @@ import numpy as np
 
 from spconv import functional
 from spconv.autograd import Parameter, Tensor
+from spconv.checks import real, whole
 from spconv.compat import Array, array_module
 from spconv.dtypes import math_type
 from spconv.functional._common import (
@@ -60,7 +61,11 @@ class BatchNorm(Module):
     ) -> None:
         if statistics not in ("active", "all"):
             raise ValueError(f"BatchNorm: statistics must be 'active' or 'all', got {statistics!r}")
-        self.num_features, self.momentum, self.eps = num_features, momentum, eps
+        self.num_features = num_features = whole("BatchNorm", "num_features", num_features, 1)
+        self.momentum = real("BatchNorm", "momentum", momentum)
+        if momentum > 1:
+            raise ValueError(f"BatchNorm: momentum is a share, at most 1, got {momentum}")
+        self.eps = real("BatchNorm", "eps", eps)
         self.statistics = statistics
         self.weight = Parameter(np.ones(num_features, np.float32))
         self.bias = Parameter(np.zeros(num_features, np.float32))

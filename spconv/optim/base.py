@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from spconv.autograd import Parameter
+from spconv.checks import real, type_name
 from spconv.compat import Array, array_module, to_device
 
 NamedParameters = Iterable[tuple[str, Parameter]]
@@ -163,10 +164,11 @@ class Optimizer:
         return slots
 
     def _check(self, name: str, value: float, *, below: float = math.inf) -> float:
-        if not 0 <= value < below:
-            limit = "finite and >= 0" if below == math.inf else f"in [0, {below:g})"
-            raise ValueError(f"{type(self).__name__}: {name} must be {limit}, got {value!r}")
-        return float(value)
+        return real(type(self).__name__, name, value, below=below)
+
+    def __repr__(self) -> str:
+        numbers = ", ".join(f"{name}={value}" for name, value in self.hyperparameters.items())
+        return f"{type(self).__name__}({len(self.parameters)} parameters, {numbers})"
 
 
 def _state_dtype(dtype: np.dtype) -> np.dtype:
@@ -182,7 +184,7 @@ def _collect(who: str, named_parameters: NamedParameters) -> dict[str, Parameter
         path, parameter = item if isinstance(item, tuple) and len(item) == 2 else (None, None)
         if not isinstance(path, str) or not isinstance(parameter, Parameter):
             raise TypeError(
-                f"{who}: expected (path, Parameter) pairs, got {type(item).__name__}; pass "
+                f"{who}: expected (path, Parameter) pairs, got {type_name(item)}; pass "
                 "model.named_parameters()"
             )
         if path in parameters:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from spconv.autograd import Tensor
+from spconv.checks import type_name
 from spconv.compat import Array
 
 
@@ -82,6 +83,6 @@ def _with_gradients(
     for tensor in tensors:
         if not isinstance(tensor, Tensor):
             raise TypeError(
-                f"{who}: expected parameters, got {type(tensor).__name__}; pass model.parameters()"
+                f"{who}: expected parameters, got {type_name(tensor)}; pass model.parameters()"
             )
     return [(tensor, tensor.grad) for tensor in tensors if tensor.grad is not None]

@@ -5,8 +5,8 @@ from canned import canned
 from counting import count_network
 from tables import all_tables
 
+from spconv.conversion import from_dense
 from spconv.models import DeepCNet
-from spconv.tensor import from_dense
 
 
 def test_costs_are_relative_to_the_smallest_field():

@@ -263,7 +263,12 @@ def shuffled(x):
 
 X, GROUNDED = plain(), plain(ground=True)
 REFUSED = {
-    "array": (X, X.features.data, TypeError, "residual: expected a SparseConvTensor, got ndarray"),
+    "array": (
+        X,
+        X.features.data,
+        TypeError,
+        "expected a SparseConvTensor, got numpy.ndarray",
+    ),
     "channels": (X, subm(X, 5), ValueError, "residual with the output's 3 channels, got 5"),
     "sites": (
         X,

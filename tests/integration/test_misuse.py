@@ -127,9 +127,12 @@ def test_parameters_of_other_shapes_are_refused(change, message):
 
 def test_features_assigned_past_the_checks_are_refused():
     x = diagonal()
-    x.features = spconv.Tensor(np.ones((1, 1), "float32"))
-    with pytest.raises(ValueError, match=r"6 sites, but features of shape \(1, 1\)"):
-        spconv.SubMConv2d(1, 2, 3)(x)
+    with pytest.raises(ValueError, match=r"one row for each of the N = 6 sites, got shape \(1, 1\)"):
+        x.features = spconv.Tensor(np.ones((1, 1), "float32"))
+    with pytest.raises(TypeError, match="features must be a floating point array, got list"):
+        x.features = ["a"]
+    x.features = np.full((6, 1), 2, "float32")
+    assert (spconv.ReLU()(x).features.data == 2).all()
     x = diagonal(channels=4, ground=np.zeros(4))
     x.ground_state = spconv.Tensor(np.zeros(1, "float32"))
     with pytest.raises(ValueError, match=r"ground state of shape \(1,\)"):

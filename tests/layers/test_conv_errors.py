@@ -64,7 +64,7 @@ def test_dimensions(layer):
     ids=lambda layer: type(layer).__name__,
 )
 def test_plain_arrays_are_no_tensors(layer):
-    with pytest.raises(TypeError, match=rf"{type(layer).__name__}: .*got ndarray"):
+    with pytest.raises(TypeError, match=rf"{type(layer).__name__}: .*got numpy.ndarray"):
         layer(np.ones((4, 3)))
 
 

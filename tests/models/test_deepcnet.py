@@ -222,7 +222,7 @@ def test_the_seed_decides():
         ((2, 0, 1, 10), {}, "k >= 1, ndim 1 to 4, got 2, 0, 2"),
         ((2, 4, 1, 10), {"ndim": 5}, "ndim 1 to 4, got 2, 4, 5"),
         ((2, 4, 0, 10), {}, "SparseConv2d: in_channels must be at least 1, got 0"),
-        ((2, 4, 1, 0), {}, "Linear: in_features and out_features must be at least 1"),
+        ((2, 4, 1, 0), {}, "Linear: out_features must be at least 1"),
         ((2, 4, 1, 10), {"dropout": [0.1] * 3}, "one number or l + 2 = 4 of them, got [0.1,"),
         ((2, 4, 1, 10), {"dropout": 1.0}, "Dropout: p must be in [0, 1), got 1.0"),
         ((2, 4, 1, 10), {"dropout": -0.5}, "Dropout: p must be in [0, 1), got -0."),

@@ -8,11 +8,11 @@ from training_runs import BATCHES, EPOCHS, Loader, Stop, make_model, run
 
 from spconv.autograd import Tensor
 from spconv.checkpoint import load
+from spconv.conversion import from_dense
 from spconv.functional import cross_entropy
 from spconv.layers import Conv2d, Flatten, Linear, ReLU, SparseSequential
 from spconv.optim import SGD
 from spconv.schedules import Cosine
-from spconv.tensor import from_dense
 from spconv.train import evaluate
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from spconv.conversion import from_dense
 from spconv.functional import cross_entropy
 from spconv.layers import (
     BatchNorm,
@@ -22,7 +23,6 @@ from spconv.layers import (
 )
 from spconv.optim import SGD, Adam
 from spconv.schedules import Cosine, Warmup
-from spconv.tensor import from_dense
 from spconv.train import train
 
 EPOCHS, BATCHES, BATCH_SIZE = 3, 5, 4

@@ -1,0 +1,95 @@
+"""Checks of plain arguments; messages name the caller, what was expected and what came."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from numbers import Real
+from operator import index
+from typing import Any
+
+
+def whole(owner: str, name: str, value: Any, least: int) -> int:
+    """``value`` as an int.
+
+    Raises
+    ------
+    TypeError
+        If it is no integer.
+    ValueError
+        If it is smaller than ``least``.
+
+    Examples
+    --------
+    >>> whole("Linear", "in_features", 3.0, 1)
+    Traceback (most recent call last):
+    TypeError: Linear: in_features must be an int, got 3.0
+    """
+    try:
+        number = index(value)
+    except TypeError:
+        raise TypeError(f"{owner}: {name} must be an int, got {value!r}") from None
+    if number < least:
+        raise ValueError(f"{owner}: {name} must be at least {least}, got {number}")
+    return number
+
+
+def real(owner: str, name: str, value: Any, least: float = 0.0, below: float = math.inf) -> float:
+    """``value`` as a float in [least, below); infinity and NaN never are.
+
+    Raises
+    ------
+    TypeError
+        If it is no number.
+    ValueError
+        If it is outside.
+    """
+    if not isinstance(value, Real):
+        raise TypeError(f"{owner}: {name} must be a number, got {type_name(value)} {value!r}")
+    value = float(value)
+    if not least <= value < below:
+        limit = f"finite and >= {least:g}" if below == math.inf else f"in [{least:g}, {below:g})"
+        raise ValueError(f"{owner}: {name} must be {limit}, got {value!r}")
+    return value
+
+
+def check_gradients(
+    backward: Any, gradients: Any, shapes: Sequence[tuple[int, ...] | None]
+) -> None:
+    """What a ``backward`` of :func:`spconv.autograd.record` returned, held against its inputs.
+
+    Raises
+    ------
+    TypeError
+        If it is no tuple or list: an array would be taken row by row.
+    ValueError
+        If there are not as many as inputs, or one has not the shape of its input.
+    """
+    if not isinstance(gradients, tuple | list):
+        raise TypeError(
+            f"record: {backward} must return a tuple, one gradient or None for each input, got "
+            f"{type_name(gradients)}"
+        )
+    if len(gradients) != len(shapes):
+        raise ValueError(
+            f"record: {backward} must return one gradient or None for each of {len(shapes)} "
+            f"inputs, got {len(gradients)}"
+        )
+    for number, (gradient, shape) in enumerate(zip(gradients, shapes, strict=True)):
+        if gradient is not None and shape is not None and gradient.shape != shape:
+            raise ValueError(
+                f"record: {backward} returned a gradient of shape {gradient.shape} for input "
+                f"{number}, which has shape {shape}"
+            )
+
+
+def type_name(value: Any) -> str:
+    """The type of a value, with the library that it comes from if that is another one.
+
+    >>> import numpy as np
+    >>> type_name([1]), type_name(np.zeros(2))
+    ('list', 'numpy.ndarray')
+    """
+    kind = type(value)
+    library = kind.__module__.partition(".")[0]
+    return kind.__name__ if library in ("builtins", "spconv") else f"{library}.{kind.__name__}"
