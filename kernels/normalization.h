@@ -80,7 +80,7 @@
         normalize_wide_rows_##type(x, mean, scale, shift, rectify, slope, rows, channels, y);    \
     }                                                                                            \
     SPCONV_FORCE_INLINE real unrectified_##type(real y, real dy, int rectify, real slope) {      \
-        return !rectify || y > 0 ? dy : slope * dy;                                              \
+        return !rectify || y > 0 ? dy : slope == 0 ? 0 : slope * dy; /* 0 * inf would be NaN */  \
     }                                                                                            \
     /* plain[c] = sum over rows of dy, centred[c] of dy * (x - mean), through the rectifier. */  \
     SPCONV_FORCE_INLINE void wide_row_sums_##type(                                               \

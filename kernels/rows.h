@@ -16,7 +16,10 @@
     SPCONV_CLONES static void leaky_relu_gradient_##type(                                        \
         const real *restrict y, const real *restrict dy, real slope, real *restrict dx,          \
         int64_t count) {                                                                         \
-        for (int64_t i = 0; i < count; ++i) dx[i] = y[i] > 0 ? dy[i] : slope * dy[i];            \
+        if (slope == 0) /* 0 * inf as well */                                                    \
+            for (int64_t i = 0; i < count; ++i) dx[i] = y[i] > 0 ? dy[i] : 0;                    \
+        else                                                                                     \
+            for (int64_t i = 0; i < count; ++i) dx[i] = y[i] > 0 ? dy[i] : slope * dy[i];        \
     }
 
 /* A well mixed 32-bit integer (Wellons 2018, "lowbias32"). */

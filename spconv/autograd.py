@@ -20,7 +20,7 @@ import numpy as np
 from spconv.checks import check_gradients, type_name
 from spconv.compat import Array, array_module, is_cupy
 from spconv.dtypes import math_type
-from spconv.memory import combined, copied
+from spconv.memory import combined, copied, unbroadcast
 
 Backward = Callable[[Array], Sequence[Array | None]]
 
@@ -31,7 +31,7 @@ _recording = ContextVar("recording", default=True)
 class Node:
     """One operation, or one leaf that wants a gradient."""
 
-    __slots__ = ("backward", "dtype", "leaf", "number", "parents", "shape")
+    __slots__ = ("backward", "dtype", "leaf", "number", "parents", "shape", "stale")
 
     def __init__(
         self, parents: Sequence[Node | None], backward: Backward | None, data: Array
@@ -42,6 +42,7 @@ class Node:
         self.shape: tuple[int, ...] = data.shape
         # Weak, because a leaf holds its node: a model is freed when it is dropped.
         self.leaf: weakref.ref[Tensor] | None = None
+        self.stale = False  # whether the values of a leaf were changed in place
         self.number = next(_creation_number)
 
 
@@ -92,6 +93,8 @@ class Tensor:
                 f"Tensor.data: expected shape {self._data.shape}, got {array.shape}; "
                 "make a new Tensor to change the shape"
             )
+        if self._node is not None:
+            self._node.stale = array is self._data
         self._data = array
         self._node = None
 
@@ -211,7 +214,7 @@ class Tensor:
         shapes = self.shape, other.shape
 
         def backward(gradient: Array) -> tuple[Array, Array]:
-            return _unbroadcast(gradient, shapes[0]), _unbroadcast(gradient, shapes[1])
+            return unbroadcast(gradient, shapes[0]), unbroadcast(gradient, shapes[1])
 
         return record(combined(np.add, self._data, other._data), (self, other), backward)
 
@@ -221,8 +224,8 @@ class Tensor:
         wanted = other.requires_grad
 
         def backward(gradient: Array) -> tuple[Array, Array | None]:
-            db = _unbroadcast(gradient * a, b.shape) if wanted else None
-            return _unbroadcast(gradient * b, a.shape), db
+            db = unbroadcast(gradient * a, b.shape) if wanted else None
+            return unbroadcast(gradient * b, a.shape), db
 
         return record(a * b, (self, other), backward)
 
@@ -239,8 +242,8 @@ class Tensor:
 
         def backward(gradient: Array) -> tuple[Array, Array | None]:
             da = gradient / b
-            db = _unbroadcast(-da * a / b, b.shape) if wanted else None
-            return _unbroadcast(da, a.shape), db
+            db = unbroadcast(-da * a / b, b.shape) if wanted else None
+            return unbroadcast(da, a.shape), db
 
         return record(a / b, (self, other), backward)
 
@@ -353,6 +356,12 @@ def _run_backward(root: Node, gradient: Array) -> None:
         for parent, result in zip(parents, results, strict=True):
             if parent is None or result is None:
                 continue
+            if parent.stale:
+                raise RuntimeError(
+                    f"Tensor.backward: values of shape {parent.shape} were changed in place, as an "
+                    "optimizer's step() does, after the forward pass that used them; go backward "
+                    "before, or forward again"
+                )
             # The first gradient is borrowed, so sums are made out of place.
             if parent in gradients:
                 gradients[parent] = combined(np.add, gradients[parent], result)
@@ -389,12 +398,3 @@ def _operand(value: Any, like: Tensor) -> Tensor:
     dtype = like.dtype if isinstance(value, int | float | np.integer) else value.dtype
     # Filled in where ``like`` is: an array of the host would not mix with one of the device.
     return Tensor(array_module(like._data).full((), value, dtype))
-
-
-def _unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
-    """Sum ``gradient`` over the axes along which an operand of ``shape`` was broadcast."""
-    if gradient.shape == shape:
-        return gradient
-    gradient = gradient.sum(axis=tuple(range(gradient.ndim - len(shape))))
-    stretched = tuple(axis for axis, size in enumerate(shape) if size == 1)
-    return gradient.sum(axis=stretched, keepdims=True) if stretched else gradient

@@ -56,7 +56,7 @@ class Checkpoint:
         Raises
         ------
         ValueError
-            If the state does not fit, or holds no optimizer and one is given.
+            If the state does not fit, or holds no optimizer and one is given; neither is changed.
         """
         if not hasattr(model, "load_state_dict"):
             raise TypeError(f"restore: model must be a Module, got {type_name(model)}")
@@ -65,11 +65,14 @@ class Checkpoint:
                 f"{self.path}: the checkpoint holds no optimizer; restore the model alone, or "
                 "save with save(path, model, optimizer)"
             )
+        before = model.state_dict() if optimizer is not None else {}
         try:
             model.load_state_dict(self.model)
             if optimizer is not None:
                 optimizer.load_state_dict(self.optimizer)
-        except (KeyError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
+            if before:
+                model.load_state_dict(before)
             raise ValueError(f"{self.path}: {error}") from error
 
 
@@ -163,7 +166,7 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
         header = json.loads(str(members[_HEADER]))
         known = header["format"] == FORMAT
         version = header["version"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         known = False
     if not known:
         raise ValueError(
@@ -178,7 +181,9 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
         )
     try:
         parts = [_decode(header[name], members) for name in ("model", "optimizer", "extra")]
-    except KeyError as error:
+        if not (isinstance(parts[0], dict) and isinstance(parts[2], dict)):
+            raise KeyError("model or extra")
+    except (KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{os.fspath(path)}: the checkpoint lacks its entry {error}") from error
     return Checkpoint(os.fspath(path), *parts)
 

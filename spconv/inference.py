@@ -20,7 +20,8 @@ def freeze(model: AnyModule) -> AnyModule:
 
     In every :class:`~spconv.SparseSequential`, at any depth, a batch normalization behind a
     convolution is folded into its weights, the rectifier behind it becomes part of it, and
-    dropout disappears; layers with a ``forward`` of the user's own stay as they are. Behind such
+    dropout disappears, so that its layers can be called together only, not by their positions.
+    What has a ``forward`` of the user's own stays as it is. Behind such
     a convolution :func:`~spconv.layers.residual_sum`, and with it every residual block, leaves
     the sum and the last rectifier to it as well. The copy has parameters of its own, which want no
     gradient: training the model further does not change it.
@@ -48,29 +49,33 @@ def freeze(model: AnyModule) -> AnyModule:
     """
     if not isinstance(model, Module):
         raise TypeError(f"freeze: expected a Module, got {type_name(model)}")
-    frozen = copy.copy(model)
-    if isinstance(frozen, SparseSequential):
-        frozen.layers = _fold([freeze(layer) for layer in frozen])
-    for name, value in vars(model).items():
-        if not (name == "layers" and isinstance(model, SparseSequential)):
-            setattr(frozen, name, _freeze_held(value))
-    frozen.training = False
+    frozen: AnyModule = _frozen(model, {})
     return frozen
 
 
-def _freeze_held(value: Any) -> Any:
-    """An attribute with what is in it frozen, at any depth of lists, tuples and dicts."""
-    if isinstance(value, Module):
-        return freeze(value)
-    if isinstance(value, Parameter):
-        constant = Parameter(value.data.copy())
+def _frozen(held: Any, made: dict[int, Any]) -> Any:
+    """What is held, modules and parameters in it frozen, at any depth; ``made`` by identity."""
+    if id(held) in made:
+        return made[id(held)]
+    if isinstance(held, Module):
+        module = made[id(held)] = copy.copy(held)
+        for name, value in vars(held).items():
+            setattr(module, name, _frozen(value, made))
+        if isinstance(module, SparseSequential) and has_forward_of(module, (SparseSequential,)):
+            module.layers = _fold(module.layers)
+        module.training = False
+        return module
+    if isinstance(held, Parameter):
+        constant = made[id(held)] = Parameter(held.data.copy())
         constant.requires_grad = False
         return constant
-    if isinstance(value, list | tuple):
-        return type(value)(_freeze_held(entry) for entry in value)
-    if isinstance(value, dict):
-        return {key: _freeze_held(entry) for key, entry in value.items()}
-    return value
+    if isinstance(held, list | tuple):
+        entries = [_frozen(entry, made) for entry in held]
+        named = hasattr(held, "_make")  # a namedtuple takes its entries one by one
+        return type(held)(*entries) if named else type(held)(entries)
+    if isinstance(held, dict):
+        return {key: _frozen(entry, made) for key, entry in held.items()}
+    return held
 
 
 def _fold(layers: list[Module]) -> list[Module]:

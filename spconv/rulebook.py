@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,11 @@ class Rulebook:
     def __post_init__(self) -> None:
         for name in ("in_rows", "out_rows", "offset_starts"):
             object.__setattr__(self, name, read_only(getattr(self, name)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the inverse, which is made again where it is needed."""
+        kept = {name: value for name, value in vars(self).items() if name != "_swapped"}
+        return {**kept, "_origin": None}
 
     @property
     def out_indices(self) -> NDArray[np.int32]:

@@ -36,6 +36,14 @@ class SiteSet:
         self.spatial_shape = spatial_shape
         self.batch_size = batch_size
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Copies are as little to be written to."""
+        vars(self).update(state)
+        self.indices = read_only(self.indices)
+
+    def __repr__(self) -> str:
+        return f"SiteSet({self.describe()})"
+
     def __len__(self) -> int:
         return len(self.indices)
 

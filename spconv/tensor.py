@@ -76,7 +76,9 @@ class SparseConvTensor:
             indices, spatial_shape, batch_size = checked_arguments(
                 indices, spatial_shape, batch_size, OWNER
             )
-        indices = np.ascontiguousarray(indices, np.int32)
+        # A copy of what may still be written to: kernels trust the range that is checked here.
+        trusted = check or (isinstance(indices, np.ndarray) and not indices.flags.writeable)
+        indices = (np.ascontiguousarray if trusted else np.array)(indices, np.int32)
         self.sites = SiteSet(indices, tuple(spatial_shape), batch_size)
         self.ground_state = as_ground(ground_state, self.features)
         self.rulebooks = RulebookCache()
@@ -301,8 +303,11 @@ def _dense(x: SparseConvTensor) -> Tensor:
         d_features = last[where][:, slots]
         if num_inputs == 1:
             return (d_features,)
-        everywhere = last[..., slots].sum(axis=tuple(range(last.ndim - 1)), dtype=wide)
-        return d_features, everywhere - d_features.sum(axis=0, dtype=wide)
+        # Of the inactive sites alone: a difference of two sums would be mostly rounding.
+        inactive = last[..., slots].copy()
+        inactive[where] = 0
+        axes = tuple(range(last.ndim - 1))
+        return d_features, inactive.sum(axis=axes, dtype=np.float64).astype(wide)
 
     num_inputs, wide = len(inputs), math_type(x.features.dtype)
     return record(xp.moveaxis(data, -1, 1), inputs, backward)

@@ -8,6 +8,7 @@ generator state, and may be taken between any two steps.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
@@ -21,7 +22,7 @@ from types import FrameType
 from typing import Any
 
 from spconv.checkpoint import load, save
-from spconv.checks import type_name
+from spconv.checks import type_name, whole
 from spconv.evaluation import (
     Evaluation,
     Loss,
@@ -160,11 +161,9 @@ def train(
     (20, 0.0)
     """
     _check_arguments(model, optimizer)
-    if epochs < 1 or len(loader) < 1:
-        raise ValueError(
-            f"train: expected at least 1 epoch of at least 1 batch, got epochs={epochs} and "
-            f"len(loader)={len(loader)}"
-        )
+    epochs = whole("train", "epochs", epochs, 1)
+    if not len(loader):
+        raise ValueError("train: expected at least one batch, got an empty loader")
     configuration = _configuration(model, loader, optimizer, schedule, seed)
     state = _State()
     if checkpoint is not None:
@@ -266,7 +265,7 @@ class _State:
         self.num_errors += num_errors
 
     def __str__(self) -> str:
-        samples = self.num_samples
+        samples = max(self.num_samples, 1)
         return _describe(self.loss_sum / samples, self.num_errors / samples, samples / self.seconds)
 
     def record(self, lr: float, test: Evaluation | None) -> Epoch:
@@ -274,8 +273,8 @@ class _State:
             epoch=self.epoch,
             step=self.step,
             lr=lr,
-            loss=self.loss_sum / self.num_samples,
-            error=self.num_errors / self.num_samples,
+            loss=self.loss_sum / max(self.num_samples, 1),
+            error=self.num_errors / max(self.num_samples, 1),
             seconds=self.seconds,
             samples_per_second=self.num_samples / self.seconds,
             test_loss=None if test is None else test.loss,
@@ -373,7 +372,7 @@ def _restore(
             f"train: {os.fspath(path)} was not written by train(), so there is nothing to resume; "
             "start from its weights with load(path).restore(model) and another checkpoint path"
         )
-    was = saved.extra["configuration"]
+    was, now = saved.extra["configuration"], json.loads(json.dumps(now))  # tuples become lists
     changes = [
         f"{name} was {was.get(name, 'absent')} and is {now.get(name, 'absent')}"
         for name in {**was, **now}

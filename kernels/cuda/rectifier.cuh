@@ -2,12 +2,13 @@
 #pragma once
 #include "storage.cuh"
 
-// With slope 0 negative infinity gives 0, not NaN.
+// With slope 0 infinity gives 0, not NaN.
 __device__ __forceinline__ math rectified(math value, math slope) {
     if (slope == 0) return value < 0 ? (math)0 : value;
     return value > 0 ? value : slope * value;
 }
 
 __device__ __forceinline__ math rectified_gradient(math result, math gradient, math slope) {
+    if (slope == 0) return result > 0 ? gradient : (math)0;
     return result > 0 ? gradient : slope * gradient;
 }

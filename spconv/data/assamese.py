@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ NAMES = (
 MIRRORS = ("https://archive.ics.uci.edu/static/public/208/" + NAMES[0],)
 CONTENT_SHA256 = "05a8322a2130e1bc5504c30f47b948e86bd070585e6a6a6ce401531818268bce"
 CHARACTERS, WRITERS = 183, 45
+DAMAGED = (ValueError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+"""What zipfile raises, besides, for bytes that are not what was packed."""
 TEST_WRITERS = (6, 15, 16, 19, 26, 28, 29, 30, 43)  # of SparseConvNet's example
 MEMBER = re.compile(r"(?:.*/)?W(\d+)/(\d+)\.(\d+)\.txt")
 
@@ -94,7 +97,7 @@ def load_assamese(
                     f"load_assamese: {place} has no W{key[0]}/{key[1]}.{key[0]}.txt; expected "
                     f"{WRITERS} folders of {CHARACTERS} files, unpack or download it again"
                 ) from None
-            except (ValueError, zipfile.BadZipFile) as error:
+            except DAMAGED as error:
                 raise ValueError(
                     f"load_assamese: W{key[0]}/{key[1]}.{key[0]}.txt in {place} is damaged: {error}"
                 ) from error
@@ -167,6 +170,6 @@ def content_digest(path: Path) -> str:
             for key, info in sorted(_members(archive).items()):
                 text = archive.read(info)
                 digest.update(b"W%d/%d %d\n" % (*key, len(text)) + text)
-    except zipfile.BadZipFile:
-        return "no zip archive"
+    except DAMAGED:
+        return "no whole zip archive"
     return digest.hexdigest()

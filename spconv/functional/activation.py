@@ -8,7 +8,7 @@ import numpy as np
 
 from spconv.autograd import Tensor, record
 from spconv.checks import real
-from spconv.compat import Array
+from spconv.compat import Array, array_module
 from spconv.functional._common import Features, check_features
 from spconv.ops import get_ops
 from spconv.tensor import all_channels
@@ -66,8 +66,9 @@ def _leaky_relu(x: Tensor, slope: float) -> Tensor:
 
 
 def _sigmoid(x: Tensor) -> Tensor:
-    # Through tanh, which does not overflow.
-    data = 0.5 * np.tanh(0.5 * x.data) + 0.5
+    # exp does not overflow, and small values keep their digits.
+    small = np.exp(-abs(x.data))
+    data = array_module(small).where(x.data < 0, small, x.dtype.type(1)) / (1 + small)
 
     def backward(gradient: Array) -> tuple[Array]:
         return (gradient * data * (1 - data),)

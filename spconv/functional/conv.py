@@ -85,6 +85,7 @@ def inverse_conv(
     bias: Tensor | None,
     indice_key: str,
     *,
+    kernel_size: tuple[int, ...] | None = None,
     groups: int = 1,
     keep: KeptChannels | None = None,
     negative_slope: float | None = None,
@@ -93,9 +94,10 @@ def inverse_conv(
 ) -> SparseConvTensor:
     """Go back to the sites that the convolution named ``indice_key`` started from.
 
-    The other parameters, and the errors, are those of :func:`sparse_conv`.
+    With a ``kernel_size`` that of the named convolution must be the same. The other parameters,
+    and the errors, are those of :func:`sparse_conv`.
     """
-    check_sparse(owner, x)
+    check_sparse(owner, x, None if kernel_size is None else len(kernel_size))
     saved = x.rulebooks.named(indice_key, owner)
     if not saved.out_sites.same_as(x.sites):
         raise ValueError(
@@ -103,11 +105,12 @@ def inverse_conv(
             f"to {saved.out_sites.describe()}; only the output of that layer, or tensors on the "
             "same sites, can be inverted"
         )
-    if saved.volume != weight.shape[0]:
+    known = saved.geometry.kernel_size
+    if saved.volume != weight.shape[0] or known != (kernel_size or known):
         raise ValueError(
-            f"{owner}: the rulebook {indice_key!r} has kernel_size {saved.geometry.kernel_size}, "
-            f"{saved.volume} offsets, but the weight has {weight.shape[0]}; give both layers the "
-            "same kernel_size"
+            f"{owner}: the rulebook {indice_key!r} has kernel_size {known}, {saved.volume} "
+            f"offsets, but the weight has {weight.shape[0]} for "
+            f"kernel_size {kernel_size}; give both layers the same kernel_size"
         )
     exact = saved.geometry.unit_stride
     book = saved.inverse

@@ -81,9 +81,13 @@ def _aligned(
     if not union:
         check_same_sites(tensors, owner)
     elif not all(other.sites.same_as(first.sites) for other in tensors[1:]):
-        builder = get_ops(first.features.data).union_sites
-        sites = first.rulebooks.union(tuple(tensor.sites for tensor in tensors), builder)
-        return [_onto(tensor, sites) for tensor in tensors]
+        builder, rulebooks = get_ops(first.features.data).union_sites, first.rulebooks
+        if any(tensor.rulebooks is not rulebooks for tensor in tensors):
+            rulebooks = rulebooks.branch()  # or a tensor that stays would keep what passes by
+        sites = rulebooks.union(tuple(tensor.sites for tensor in tensors), builder)
+        tensors = [_onto(tensor, sites) for tensor in tensors]
+        for tensor in tensors:
+            tensor.rulebooks = rulebooks
     return tensors
 
 
@@ -100,7 +104,12 @@ def _onto(x: SparseConvTensor, sites: SiteSet) -> SparseConvTensor:
 
     def backward(gradient: Array) -> tuple[Array, ...]:
         dx = gradient[rows]
-        return (dx, ops.sum_rows(gradient) - ops.sum_rows(dx)) if has_ground else (dx,)
+        if not has_ground:
+            return (dx,)
+        # Of the new sites alone: a difference of two sums would be mostly rounding.
+        new = gradient.copy()
+        new[rows] = 0
+        return dx, ops.sum_rows(new)
 
     inputs = (features,) if ground is None else (features, ground)
     return x.derive(record(data, inputs, backward), ground, sites)

@@ -78,8 +78,8 @@ def _avg_pool(x: Tensor, ground: Tensor | None, rulebook: Rulebook) -> Tensor:
         data *= scale
     else:
         scale = wide(1 / rulebook.volume)
-        inactive = 1 - count * scale
-        data = data * scale + inactive * cast(ground, dtype)
+        inactive = (rulebook.volume - count) * scale
+        data = data * scale + _share(inactive, cast(ground, dtype))
     data = data.astype(dtype, copy=False)
 
     def backward(gradient: Array) -> tuple[Array, ...]:
@@ -87,6 +87,11 @@ def _avg_pool(x: Tensor, ground: Tensor | None, rulebook: Rulebook) -> Tensor:
         return (dx, ops.sum_rows(gradient * inactive)) if has_ground else (dx,)
 
     return record(data, (x, ground) if ground is not None else (x,), backward)
+
+
+def _share(inactive: Array, ground: Array) -> Array:
+    """The ground state's share of the means; nothing at all of windows without inactive sites."""
+    return inactive * array_module(ground).where(inactive > 0, ground, ground.dtype.type(0))
 
 
 def global_avg_pool(x: SparseConvTensor, *, owner: str = "global_avg_pool") -> Tensor:
@@ -106,7 +111,7 @@ def global_avg_pool(x: SparseConvTensor, *, owner: str = "global_avg_pool") -> T
         cells = prod(x.spatial_shape)
         scale = xp.full((x.batch_size, 1), 1 / cells, wide)
         inactive = ((cells - counts) / cells).astype(wide)
-        data = data * scale + inactive * cast(ground, dtype)
+        data = data * scale + _share(inactive, cast(ground, dtype))
     else:
         scale = (1 / xp.maximum(counts, 1)).astype(wide)
         data = data * scale

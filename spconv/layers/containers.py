@@ -83,7 +83,11 @@ class SparseSequential(Module):
     def __iter__(self) -> Iterator[Module]:
         return iter(self.layers)
 
+    def check(self, x: Any) -> None:
+        """Raise for an input that is not for these layers; a network of its own says which."""
+
     def forward(self, x: Any) -> Any:
+        self.check(x)
         return self._run(x)
 
     def _run(self, x: Any, **behind: Any) -> Any:
@@ -96,11 +100,11 @@ class SparseSequential(Module):
                 continue
             slope = _slope_behind(layer, *layers[position + 1 : position + 2])
             if has_forward_of(layer, CONVOLUTIONS):
-                dropout = _next(layers, position, BatchwiseDropout)
+                dropout = _next(layers, position, (BatchwiseDropout,))
                 whole = layer.groups > 1 or not (dropout and dropout.acts())
                 kept = None if whole else dropout.draw(layer.out_channels)
                 x = layer(x, kept, slope)
-            elif isinstance(layer, BatchwiseDropout) and layer.acts():
+            elif has_forward_of(layer, (BatchwiseDropout,)) and layer.acts():
                 check_sparse("BatchwiseDropout", x)
                 if kept is None and _next(layers, position, (*CONVOLUTIONS, Linear)):
                     x = all_channels(x)
@@ -181,12 +185,12 @@ def has_forward_of(layer: Module, kinds: tuple[type[AnyModule], ...]) -> TypeGua
     ) and "forward" not in vars(layer)
 
 
-def _next(layers: list[Module], position: int, kind: Any) -> Any:
-    """The next layer if it is of that kind, layers between them keeping channels apart."""
+def _next(layers: list[Module], position: int, kinds: tuple[type[Module], ...]) -> Any:
+    """The next layer if it is of these kinds, layers between them keeping channels apart."""
     for layer in layers[position + 1 :]:
-        if isinstance(layer, kind):
+        if has_forward_of(layer, kinds):
             return layer
-        if not isinstance(layer, KEEPS_ZERO):
+        if not has_forward_of(layer, KEEPS_ZERO):
             return None
     return None
 

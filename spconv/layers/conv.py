@@ -239,6 +239,7 @@ class SparseInverseConv(_Convolution):
             self.weight,
             self.bias,
             self.indice_key,
+            kernel_size=self.geometry.kernel_size,
             groups=self.groups,
             keep=keep,
             negative_slope=self.negative_slope if negative_slope is None else negative_slope,

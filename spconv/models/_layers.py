@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from spconv import layers
+from spconv.functional._common import check_sparse
 
 CONVOLUTIONS = {
     1: layers.SparseConv1d,
@@ -39,6 +41,15 @@ FRACTIONAL_MAX_POOLS = {
     3: layers.SparseFractionalMaxPool3d,
     4: layers.SparseFractionalMaxPool4d,
 }
+
+
+def check_field(owner: str, x: Any, ndim: int, field: int | None, words: str = "") -> None:
+    """Raise unless ``x`` is a sparse tensor of so many dimensions, ``field`` sites along each."""
+    check_sparse(owner, x, ndim)
+    if field is not None and x.spatial_shape != (field,) * ndim:
+        raise ValueError(
+            f"{owner}: expected {words}spatial_shape {(field,) * ndim}, got {x.spatial_shape}"
+        )
 
 
 def norm_relu(width: int) -> list[layers.Module]:

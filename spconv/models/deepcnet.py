@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from spconv import layers
-from spconv.autograd import Tensor
-from spconv.functional._common import check_sparse
-from spconv.models._layers import CONVOLUTIONS, MAX_POOLS, dropout_rates
-from spconv.tensor import SparseConvTensor
+from spconv.models._layers import CONVOLUTIONS, MAX_POOLS, check_field, dropout_rates
 
 
 @dataclass(frozen=True)
@@ -107,15 +105,9 @@ class DeepCNet(layers.SparseSequential):
         sequence.append(layers.Linear((l + 1) * k, num_classes, rng=rng))
         super().__init__(*sequence)
 
-    def forward(self, x: SparseConvTensor) -> Tensor:
-        expected = (self.field,) * self.ndim
-        check_sparse(type(self).__name__, x, self.ndim)
-        if x.spatial_shape != expected:
-            raise ValueError(
-                f"{type(self).__name__}: expected a field of {self.field_text} sites, "
-                f"spatial_shape {expected}, got {x.spatial_shape}"
-            )
-        return super().forward(x)
+    def check(self, x: Any) -> None:
+        words = f"a field of {self.field_text} sites, "
+        check_field(type(self).__name__, x, self.ndim, self.field, words)
 
     def _block(self, number: int, plan: _Plan) -> list[layers.Module]:
         """Convolution number ``number`` (from 1) and what follows it."""

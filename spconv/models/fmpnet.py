@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import floor
+from typing import Any
 
 import numpy as np
 
 from spconv import layers
-from spconv.autograd import Tensor
-from spconv.functional._common import check_sparse
 from spconv.functional.fractional import Randomness
-from spconv.models._layers import CONVOLUTIONS, FRACTIONAL_MAX_POOLS, dropout_rates
-from spconv.tensor import SparseConvTensor
+from spconv.models._layers import CONVOLUTIONS, FRACTIONAL_MAX_POOLS, check_field, dropout_rates
 
 
 class FMPNet(layers.SparseSequential):
@@ -96,13 +94,8 @@ class FMPNet(layers.SparseSequential):
         sequence.append(layers.Linear(width, num_classes, rng=rng))
         super().__init__(*sequence)
 
-    def forward(self, x: SparseConvTensor) -> Tensor:
-        check_sparse("FMPNet", x, self.ndim)
-        if x.spatial_shape != (self.field,) * self.ndim:
-            raise ValueError(
-                f"FMPNet: expected spatial_shape {(self.field,) * self.ndim}, got {x.spatial_shape}"
-            )
-        return super().forward(x)
+    def check(self, x: Any) -> None:
+        check_field("FMPNet", x, self.ndim, self.field)
 
 
 def _field(num_pools: int, ratio: float) -> int:

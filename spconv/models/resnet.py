@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from spconv import layers
-from spconv.functional._common import check_sparse
-from spconv.models._layers import CONVOLUTIONS, SUBMANIFOLD_CONVOLUTIONS, norm_relu, submanifold
+from spconv.models._layers import (
+    CONVOLUTIONS,
+    SUBMANIFOLD_CONVOLUTIONS,
+    check_field,
+    norm_relu,
+    submanifold,
+)
 from spconv.tensor import SparseConvTensor
 
 Readout = Literal["average", "max", "convolution"]
@@ -142,11 +147,5 @@ class SparseResNet(layers.SparseSequential):
         sequence.append(layers.Linear(last, num_classes, rng=rng))
         super().__init__(*sequence)
 
-    def forward(self, x: SparseConvTensor):
-        check_sparse("SparseResNet", x, self.ndim)
-        if self.field is not None and x.spatial_shape != (self.field,) * self.ndim:
-            raise ValueError(
-                f"SparseResNet: expected spatial_shape {(self.field,) * self.ndim}, "
-                f"got {x.spatial_shape}"
-            )
-        return super().forward(x)
+    def check(self, x: Any) -> None:
+        check_field("SparseResNet", x, self.ndim, self.field)

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from spconv import functional, layers
-from spconv.autograd import Tensor
-from spconv.functional._common import check_sparse
 from spconv.models._layers import (
     CONVOLUTIONS,
     INVERSE_CONVOLUTIONS,
     MAX_POOLS,
+    check_field,
     norm_relu,
     submanifold,
 )
@@ -117,14 +116,8 @@ class SparseVGG(layers.SparseSequential):
         sequence.append(layers.Linear(readout, num_classes, rng=rng))
         super().__init__(*sequence)
 
-    def forward(self, x: SparseConvTensor) -> Tensor:
-        check_sparse("SparseVGG", x, self.ndim)
-        if x.spatial_shape != (self.field,) * self.ndim:
-            raise ValueError(
-                f"SparseVGG: expected spatial_shape {(self.field,) * self.ndim}, "
-                f"got {x.spatial_shape}"
-            )
-        return super().forward(x)
+    def check(self, x: Any) -> None:
+        check_field("SparseVGG", x, self.ndim, self.field)
 
 
 class PlusBlock(layers.Module):

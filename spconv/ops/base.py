@@ -8,6 +8,7 @@ nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from types import ModuleType
 
 import numpy as np
@@ -73,9 +74,9 @@ class Ops:
         dw = self.xp.zeros((rulebook.volume, cin, groups, cout), x_nc.dtype)
         for k in range(rulebook.volume):
             in_rows, out_rows = self._pairs(rulebook, k)
-            x = x_nc[in_rows].reshape(-1, groups, cin)
-            dy = dy_no[out_rows].reshape(-1, groups, cout)
-            dw[k] = self.xp.einsum("pgc,pgo->cgo", x, dy)
+            x, dy = x_nc[in_rows].reshape(-1, groups, cin), dy_no[out_rows]
+            dy = dy.reshape(-1, groups, cout).transpose(1, 0, 2)
+            dw[k] = (x.transpose(1, 2, 0) @ dy).transpose(1, 0, 2)
         return dw.reshape(rulebook.volume, cin, groups * cout)
 
     def matmul(self, x_nc: Array, w_co: Array, init_o: Array | None = None) -> Array:
@@ -148,11 +149,10 @@ class Ops:
         return self.xp.asarray(sites.rows_per_sample)
 
     def sum_samples(self, x_nc: Array, sites: SiteSet) -> Array:
-        """Sum of the rows of every sample, (B, C)."""
-        wide = math_type(x_nc.dtype)
-        y = self.xp.zeros((sites.batch_size, x_nc.shape[1]), wide)
+        """Sum of the rows of every sample, (B, C), accumulated in float64."""
+        y = self.xp.zeros((sites.batch_size, x_nc.shape[1]), math_type(x_nc.dtype))
         for sample, rows in self._rows_by_sample(sites):
-            y[sample] = x_nc[rows].sum(axis=0, dtype=wide)
+            y[sample] = x_nc[rows].sum(axis=0, dtype=self.xp.float64)
         return y
 
     def max_samples(self, x_nc: Array, sites: SiteSet) -> tuple[Array, Array]:
@@ -189,7 +189,8 @@ class Ops:
 
     def leaky_relu_gradient(self, y: Array, dy: Array, slope: float) -> Array:
         """Gradient of :meth:`leaky_relu` from its result (``slope >= 0`` keeps the sign)."""
-        return self.xp.where(y > 0, dy, dy.dtype.type(slope) * dy)
+        low = dy.dtype.type(slope) * dy if slope else dy.dtype.type(0)  # 0 * inf would be NaN
+        return self.xp.where(y > 0, dy, low)
 
     def dropout(self, x: Array, threshold: int, scale: float, key: tuple[int, int]) -> Array:
         """``scale * x`` where a number in [0, 2^32) reaches the threshold, else 0; any shape.
@@ -383,8 +384,7 @@ class Ops:
     def _rows_by_sample(self, sites: SiteSet) -> Iterator[tuple[int, Array]]:
         """Samples that have sites, and their rows in ascending order."""
         rows = self.xp.asarray(np.argsort(sites.indices[:, 0], kind="stable"))
-        ends = np.cumsum(sites.rows_per_sample).tolist()
-        for sample, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+        for sample, (start, end) in enumerate(pairwise([0, *np.cumsum(sites.rows_per_sample)])):
             if end > start:
                 yield sample, rows[start:end]
 

@@ -185,6 +185,8 @@ class CpuOps(Ops):
         return dx
 
     def leaky_relu(self, x: Array, slope: float) -> Array:
+        if x.dtype not in COMPILED:
+            return super().leaky_relu(x, slope)
         axes = _memory_order(x)
         source = np.asarray(x.transpose(axes), order="C")
         target = memory.empty(source.shape, source.dtype)
@@ -192,6 +194,8 @@ class CpuOps(Ops):
         return target.transpose([axes.index(axis) for axis in range(target.ndim)])
 
     def leaky_relu_gradient(self, y: Array, dy: Array, slope: float) -> Array:
+        if y.dtype not in COMPILED:
+            return super().leaky_relu_gradient(y, dy, slope)
         axes = _memory_order(y)
         result, gradient = (np.asarray(array.transpose(axes), order="C") for array in (y, dy))
         target = memory.empty(result.shape, result.dtype)

@@ -59,21 +59,20 @@ class Optimizer:
         Raises
         ------
         ValueError
-            If the shape of a gradient is not that of its parameter.
+            If the shape of a gradient is not that of its parameter; nothing is updated then.
         """
-        for path, parameter in self.parameters.items():
-            grad = parameter.grad
-            if grad is None:
-                continue
+        learning = [(p, t, t.grad) for p, t in self.parameters.items() if t.grad is not None]
+        for path, parameter, grad in learning:
             if grad.shape != parameter.shape:
                 raise ValueError(
                     f"{type(self).__name__}: the gradient of {path} has shape {grad.shape}, the "
                     f"parameter {parameter.shape}; call zero_grad() after replacing a parameter"
                 )
-            data = parameter.data
-            self._steps[path] += 1
+        for path, parameter, grad in learning:
+            data, step = parameter.data, self._steps[path] + 1
             slots = self._slots_like(path, data)
-            self._update(data, slots.get(MASTER), grad, slots, self._steps[path])
+            self._update(data, slots.get(MASTER), grad, slots, step)
+            self._steps[path] = step
             parameter.data = data
             self._updated[path] = data
 
@@ -113,6 +112,11 @@ class Optimizer:
             f"{key} has shape {np.shape(state[key])} instead of {np.shape(expected[key])}"
             for key in expected
             if key in state and np.shape(state[key]) != np.shape(expected[key])
+        ]
+        problems += [
+            f"{key} is {state[key]}"
+            for key in expected
+            if key in state and key.endswith("/step") and int(state[key]) < 0
         ]
         name = type(self).__name__
         if problems or state["optimizer"] != name:

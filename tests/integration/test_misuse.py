@@ -127,7 +127,7 @@ def test_parameters_of_other_shapes_are_refused(change, message):
 
 def test_features_assigned_past_the_checks_are_refused():
     x = diagonal()
-    with pytest.raises(ValueError, match=r"one row for each of the N = 6 sites, got shape \(1, 1\)"):
+    with pytest.raises(ValueError, match=r"for each of the N = 6 sites, got shape \(1, 1\)"):
         x.features = spconv.Tensor(np.ones((1, 1), "float32"))
     with pytest.raises(TypeError, match="features must be a floating point array, got list"):
         x.features = ["a"]

@@ -193,7 +193,14 @@ def test_the_threads_of_the_loader_end_with_an_error(tmp_path):
     assert loader.num_open == 0
 
 
-@pytest.mark.parametrize("options", [{"epochs": 0}, {"loader": []}])
-def test_nothing_to_do_is_refused(tmp_path, options):
-    with pytest.raises(ValueError, match="train: expected at least 1 epoch of at least 1 batch"):
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
+        ({"epochs": 1.5}, TypeError, "epochs must be an int, got 1.5"),
+        ({"loader": []}, ValueError, "expected at least one batch"),
+    ],
+)
+def test_nothing_to_do_is_refused(tmp_path, options, error, message):
+    with pytest.raises(error, match=f"train: {message}"):
         run(tmp_path, **options)
