@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import spconv
 from spconv import Parameter, Tensor, no_grad
 from spconv.autograd import needs_gradient, record
 from spconv.testing import check_gradients, directional_derivative
@@ -292,3 +293,35 @@ def test_record_wants_gradients_of_the_inputs_shapes(wrong):
     result = record(x.data * y.data, (x, y), lambda gradient: [gradient, wrong])
     with pytest.raises(ValueError, match=r"record: .*input 1, which has shape \(1, 2\)"):
         result.sum().backward()
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_values_changed_in_place_are_told_from_replaced_ones(after):
+    w = Parameter(np.array([2.0, 3.0]))
+    loss = (w * w).sum()
+    if after:
+        w.data *= 5.0  # what an optimizer does
+        with pytest.raises(RuntimeError, match=r"changed in place.* go backward before"):
+            loss.backward()
+        (w * w).sum().backward()
+        np.testing.assert_array_equal(w.grad, [20.0, 30.0])
+    else:
+        w.data = w.data * 5.0  # the graph has the old values still
+        loss.backward()
+
+
+def test_a_step_between_forward_and_backward_is_refused():
+    first, second = spconv.Linear(2, 2), spconv.Linear(2, 1)
+    y = second(first(Tensor(np.ones((4, 2), np.float32)))).sum()
+    sgd = spconv.optim.SGD(second.named_parameters(), lr=1.0)
+    second.weight.grad = np.ones((2, 1), np.float32)
+    sgd.step()
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.backward()
+
+
+def test_gradients_of_what_was_broadcast_over_a_million_rows():
+    b = Parameter(np.zeros(3, np.float32))
+    gradient = np.random.default_rng(0).random((1_000_000, 3), np.float32)
+    (Tensor(np.zeros((1_000_000, 3), np.float32)) + b).backward(gradient)
+    np.testing.assert_allclose(b.grad, gradient.sum(0, dtype=np.float64), rtol=2e-7)

@@ -310,3 +310,55 @@ def test_a_missing_member_is_named(path):
                 archive.writestr(name, content)
     with pytest.raises(ValueError, match=r"the checkpoint lacks its entry 'model/0\.bias'"):
         load(path)
+
+
+def test_a_state_that_does_not_fit_changes_neither(tmp_path):
+    from spconv.layers import Linear, SparseSequential
+
+    def pair(seed):
+        net = SparseSequential(Linear(2, 2, rng=np.random.default_rng(seed)))
+        return net, SGD(net.named_parameters(), lr=0.1)
+
+    net, _ = pair(0)
+    save(tmp_path / "a.npz", net, Adam(net.named_parameters(), lr=0.1))
+    other, optimizer = pair(1)
+    before = other.state_dict()
+    with pytest.raises(ValueError, match="the state is of another optimizer"):
+        load(tmp_path / "a.npz").restore(other, optimizer)
+    assert_same(other.state_dict(), before)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda m: save(m, "x.npz"),
+            r"model must have a state_dict\(\), got str; .*save\(path, model",
+        ),
+        (lambda m: save("x.npz", m, "adam"), r"optimizer must have a state_dict\(\), got str"),
+        (lambda m: checkpoint.Checkpoint("x", {}, None, {}).restore({}), "a Module, got dict"),
+    ],
+)
+def test_arguments_in_another_order(call, message):
+    with pytest.raises(TypeError, match=message):
+        call(Model())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": {"a": {"__array__": [1]}}},
+        {"model": None},
+        {"extra": []},
+        {"extra": {"a": json.loads("[" * 900 + "]" * 900)}},
+    ],
+    ids=["array", "model", "extra", "deep"],
+)
+def test_a_header_that_save_did_not_write(tmp_path, change):
+    path = tmp_path / "a.npz"
+    save(path, Model())
+    members = dict(np.load(path))
+    header = json.loads(str(members["header"])) | change
+    np.savez(path, **{**members, "header": np.array(json.dumps(header))})
+    with pytest.raises(ValueError, match="the checkpoint lacks its entry|not a checkpoint"):
+        load(path)

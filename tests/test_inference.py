@@ -7,6 +7,7 @@ from spconv import functional
 from spconv.inference import FrozenConvolution, freeze
 from spconv.models import DeepCNet, ResidualBlock, SparseResNet
 from spconv.ops import CpuOps
+from spconv.tensor import KeptChannels
 from spconv.testing import random_sparse_tensor
 
 BOUNDS = {np.float32: 1e-5, np.float64: 1e-13}
@@ -188,3 +189,68 @@ def test_a_residual_block_around_a_branch_of_the_users_own(preactivation):
     expected = (total if preactivation else functional.relu(total)).features.data
     for net in (block, freeze(block)):
         np.testing.assert_array_equal(net(x).features.data, expected)
+
+
+class Skips(spconv.SparseSequential):
+    """The sum of all that its layers give, one after the other."""
+
+    def forward(self, x):
+        total = None
+        for layer in self:
+            x = layer(x)
+            total = x if total is None else total + x
+        return total
+
+
+def test_a_sequence_with_a_forward_of_its_own_keeps_its_layers():
+    x = example(np.float64, False)
+    net = Skips(spconv.SubMConv2d(3, 3, 3), spconv.BatchNorm(3), spconv.ReLU())
+    settle(net, x, np.float64)
+    frozen = freeze(net)
+    assert len(frozen) == 3
+    np.testing.assert_array_equal(frozen(x).features.data, net(x).features.data)
+
+
+def test_training_further_does_not_change_the_copy():
+    x = example(np.float32, True)
+    net = settle(UNet(), x, np.float32)
+    frozen = freeze(net)
+    before = frozen(x).features.data.copy()
+    net.train()
+    sgd = spconv.optim.SGD(net.named_parameters(), lr=0.1)
+    (net(x).features * 1.0).sum().backward()
+    sgd.step()
+    assert np.abs(net.eval()(x).features.data - before).max() > 1e-3
+    np.testing.assert_array_equal(frozen(x).features.data, before)
+
+
+def test_frozen_layers_of_rows_record_nothing_either():
+    net = spconv.SparseSequential(spconv.Flatten(), spconv.Linear(6, 2))
+    y = freeze(net)(spconv.Tensor(np.ones((3, 6), np.float32)))
+    assert not y.requires_grad
+    assert net[1].weight.requires_grad
+
+
+class Held(spconv.Module):
+    def __init__(self):
+        self.layer = self.again = spconv.Linear(3, 3)
+        self.pair = KeptChannels(np.arange(2), 5)
+        self.owner = self
+
+    def forward(self, x):
+        return self.again(self.layer(x))
+
+
+def test_shared_layers_cycles_and_named_tuples():
+    net = Held()
+    frozen = freeze(net)
+    assert frozen.layer is frozen.again
+    assert frozen.layer is not net.layer
+    assert frozen.owner is frozen
+    assert type(frozen.pair) is KeptChannels
+    assert frozen.pair.total == 5
+
+
+def test_what_is_no_network():
+    with pytest.raises(TypeError, match=r"freeze: expected a Module, got numpy\.ndarray"):
+        freeze(np.zeros(3))

@@ -324,3 +324,30 @@ def test_on_the_gpu(kind, options):
     for name, parameter in parameters.items():
         assert isinstance(parameter.data, cupy.ndarray)
         np.testing.assert_allclose(parameter.numpy(), expected[name].data, rtol=1e-12)
+
+
+def test_a_step_updates_all_or_nothing():
+    first, second = Parameter(np.ones(2)), Parameter(np.ones(3))
+    adam = Adam([("a", first), ("b", second)], lr=0.1)
+    first.grad, second.grad = np.ones(2), np.ones(4)
+    with pytest.raises(ValueError, match="the gradient of b has shape"):
+        adam.step()
+    np.testing.assert_array_equal(first.data, 1)
+    assert adam.state_dict()["a/step"] == 0
+
+
+def test_a_state_of_less_than_no_steps():
+    adam = Adam([("a", Parameter(np.ones(2)))], lr=0.1)
+    with pytest.raises(ValueError, match="a/step is -3"):
+        adam.load_state_dict({**adam.state_dict(), "a/step": -3})
+
+
+def test_an_optimizer_says_what_it_does():
+    sgd = SGD([("a", Parameter(np.ones(2)))], lr=0.1, momentum=0.9)
+    assert repr(sgd).startswith("SGD(1 parameters, lr=0.1, momentum=0.9")
+
+
+@pytest.mark.parametrize("lr", ["0.1", None, Parameter(np.ones(1))])
+def test_a_learning_rate_is_a_number(lr):
+    with pytest.raises(TypeError, match="SGD: lr must be a number, got"):
+        SGD([("a", Parameter(np.ones(2)))], lr=lr)

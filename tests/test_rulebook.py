@@ -1,5 +1,8 @@
 """Rulebooks, field by field, against the plain loops of ``reference_rulebook``."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +10,9 @@ from hypothesis import strategies as st
 
 import spconv.rulebook
 from spconv import build_rulebook
+from spconv.geometry import Geometry
+from spconv.rulebook import RulebookCache
+from spconv.sites import SiteSet
 from spconv.testing import reference_rulebook
 
 SHAPES = {
@@ -261,3 +267,35 @@ def test_wrong_arguments(arguments, message):
         build_rulebook(*arguments)
     with pytest.raises(TypeError, match=r"^build_rulebook: indices must be integers"):
         build_rulebook([[0, 1.5]], (4,), 1, 3)
+
+
+@pytest.mark.parametrize("offset", [-1, 9, 99])
+def test_offsets_that_are_not_there(offset):
+    book = build_rulebook(np.array([[0, 1, 1]], np.int32), (4, 4), 1, 3, submanifold=True)
+    for method in (book.pairs, book.to_scipy):
+        with pytest.raises(IndexError, match=f"offsets are 0 to 8, got {offset}"):
+            method(offset)
+
+
+def test_a_copy_has_no_inverse_yet():
+    book = build_rulebook(np.array([[0, 1, 1], [0, 2, 3]], np.int32), (4, 4), 1, 2, 2)
+    inverse = book.inverse
+    for copied in (pickle.loads(pickle.dumps(book)), copy.deepcopy(book)):
+        np.testing.assert_array_equal(copied.inverse.in_rows, inverse.in_rows)
+        assert copied.inverse.inverse is copied
+
+
+def test_a_submanifold_convolution_is_not_transposed():
+    with pytest.raises(ValueError, match="submanifold convolution is its own transpose"):
+        build_rulebook(np.zeros((1, 3)), (4, 4), 1, 3, submanifold=True, transposed=True)
+
+
+def test_a_branch_knows_all_and_keeps_what_it_learns():
+    cache = RulebookCache()
+    sites = SiteSet(np.array([[0, 1, 1]], np.int32), (4, 4), 1)
+    known = cache.get(sites, Geometry.make(2, 3, submanifold=True), name="known")
+    branch = cache.branch()
+    assert branch.named("known") is known
+    branch.get(sites, Geometry.make(2, 2), name="new")
+    with pytest.raises(ValueError, match="no earlier layer saved a rulebook as indice_key 'new'"):
+        cache.named("new")

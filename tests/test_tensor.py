@@ -1,5 +1,7 @@
 """SparseConvTensor: its checks, and the ways from and to dense grids and scipy matrices."""
 
+import copy
+import pickle
 import re
 
 import numpy as np
@@ -259,3 +261,55 @@ def test_dlpack_out_and_in():
     y = SparseConvTensor(features, x.indices, x.spatial_shape, x.batch_size)
     assert np.shares_memory(y.features.data, x.features.data)
     assert_sparse_equal(spconv.ReLU()(y), spconv.ReLU()(x), tolerance=0)
+
+
+def test_the_ground_states_gradient_is_that_of_the_inactive_sites_alone():
+    """Not a difference of two large sums, which has no digits left."""
+    sites = np.argwhere(np.ones((1, 300, 300), bool))[3:].astype(np.int32)
+    ground = Tensor(np.zeros(2, np.float32), requires_grad=True)
+    x = SparseConvTensor(np.zeros((len(sites), 2), np.float32), sites, (300, 300), 1, ground)
+    gradient = np.random.default_rng(0).random((1, 2, 300, 300), np.float32)
+    x.dense().backward(gradient)
+    np.testing.assert_allclose(ground.grad, gradient[0, :, 0, :3].sum(1), rtol=1e-6)
+
+
+def test_unchecked_sites_are_copied_while_somebody_may_write_to_them():
+    indices = np.array([[0, 1, 1], [0, 2, 2]], np.int32)
+    x = SparseConvTensor(np.ones((2, 1)), indices, (4, 4), 1, check=False)
+    indices[:] = 2**30
+    assert x.indices.tolist() == [[0, 1, 1], [0, 2, 2]]
+    again = SparseConvTensor(np.ones((2, 1)), x.indices, (4, 4), 1, check=False)
+    assert np.shares_memory(again.indices, x.indices)
+
+
+def test_copies_of_sites_cannot_be_written_to():
+    x = from_dense(np.eye(3)[None, None])
+    for copied in (copy.deepcopy(x), pickle.loads(pickle.dumps(x))):
+        with pytest.raises(ValueError, match="read-only"):
+            copied.indices[0] = 7
+
+
+@pytest.mark.parametrize(("sample", "channel"), [(1, 0), (-1, 0), (0, 1), (0, -1)])
+def test_to_scipy_of_what_is_not_there(sample, channel):
+    with pytest.raises(IndexError, match=r"to_scipy: (sample|channel) must be in 0\.\.0, got"):
+        from_dense(np.eye(3)[None, None]).to_scipy(sample, channel)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: from_dense(np.zeros((1, 1, 2, 2), np.uint8)),
+            "from_dense: array must be a float.*",
+        ),
+        (
+            lambda: SparseConvTensor(np.ones((1, 1), int), [[0, 0]], (2,), 1),
+            "SparseConvTensor: features must be a floating point array, got dtype int64",
+        ),
+        (lambda: SparseConvTensor(None, [[0, 0]], (2,), 1), "features must be .* got NoneType"),
+        (lambda: from_scipy([np.eye(2)]), "expected scipy.sparse matrices.* got list"),
+    ],
+)
+def test_what_are_no_features(make, message):
+    with pytest.raises(TypeError, match=message):
+        make()

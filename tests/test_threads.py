@@ -220,3 +220,34 @@ def test_how_long_threads_wait_awake_is_the_users_choice(chosen, spins):
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.split() == [chosen.get("OMP_WAIT_POLICY", "PASSIVE"), spins]
+
+
+@pytest.mark.parametrize("count", [1025, 50_000, 2**40])
+def test_more_threads_than_a_process_can_have(count, monkeypatch):
+    with pytest.raises(ValueError, match=f"set_num_threads: .* got {count}"):
+        spconv.set_num_threads(count)
+    monkeypatch.setitem(spconv.threads._state, "num_threads", 0)
+    monkeypatch.setenv("OMP_NUM_THREADS", str(count))
+    assert spconv.get_num_threads() == 1024
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_stays_at_one_thread_whatever_it_asks_for():
+    """Those of OpenMP are gone: to wait for them would never end."""
+    code = """
+import os, numpy as np, spconv
+x = spconv.from_dense(np.ones((1, 8, 64, 64), "float32"))
+conv = spconv.SubMConv2d(8, 8, 3)
+spconv.set_num_threads(2)
+conv(x)
+child = os.fork()
+if not child:
+    spconv.set_num_threads(2)
+    conv(x)
+    os._exit(spconv.get_num_threads())
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), spconv.get_num_threads())
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.split() == ["1", "2"], done.stderr

@@ -179,6 +179,24 @@ def test_damaged_archives(tmp_path, monkeypatch):
         load_assamese("test", tmp_path, download=False)
 
 
+def test_every_damaged_byte_of_a_packed_text_is_reported(tmp_path, monkeypatch):
+    """Deflated, as the published archive is: zlib finds most of them itself."""
+    monkeypatch.setattr(module, "CHARACTERS", 1)
+    stored, path = archive(tmp_path / "stored.zip", characters=1), tmp_path / NAMES[1]
+    with zipfile.ZipFile(stored) as texts, zipfile.ZipFile(path, "w", 8) as packed:
+        for name in texts.namelist():
+            packed.writestr(name, texts.read(name))
+        first = packed.getinfo("W6/1.6.txt")
+    content = path.read_bytes()
+    start = first.header_offset + 30 + len(first.filename)
+    for position in range(start, start + first.compress_size):
+        damaged = bytearray(content)
+        damaged[position] ^= 0x55
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"W6/1\.6\.txt .* is damaged"):
+            load_assamese("test", tmp_path, download=False)
+
+
 def test_errors(tmp_path):
     with pytest.raises(ValueError, match="split must be 'train' or 'test', got 'val'"):
         load_assamese("val", tmp_path)

@@ -99,3 +99,12 @@ def test_errors(change, error, message):
     arguments = {"images": np.full((5, 6, 7), 9, np.uint8), "field": 16, **change}
     with pytest.raises(error, match=message):
         encode_images(**arguments)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_is_no_number_is_seen(dtype):
+    images = np.zeros((1, 3, 3), dtype)
+    images[0, 1, 2] = np.nan
+    indices, features = encode_images(images, 3)
+    assert indices.tolist() == [[0, 1, 2]]
+    assert np.isnan(features).all()

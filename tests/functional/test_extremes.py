@@ -43,3 +43,62 @@ def test_no_grad_and_engines_belong_to_the_thread_that_set_them():
 
     with spconv.no_grad(), spconv.use_engine("numpy"), ThreadPoolExecutor(1) as pool:
         assert pool.submit(elsewhere).result() == (True, "CpuOps")
+
+
+@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("slope", [0.0, 0.5])
+def test_the_gradient_of_what_a_rectifier_cut_off_is_zero_whatever_came(name, slope):
+    x = spconv.Tensor(np.array([-1.0, 2.0]), requires_grad=True)
+    with spconv.use_engine(name):
+        functional.leaky_relu(x, slope).backward(np.array([np.inf, 1.0]))
+    np.testing.assert_array_equal(x.grad, [np.inf if slope else 0.0, 1.0])
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_the_rectifier_behind_a_normalization_cuts_infinity_off_too(name):
+    rows = spconv.Tensor(np.array([[-1.0], [0.0], [1.0]]), requires_grad=True)
+    with spconv.use_engine(name):
+        y = spconv.BatchNorm(1)(rows, negative_slope=0.0)
+        y.backward(np.array([[np.inf], [0.0], [0.0]]))
+    np.testing.assert_array_equal(rows.grad, np.zeros((3, 1)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sigmoid_keeps_the_digits_of_small_values(dtype):
+    x = spconv.Tensor(np.array([-60, -20, -10, 0, 10, 60, -800, 800], dtype), requires_grad=True)
+    y = functional.sigmoid(x)
+    from scipy.special import expit
+
+    np.testing.assert_allclose(y.data, expit(x.data), rtol=1e-6)
+    y.sum().backward()
+    np.testing.assert_allclose(x.grad[:4], (y.data * (1 - y.data))[:4], rtol=1e-6)
+    assert y.dtype == x.grad.dtype == dtype
+
+
+@pytest.mark.parametrize("size", [41, 47, 61])
+def test_full_windows_have_nothing_of_the_ground_state(size):
+    sites = np.stack([np.zeros(size, np.int32), np.arange(size, dtype=np.int32)], axis=1)
+    for ground in (1e6, np.inf):
+        x = spconv.SparseConvTensor(
+            np.ones((size, 1), np.float32), sites, (size,), 1, np.array([ground], np.float32)
+        )
+        mean = spconv.SparseAvgPool1d(size)(x).features.data
+        np.testing.assert_allclose(mean, 1, rtol=1e-6)
+        np.testing.assert_allclose(functional.global_avg_pool(x).data, 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_means_over_many_sites(name):
+    n = 300_000
+    sites = np.stack([np.zeros(n, np.int32), np.arange(n, dtype=np.int32)], axis=1)
+    x = spconv.SparseConvTensor(np.full((n, 2), 0.1, np.float32), sites, (n,), 1)
+    with spconv.use_engine(name):
+        np.testing.assert_allclose(functional.global_avg_pool(x).data, 0.1, rtol=2e-7)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_no_samples(name):
+    x = spconv.SparseConvTensor(np.zeros((0, 2)), np.zeros((0, 3), int), (4, 4), 0)
+    with spconv.use_engine(name):
+        assert functional.global_avg_pool(x).shape == (0, 2)
+        assert functional.global_max_pool(x).shape == (0, 2)

@@ -141,3 +141,19 @@ def test_wrong_regions():
         ValueError, match=r"sparse_fractional_max_pool: indices must have 1 \+ ndim"
     ):
         functional.sparse_fractional_max_pool(x, [good])
+
+
+def test_an_input_that_comes_again_keeps_nothing_of_what_was_drawn():
+    net = spconv.SparseSequential(
+        spconv.SubMConv2d(2, 2, 3, indice_key="above"),
+        spconv.SparseFractionalMaxPool2d(1.5),
+        spconv.SubMConv2d(2, 2, 3, indice_key="below"),
+        spconv.SparseConv2d(2, 2, 2, indice_key="wide"),
+        spconv.SparseInverseConv2d(2, 2, 2, "wide"),
+    )
+    x = random_sparse_tensor(np.random.default_rng(0), (12, 11), 2, 2, ground=False)
+    outputs = [net.train()(x) for _ in range(3)] + [net.eval()(x) for _ in range(2)]
+    np.testing.assert_array_equal(outputs[3].features.data, outputs[4].features.data)
+    assert len(x.rulebooks._built) == 1
+    assert list(x.rulebooks._named) == ["above"]
+    assert outputs[0].rulebooks.named("above") is x.rulebooks.named("above")

@@ -128,3 +128,29 @@ def test_sums_know_of_dropped_channels(ground):
     expected = dropped[0].dense().numpy() + dropped[1].dense().numpy()
     for total in (dropped[0] + dropped[1], functional.add(*dropped)):
         np.testing.assert_array_equal(total.dense().numpy(), expected)
+
+
+def test_a_tensor_that_stays_keeps_nothing_of_those_that_pass_by():
+    stays = line([0, 2], [1, 2])
+    for site in (1, 3, 4):
+        total = functional.add(stays, line([site], [1]), union=True)
+        spconv.SubMConv1d(1, 1, 3)(total)
+        total = functional.add(line([site], [1]), stays, union=True)
+        spconv.SubMConv1d(1, 1, 3)(total)
+    assert not stays.rulebooks._built
+    assert not stays.rulebooks._unions
+
+
+def test_the_ground_states_gradient_is_that_of_the_new_sites_alone():
+    """Not a difference of two large sums, which has no digits left."""
+    n = 300_000
+    rng = np.random.default_rng(0)
+    ground = spconv.Tensor(np.zeros(1, np.float32), requires_grad=True)
+    sites = np.stack([np.zeros(n, np.int32), np.arange(n, dtype=np.int32)], axis=1)
+    x = spconv.SparseConvTensor(np.zeros((n - 2, 1), np.float32), sites[2:], (n,), 1, ground)
+    y = spconv.SparseConvTensor(
+        np.zeros((n, 1), np.float32), sites, (n,), 1, np.zeros(1, np.float32)
+    )
+    gradient = rng.random((n, 1), np.float32)
+    functional.add(x, y, union=True).features.backward(gradient)
+    np.testing.assert_allclose(ground.grad, gradient[:2].sum(0), rtol=1e-6)

@@ -13,6 +13,7 @@ from spconv.functional import cross_entropy
 from spconv.layers import Conv2d, Flatten, Linear, ReLU, SparseSequential
 from spconv.optim import SGD
 from spconv.schedules import Cosine
+from spconv.tensor import SparseConvTensor
 from spconv.train import evaluate
 
 
@@ -204,3 +205,28 @@ def test_the_threads_of_the_loader_end_with_an_error(tmp_path):
 def test_nothing_to_do_is_refused(tmp_path, options, error, message):
     with pytest.raises(error, match=f"train: {message}"):
         run(tmp_path, **options)
+
+
+def test_a_batch_without_samples(tmp_path):
+    class Empty(Loader):
+        def epoch(self, epoch, start=0):
+            batches = super().epoch(epoch, start)
+            x, labels = next(batches)
+            batches.close()
+            none = x.indices[:, 0] < 0
+            features = x.features.data[none]
+            empty = SparseConvTensor(
+                features, x.indices[none], x.spatial_shape, 0, np.zeros(1, np.float32)
+            )
+            yield empty, labels[:0]
+            yield from super().epoch(epoch, start + 1)
+
+    history = run(tmp_path, loader=Empty())[2]
+    assert all(np.isfinite(epoch.loss) for epoch in history.epochs)
+
+
+def test_a_seed_of_several_numbers_is_the_same_when_it_comes_again(tmp_path):
+    loader = Loader()
+    loader.seed = (1, 2)
+    run(tmp_path, loader=loader, epochs=1)
+    run(tmp_path, loader=loader, epochs=2)
