@@ -360,5 +360,5 @@ def test_a_header_that_save_did_not_write(tmp_path, change):
     members = dict(np.load(path))
     header = json.loads(str(members["header"])) | change
     np.savez(path, **{**members, "header": np.array(json.dumps(header))})
-    with pytest.raises(ValueError, match="the checkpoint lacks its entry|not a checkpoint"):
+    with pytest.raises(ValueError, match=r"the checkpoint lacks its entry|not a checkpoint"):
         load(path)

@@ -300,7 +300,7 @@ def test_to_scipy_of_what_is_not_there(sample, channel):
     [
         (
             lambda: from_dense(np.zeros((1, 1, 2, 2), np.uint8)),
-            "from_dense: array must be a float.*",
+            "from_dense: array must be a float",
         ),
         (
             lambda: SparseConvTensor(np.ones((1, 1), int), [[0, 0]], (2,), 1),
