@@ -9,6 +9,13 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
+try:
+    import spconv.kernels  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ImportError(
+        "spconv: there are no compiled kernels beside this source folder, which Python finds first "
+        "in a clone; install with `pip install -e .`, or start Python in another folder"
+    ) from error
 from spconv import functional, inference, initializers, optim, schedules
 from spconv._version import __version__
 from spconv.autograd import Parameter, Tensor, no_grad

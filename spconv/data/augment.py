@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spconv.checks import whole
 from spconv.kernels import resample as kernels
 
 SPLINE_DEVIATION = 151 / 315  # of a bicubic B-spline with standard normal knots, over all places
@@ -40,10 +41,7 @@ class Translate:
     max_shift: int = 2
 
     def __post_init__(self) -> None:
-        if self.max_shift != int(self.max_shift) or self.max_shift < 0:
-            raise ValueError(
-                f"Translate: max_shift must be a whole number >= 0, got {self.max_shift}"
-            )
+        whole("Translate", "max_shift", self.max_shift, 0)
 
     def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         images = _checked("Translate", images)

@@ -250,63 +250,79 @@ class SparseInverseConv(_Convolution):
 
 class SparseConv1d(SparseConv):
     ndim = 1
+    __doc__ = SparseConv.__doc__
 
 
 class SparseConv2d(SparseConv):
     ndim = 2
+    __doc__ = SparseConv.__doc__
 
 
 class SparseConv3d(SparseConv):
     ndim = 3
+    __doc__ = SparseConv.__doc__
 
 
 class SparseConv4d(SparseConv):
     ndim = 4
+    __doc__ = SparseConv.__doc__
 
 
 class SubMConv1d(SubMConv):
     ndim = 1
+    __doc__ = SubMConv.__doc__
 
 
 class SubMConv2d(SubMConv):
     ndim = 2
+    __doc__ = SubMConv.__doc__
 
 
 class SubMConv3d(SubMConv):
     ndim = 3
+    __doc__ = SubMConv.__doc__
 
 
 class SubMConv4d(SubMConv):
     ndim = 4
+    __doc__ = SubMConv.__doc__
 
 
 class SparseConvTranspose1d(SparseConvTranspose):
     ndim = 1
+    __doc__ = SparseConvTranspose.__doc__
 
 
 class SparseConvTranspose2d(SparseConvTranspose):
     ndim = 2
+    __doc__ = SparseConvTranspose.__doc__
 
 
 class SparseConvTranspose3d(SparseConvTranspose):
     ndim = 3
+    __doc__ = SparseConvTranspose.__doc__
 
 
 class SparseConvTranspose4d(SparseConvTranspose):
     ndim = 4
+    __doc__ = SparseConvTranspose.__doc__
 
 
 class SparseInverseConv1d(SparseInverseConv):
     ndim = 1
+    __doc__ = SparseInverseConv.__doc__
 
 
 class SparseInverseConv2d(SparseInverseConv):
     ndim = 2
+    __doc__ = SparseInverseConv.__doc__
 
 
 class SparseInverseConv3d(SparseInverseConv):
     ndim = 3
+    __doc__ = SparseInverseConv.__doc__
 
 
 class SparseInverseConv4d(SparseInverseConv):
     ndim = 4
+    __doc__ = SparseInverseConv.__doc__

@@ -62,7 +62,7 @@ class SparseFractionalMaxPool(Module):
         seed: int | Sequence[int] = 0,
     ) -> None:
         owner = type(self).__name__
-        ratios = tuple(ratio) if isinstance(ratio, Sequence) else (ratio,) * self.ndim
+        ratios = tuple(np.broadcast_to(ratio, np.shape(ratio) or self.ndim).tolist())
         if len(ratios) != self.ndim or not all(1 < value <= 2 for value in ratios):
             raise ValueError(
                 f"{owner}: ratio must be one number or {self.ndim} of them, above 1 and at most "
@@ -95,15 +95,19 @@ class SparseFractionalMaxPool(Module):
 
 class SparseFractionalMaxPool1d(SparseFractionalMaxPool):
     ndim = 1
+    __doc__ = SparseFractionalMaxPool.__doc__
 
 
 class SparseFractionalMaxPool2d(SparseFractionalMaxPool):
     ndim = 2
+    __doc__ = SparseFractionalMaxPool.__doc__
 
 
 class SparseFractionalMaxPool3d(SparseFractionalMaxPool):
     ndim = 3
+    __doc__ = SparseFractionalMaxPool.__doc__
 
 
 class SparseFractionalMaxPool4d(SparseFractionalMaxPool):
     ndim = 4
+    __doc__ = SparseFractionalMaxPool.__doc__

@@ -102,31 +102,39 @@ class SparseGlobalAvgPool(Module):
 
 class SparseMaxPool1d(SparseMaxPool):
     ndim = 1
+    __doc__ = SparseMaxPool.__doc__
 
 
 class SparseMaxPool2d(SparseMaxPool):
     ndim = 2
+    __doc__ = SparseMaxPool.__doc__
 
 
 class SparseMaxPool3d(SparseMaxPool):
     ndim = 3
+    __doc__ = SparseMaxPool.__doc__
 
 
 class SparseMaxPool4d(SparseMaxPool):
     ndim = 4
+    __doc__ = SparseMaxPool.__doc__
 
 
 class SparseAvgPool1d(SparseAvgPool):
     ndim = 1
+    __doc__ = SparseAvgPool.__doc__
 
 
 class SparseAvgPool2d(SparseAvgPool):
     ndim = 2
+    __doc__ = SparseAvgPool.__doc__
 
 
 class SparseAvgPool3d(SparseAvgPool):
     ndim = 3
+    __doc__ = SparseAvgPool.__doc__
 
 
 class SparseAvgPool4d(SparseAvgPool):
     ndim = 4
+    __doc__ = SparseAvgPool.__doc__

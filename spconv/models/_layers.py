@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from spconv import layers
+from spconv.checks import real
 from spconv.functional._common import check_sparse
 
 CONVOLUTIONS = {
@@ -69,7 +70,8 @@ def dropout_rates(
 ) -> list[float]:
     """One rate per place: those given, or rising from 0 to a single number."""
     if isinstance(dropout, int | float):
-        return [dropout * n / (count - 1) for n in range(count)]
+        largest = real(owner, "dropout", dropout, below=1)
+        return [largest * n / (count - 1) for n in range(count)]
     if len(dropout) != count:
         raise ValueError(
             f"{owner}: dropout must be one number or {formula} = {count} of them, got {dropout}"

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -66,3 +68,16 @@ for name in spconv.__all__:
 print(len(set(spconv.__all__)) == len(spconv.__all__), spconv.__all__ == sorted(spconv.__all__))
 """
     assert fresh_interpreter(code) == "True True\n"
+
+
+def test_a_source_folder_without_kernels_says_what_to_do(tmp_path):
+    """Python in a clone finds the sources before an installed package."""
+    source = Path(__file__).parents[2] / "spconv" / "__init__.py"
+    package = tmp_path / "spconv"
+    package.mkdir()
+    shutil.copy(source, package)
+    run = subprocess.run(
+        [sys.executable, "-S", "-c", "import spconv"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert "ImportError: spconv: there are no compiled kernels" in run.stderr
+    assert "`pip install -e .`" in run.stderr

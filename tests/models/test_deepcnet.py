@@ -224,8 +224,8 @@ def test_the_seed_decides():
         ((2, 4, 0, 10), {}, "SparseConv2d: in_channels must be at least 1, got 0"),
         ((2, 4, 1, 0), {}, "Linear: out_features must be at least 1"),
         ((2, 4, 1, 10), {"dropout": [0.1] * 3}, "one number or l + 2 = 4 of them, got [0.1,"),
-        ((2, 4, 1, 10), {"dropout": 1.0}, "Dropout: p must be in [0, 1), got 1.0"),
-        ((2, 4, 1, 10), {"dropout": -0.5}, "Dropout: p must be in [0, 1), got -0."),
+        ((2, 4, 1, 10), {"dropout": 1.0}, "DeepCNet: dropout must be in [0, 1), got 1.0"),
+        ((2, 4, 1, 10), {"dropout": -0.5}, "DeepCNet: dropout must be in [0, 1), got -0.5"),
     ],
 )
 def test_errors(arguments, options, message):
