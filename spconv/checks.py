@@ -53,9 +53,7 @@ def real(owner: str, name: str, value: Any, least: float = 0.0, below: float = m
     return value
 
 
-def check_gradients(
-    backward: Any, gradients: Any, shapes: Sequence[tuple[int, ...] | None]
-) -> None:
+def check_gradients(backward: Any, gradients: Any, inputs: Sequence[Any]) -> None:
     """What a ``backward`` of :func:`spconv.autograd.record` returned, held against its inputs.
 
     Raises
@@ -70,16 +68,16 @@ def check_gradients(
             f"record: {backward} must return a tuple, one gradient or None for each input, got "
             f"{type_name(gradients)}"
         )
-    if len(gradients) != len(shapes):
+    if len(gradients) != len(inputs):
         raise ValueError(
-            f"record: {backward} must return one gradient or None for each of {len(shapes)} "
+            f"record: {backward} must return one gradient or None for each of {len(inputs)} "
             f"inputs, got {len(gradients)}"
         )
-    for number, (gradient, shape) in enumerate(zip(gradients, shapes, strict=True)):
-        if gradient is not None and shape is not None and gradient.shape != shape:
+    for gradient, node in zip(gradients, inputs, strict=True):
+        if gradient is not None and node is not None and gradient.shape != node.shape:
             raise ValueError(
-                f"record: {backward} returned a gradient of shape {gradient.shape} for input "
-                f"{number}, which has shape {shape}"
+                f"record: {backward} returned a gradient of shape {gradient.shape} for an input "
+                f"of shape {node.shape}"
             )
 
 

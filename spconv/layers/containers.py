@@ -112,7 +112,8 @@ class SparseSequential(Module):
                 x = layer(x) if kept is None else functional.batchwise_dropout(x, kept)
                 kept = None
             else:
-                if isinstance(x, SparseConvTensor) and not has_forward_of(layer, KNOW_CHANNELS):
+                dropped = isinstance(x, SparseConvTensor) and x.channels is not None
+                if dropped and not has_forward_of(layer, KNOW_CHANNELS):
                     x = all_channels(x)
                 x = layer(x, **given(negative_slope=slope))
         return x if not isinstance(x, SparseConvTensor) else all_channels(x)
@@ -176,13 +177,10 @@ def _slope_behind(layer: Module, behind: Module | None = None) -> float | None:
 
 def has_forward_of(layer: Module, kinds: tuple[type[AnyModule], ...]) -> TypeGuard[AnyModule]:
     """Whether it is one of the kinds and does what that one does: a user's own may do more."""
+    if not isinstance(layer, kinds) or "forward" in vars(layer):
+        return False
     called = type(layer)
-    return any(
-        isinstance(layer, kind)
-        and called.forward is kind.forward
-        and called.__call__ is kind.__call__
-        for kind in kinds
-    ) and "forward" not in vars(layer)
+    return any(called.forward is k.forward and called.__call__ is k.__call__ for k in kinds)
 
 
 def _next(layers: list[Module], position: int, kinds: tuple[type[Module], ...]) -> Any:
