@@ -4,7 +4,8 @@
 
 The step is timed alone and beside one spinning process per core, which the benchmark starts and
 ends, in turns. A fair scheduler leaves each side half of the cores: 2 times slower is the least to
-expect. Libraries whose threads spin at barriers grow by tens of times here.
+expect. Libraries whose threads spin at barriers grow by tens of times here. Without ``--threads``
+the number that nobody chose is measured as well: it leaves busy processors to who has them.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     cells = [
         [
             row["name"],
-            str(row["threads"]),
+            str(row["threads"] or "as many as are free"),
             str(row["competitors"]),
             f"{statistics.median(row['alone']):.1f}",
             f"{statistics.median(row['beside']):.1f}",
@@ -86,11 +87,11 @@ def main() -> None:
     subject, count = subjects.characters(options.size, options.data), available_cpus()
     most = spconv.get_num_threads()
     rows = []
-    for threads in sorted({1, most}):
+    for threads in [*sorted({1, most}), *([] if options.threads else [None])]:
         spconv.set_num_threads(threads)
         measured = compare(subject.step(), options.size, count)
         rows.append({"name": subject.name, "threads": threads, "competitors": count, **measured})
-    spconv.set_num_threads(most)
+    spconv.set_num_threads(options.threads)
     standalone.write(options.out, "busy_machine", {"size": options.size, "rows": rows}, table(rows))
 
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+from math import floor
 from operator import index
+from time import monotonic, process_time
 
 WORTH_WAKING = 30_000
 """Nanoseconds of work below which a second thread costs more than it does."""
 
-_state = {"num_threads": 0, "most": 1024}
+MOST_THREADS = 1024
+LOOK_EVERY = 0.1
+"""Seconds between looks at how busy the machine is."""
+
+_state = {"num_threads": 0, "most": MOST_THREADS, "chosen": False}
+_load = {"then": 0.0, "busy": 0.0, "own": 0.0, "left": 1.0, "next": 0.0}
 
 
 # OpenMP's threads do not survive a fork: a child that asked for them would wait forever.
@@ -25,15 +32,19 @@ def available_cpus() -> int:
 
 
 def get_num_threads() -> int:
-    """Threads that the kernels use: what was set, else ``OMP_NUM_THREADS``, else all processors."""
+    """Threads that the kernels use: what was set, else ``OMP_NUM_THREADS``, else all processors.
+
+    In the last case they use fewer while other processes keep processors busy (on Linux).
+    """
     if not _state["num_threads"]:
         requested = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-        _state["num_threads"] = int(requested) if requested.isdigit() else available_cpus()
+        _state["chosen"] = requested.isdigit()
+        _state["num_threads"] = int(requested) if _state["chosen"] else available_cpus()
     return max(1, min(_state["num_threads"], _state["most"]))
 
 
-def set_num_threads(num_threads: int) -> None:
-    """Set the number of threads of the compiled kernels.
+def set_num_threads(num_threads: int | None) -> None:
+    """Set the number of threads of the compiled kernels; None leaves it to them again.
 
     Every sum has one fixed order, so the results are the same bits for any number. In a forked
     child, whose threads of OpenMP are gone, it stays at one.
@@ -41,13 +52,51 @@ def set_num_threads(num_threads: int) -> None:
     Raises
     ------
     ValueError
-        If ``num_threads`` is smaller than 1, or greater than 1024.
+        If ``num_threads`` is smaller than 1, or greater than 1,024.
     """
-    if not 1 <= index(num_threads) <= 1024:
-        raise ValueError(f"set_num_threads: expected at least 1 thread, got {num_threads}")
-    _state["num_threads"] = index(num_threads)
+    if num_threads is None:
+        _state.update(num_threads=0, chosen=False)
+        return
+    if not 1 <= index(num_threads) <= MOST_THREADS:
+        raise ValueError(
+            f"set_num_threads: expected at least 1 thread and at most {MOST_THREADS}, got "
+            f"{num_threads}"
+        )
+    _state.update(num_threads=index(num_threads), chosen=True)
 
 
 def threads_for(nanoseconds: float) -> int:
-    """Threads for work that takes one thread about so long: waking others must pay off."""
-    return get_num_threads() if nanoseconds > WORTH_WAKING else 1
+    """Threads for work that takes one thread about so long: waking others must pay off.
+
+    Where nobody chose a number, processors that other processes keep busy are left to them: to
+    wait for a thread that another process holds up takes longer than to do its work.
+    """
+    if nanoseconds <= WORTH_WAKING:
+        return 1
+    most = get_num_threads()
+    return most if _state["chosen"] else min(most, _processors_left())
+
+
+def _processors_left() -> int:
+    now = monotonic()
+    if now >= _load["next"]:
+        _look(now)
+    return int(_load["left"])
+
+
+def _look(now: float) -> None:
+    """Count the processors that others used since the last look; all are free before the first."""
+    total, busy, own = os.cpu_count() or 1, _busy_seconds(), process_time()
+    others = (busy - _load["busy"] - (own - _load["own"])) / (now - _load["then"])
+    left = max(1, floor(total - others + 0.5)) if _load["then"] else total
+    _load.update(then=now, busy=busy, own=own, left=left, next=now + LOOK_EVERY)
+
+
+def _busy_seconds(path: str = "/proc/stat") -> float:
+    """Seconds that all processors have worked, for anybody; 0 where the system does not tell."""
+    try:
+        with open(path, "rb") as file:
+            user, nice, system, _, _, irq, softirq = map(int, file.readline().split()[1:8])
+    except (OSError, ValueError):
+        return 0.0
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -14,9 +15,9 @@ from spconv import functional, threads
 
 @pytest.fixture(autouse=True)
 def restore():
-    before = threads._state["num_threads"]
+    before = dict(threads._state)
     yield
-    threads._state["num_threads"] = before
+    threads._state.update(before)
 
 
 def with_threads(function):
@@ -149,7 +150,7 @@ def test_set_num_threads():
     spconv.set_num_threads(np.int64(2))
     assert type(spconv.get_num_threads()) is int
     for count in (0, -1):
-        with pytest.raises(ValueError, match=f"expected at least 1 thread, got {count}"):
+        with pytest.raises(ValueError, match=f"at least 1 thread and at most 1024, got {count}"):
             spconv.set_num_threads(count)
     with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
         spconv.set_num_threads(1.5)
@@ -251,3 +252,72 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), spconv.get_num_threads
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=60
     )
     assert done.stdout.split() == ["1", "2"], done.stderr
+
+
+class Machine:
+    """Four processors, and what other processes do with them."""
+
+    def __init__(self, monkeypatch):
+        self.now, self.busy, self.own = 100.0, 5000.0, 7.0
+        monkeypatch.setattr(threads, "monotonic", lambda: self.now)
+        monkeypatch.setattr(threads, "process_time", lambda: self.own)
+        monkeypatch.setattr(threads, "_busy_seconds", lambda: self.busy)
+        monkeypatch.setattr(os, "cpu_count", lambda: 4)
+        monkeypatch.setattr(threads, "available_cpus", lambda: 4)
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        monkeypatch.setattr(threads, "_load", dict.fromkeys(threads._load, 0.0))
+        spconv.set_num_threads(None)
+
+    def work(self, seconds, others, own):
+        self.now += seconds
+        self.own += own * seconds
+        self.busy += (others + own) * seconds
+
+
+def test_processors_that_others_keep_busy_are_left_to_them(monkeypatch):
+    machine = Machine(monkeypatch)
+    assert threads.threads_for(1e9) == 4  # nothing is known yet
+    for others, expected in ((0.0, 4), (0.4, 4), (0.6, 3), (2.0, 2), (3.0, 1), (3.9, 1), (1, 3)):
+        machine.work(1.0, others, own=min(4 - others, 2.5))
+        assert threads.threads_for(1e9) == expected
+        assert threads.threads_for(1.0) == 1
+    assert spconv.get_num_threads() == 4
+
+
+def test_the_machine_is_looked_at_now_and_then_only(monkeypatch):
+    machine = Machine(monkeypatch)
+    threads.threads_for(1e9)
+    machine.work(threads.LOOK_EVERY / 2, others=3.0, own=1.0)
+    assert threads.threads_for(1e9) == 4
+    machine.work(threads.LOOK_EVERY, others=3.0, own=1.0)
+    assert threads.threads_for(1e9) == 1
+
+
+def test_who_chose_a_number_gets_it_on_a_busy_machine(monkeypatch):
+    machine = Machine(monkeypatch)
+    threads.threads_for(1e9)
+    machine.work(1.0, others=4.0, own=0.0)
+    spconv.set_num_threads(3)
+    assert threads.threads_for(1e9) == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    spconv.set_num_threads(None)
+    assert threads.threads_for(1e9) == 2
+
+
+def test_all_threads_where_the_system_does_not_tell(monkeypatch, tmp_path):
+    looked = threads._busy_seconds
+    machine = Machine(monkeypatch)
+    (tmp_path / "stat").write_text("cpu 1 2\n")
+    for path in (tmp_path / "none", tmp_path / "stat"):
+        monkeypatch.setattr(threads, "_busy_seconds", lambda path=path: looked(str(path)))
+        for _ in range(3):
+            machine.work(1.0, others=0.0, own=3.0)
+            assert threads.threads_for(1e9) == 4
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/stat"), reason="needs /proc/stat")
+def test_the_seconds_of_all_processors_grow_with_work():
+    before, start = threads._busy_seconds(), time.process_time()
+    while time.process_time() - start < 0.3:
+        pass
+    assert threads._busy_seconds() - before > 0.2
