@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from spconv.geometry import Geometry, IntOrTuple, check_cells
 from spconv.kernels import rulebook as kernels
-from spconv.sites import SiteSet, checked_arguments, read_only, sites_of
+from spconv.sites import SiteSet, checked_arguments, read_only
 from spconv.threads import threads_for
 
 MAX_ROWS = 2**31 - 1
@@ -219,9 +220,7 @@ def union_of(sets: tuple[SiteSet, ...]) -> SiteSet:
     """All sites of any of the sets, sorted, on the host."""
     first = sets[0]
     keys = np.unique(np.concatenate([sites.keys for sites in sets]))
-    sites = SiteSet(sites_of(keys, first.extents), first.spatial_shape, first.batch_size)
-    sites.keys, sites.order = keys, None
-    return sites
+    return SiteSet.of_keys(keys, first.spatial_shape, first.batch_size)
 
 
 def build_rulebook(
@@ -344,9 +343,9 @@ def _reached_sites(
     owner: str,
 ) -> SiteSet:
     """Sites that some offset reaches, sorted; the matcher finds rows among them."""
-    out = SiteSet(np.empty((0, 1 + len(shape)), np.int32), shape, sites.batch_size)
-    if _fits_bitmap(out.num_cells, len(sites)):
-        bits = kernels.empty_bitmap(out.num_cells)
+    num_cells = sites.batch_size * prod(shape)
+    if _fits_bitmap(num_cells, len(sites)):
+        bits = kernels.empty_bitmap(num_cells)
         matcher.mark(bits)
         ranks, total = kernels.rank_bits(bits)
         check_rows(len(sites), total, owner)  # ranks are int32
@@ -355,10 +354,7 @@ def _reached_sites(
     else:
         keys = matcher.reached_keys()
         matcher.use_keys(keys)
-    out.indices = sites_of(keys, out.extents)
-    out.keys = keys
-    out.order = None
-    return out
+    return SiteSet.of_keys(keys, shape, sites.batch_size)
 
 
 def check_rows(num_in: int, num_out: int, owner: str) -> None:

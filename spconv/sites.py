@@ -36,6 +36,16 @@ class SiteSet:
         self.spatial_shape = spatial_shape
         self.batch_size = batch_size
 
+    @classmethod
+    def of_keys(
+        cls, keys: NDArray[np.int64], spatial_shape: tuple[int, ...], batch_size: int
+    ) -> SiteSet:
+        """The sites with these ascending keys."""
+        extents = np.array((batch_size, *spatial_shape), np.int64)
+        sites = cls(sites_of(keys, extents), spatial_shape, batch_size)
+        sites.keys, sites.order = keys, None
+        return sites
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Copies are as little to be written to."""
         vars(self).update(state)

@@ -285,31 +285,26 @@ def all_channels(x: SparseConvTensor) -> SparseConvTensor:
 
 
 def _dense(x: SparseConvTensor) -> Tensor:
-    xp = array_module(x.features.data)
-    where = x.sites.columns(xp)
-    slots = slice(None) if x.channels is None else xp.asarray(x.channels.slots)
-    total = x.num_channels if x.channels is None else x.channels.total
-    data = xp.zeros((x.batch_size, *x.spatial_shape, total), x.features.dtype)
+    x = all_channels(x)
+    xp, wide = array_module(x.features.data), math_type(x.features.dtype)
+    where, has_ground = x.sites.columns(xp), x.ground_state is not None
+    data = xp.zeros((x.batch_size, *x.spatial_shape, x.num_channels), x.features.dtype)
     if x.ground_state is not None:
-        data[..., slots] = x.ground_state.data
-    if x.channels is None:
-        data[where] = x.features.data
-    else:
-        data[(*(column[:, None] for column in where), slots)] = x.features.data
-    inputs = (x.features,) if x.ground_state is None else (x.features, x.ground_state)
+        data[...] = x.ground_state.data
+    data[where] = x.features.data
 
     def backward(gradient: Array) -> tuple[Array, ...]:
         last = xp.moveaxis(gradient, 1, -1)
-        d_features = last[where][:, slots]
-        if num_inputs == 1:
+        d_features = last[where]
+        if not has_ground:
             return (d_features,)
         # Of the inactive sites alone: a difference of two sums would be mostly rounding.
-        inactive = last[..., slots].copy()
+        inactive = last.copy()
         inactive[where] = 0
         axes = tuple(range(last.ndim - 1))
         return d_features, inactive.sum(axis=axes, dtype=np.float64).astype(wide)
 
-    num_inputs, wide = len(inputs), math_type(x.features.dtype)
+    inputs = (x.features,) if x.ground_state is None else (x.features, x.ground_state)
     return record(xp.moveaxis(data, -1, 1), inputs, backward)
 
 

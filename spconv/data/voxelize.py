@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spconv.geometry import check_cells
-from spconv.sites import SiteSet, sites_of
+from spconv.sites import SiteSet
 from spconv.tensor import SparseConvTensor
 
 Reduce = Literal["mean", "sum", "max", "first"]
@@ -214,7 +214,7 @@ def voxelize(
     row_of[order] = np.repeat(np.arange(len(first)), np.diff(first, append=len(keys)))
     rows[inside] = row_of
     made = _REDUCTIONS[reduce](values[inside][order], first)
-    indices = sites_of(keys[first], grid.extents)
+    indices = SiteSet.of_keys(keys[first], shape, len(lengths)).indices
     return Voxels(
         indices, made.astype(values.dtype, copy=False), rows, lengths, corner, size, shape
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import floor
+from math import floor, prod
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -20,7 +20,7 @@ from spconv.functional._common import check_sparse
 from spconv.functional.pool import _max_pool
 from spconv.geometry import Geometry
 from spconv.rulebook import Rulebook
-from spconv.sites import SiteSet, sites_of
+from spconv.sites import SiteSet
 from spconv.tensor import SparseConvTensor
 
 TABLE_CELLS_PER_KEY = 64
@@ -170,10 +170,8 @@ def region_rulebook(
     volume, num_sites = reach**ndim, len(sites)
     inside = inside.reshape(volume, num_sites)
     keys, in_rows = key.reshape(volume, num_sites)[inside], np.nonzero(inside)[1]
-    out = SiteSet(np.empty((0, 1 + ndim), np.int32), shape, sites.batch_size)
-    out.keys, out_rows = _ranked(keys, out.num_cells)
-    out.order = None
-    out.indices = sites_of(out.keys, out.extents)
+    out_keys, out_rows = _ranked(keys, sites.batch_size * prod(shape))
+    out = SiteSet.of_keys(out_keys, shape, sites.batch_size)
     if sites.order is not None:
         in_rows = sites.order[in_rows]
     sizes = np.ones(len(out), np.int64)

@@ -126,15 +126,15 @@ class Optimizer:
                 f"{name}: the state is of another optimizer or model, build the same ones before "
                 f"loading; it has: {'; '.join(problems[:8])}{more}"
             )
-        for name in self.hyperparameter_names:
-            setattr(self, name, type(expected[name])(state[name]))
+        for number in self.hyperparameter_names:
+            setattr(self, number, type(expected[number])(state[number]))
         self._updated.clear()
         for path, parameter in self.parameters.items():
             self._steps[path] = int(state[f"{path}/step"])
             xp = array_module(parameter.data)
             self._slots[path] = {
-                name: xp.array(state[f"{path}/{name}"], dtype=_state_dtype(parameter.dtype))
-                for name in self._names(parameter.data)
+                slot: xp.array(state[f"{path}/{slot}"], dtype=_state_dtype(parameter.dtype))
+                for slot in self._names(parameter.data)
             }
 
     def _update(
