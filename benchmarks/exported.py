@@ -2,7 +2,8 @@
 
 A network becomes a list of layers, each a dict with its ``kind``, and a dict of arrays. Sums and
 concatenations hold ``branches``, lists of layers of their own; an empty one is its input.
-Layers that share a rulebook share an ``indice_key``.
+Submanifold layers on the same sites share an ``indice_key``; convolutions that lead to other sites
+have one of their own each, as the other spconv wants it, and their inverses name it.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ class _Exporter:
         self.arrays: dict[str, np.ndarray] = {}
         self.sites = "input"
         self.above: dict[str, str] = {}
+        self.latest: dict[str, str] = {}
 
     def layers(self, parts: Parts) -> list[Layer]:
         return [self._layer(part) for part in parts]
@@ -102,11 +104,11 @@ class _Exporter:
         if module.submanifold:
             key = f"submanifold {geometry.kernel_size} of {self.sites}"
         elif isinstance(module, SparseInverseConv):
-            key = module.indice_key
-            self.sites = self.above[key]
+            self.sites, key = self.above[module.indice_key], self.latest[module.indice_key]
         else:
-            key = module.indice_key or f"convolution of {self.sites}"
-            self.above[key], self.sites = self.sites, key
+            name = module.indice_key or f"convolution of {self.sites}"
+            key = f"{name}, {len(self.arrays)}"
+            self.above[name], self.latest[name], self.sites = self.sites, key, name
         return {
             "kind": type(module).__name__,
             "indice_key": key,
