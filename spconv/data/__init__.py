@@ -13,7 +13,7 @@ from spconv.data.stroke_augment import StrokeAffine
 from spconv.data.stroke_encode import Direction, Occupancy, Octogram, Signature, encode_strokes
 from spconv.data.stroke_loader import StrokeLoader
 from spconv.data.strokes import load_strokes, make_strokes
-from spconv.data.voxelize import Voxels, voxelize
+from spconv.data.voxels import Voxels, voxelize
 
 __all__ = [
     "Affine",
