@@ -1,0 +1,63 @@
+"""Checks of plain arguments: what passes, and what the others are told."""
+
+import fractions
+import math
+
+import numpy as np
+import pytest
+
+from spconv.checks import check_gradients, real, type_name, whole
+
+
+@pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3), True + 2])
+def test_integers_of_all_kinds(value):
+    number = whole("owner", "name", value, 3)
+    assert number == 3
+    assert type(number) is int
+
+
+@pytest.mark.parametrize("value", [3.0, "3", None, np.float32(3), [3], np.array([3, 4])])
+def test_what_is_no_integer(value):
+    with pytest.raises(TypeError, match="owner: name must be an int, got"):
+        whole("owner", "name", value, 0)
+
+
+def test_integers_that_are_too_small():
+    with pytest.raises(ValueError, match="owner: name must be at least 1, got 0"):
+        whole("owner", "name", 0, 1)
+
+
+@pytest.mark.parametrize("value", [0.5, np.float32(0.5), fractions.Fraction(1, 2), 0, np.int8(0)])
+def test_numbers_of_all_kinds(value):
+    number = real("owner", "name", value, below=1)
+    assert number == value
+    assert type(number) is float
+
+
+@pytest.mark.parametrize("value", ["0.5", None, 1j, np.array([0.5])])
+def test_what_is_no_number(value):
+    with pytest.raises(TypeError, match="owner: name must be a number, got"):
+        real("owner", "name", value)
+
+
+@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf, -math.inf])
+def test_numbers_out_of_range(value):
+    with pytest.raises(ValueError, match="owner: name must be finite and >= 0, got"):
+        real("owner", "name", value)
+    with pytest.raises(ValueError, match=r"owner: name must be in \[0, 1\), got"):
+        real("owner", "name", value, below=1)
+
+
+def test_types_are_named_with_their_library():
+    assert type_name(1.0) == "float"
+    assert type_name(np.zeros(2)) == "numpy.ndarray"
+    assert type_name(fractions.Fraction(1)) == "fractions.Fraction"
+
+
+class Input:
+    shape = (2, 3)
+
+
+def test_gradients_that_fit():
+    check_gradients(None, (np.zeros((2, 3)), None, np.zeros(5)), [Input, Input, None])
+    check_gradients(None, [], [])
