@@ -4,7 +4,7 @@
 
 One network, with each encoding of the strokes (Graham 2013, arXiv 1308.0371: path signatures), on
 183 Assamese characters. 32 epochs each, a fifth of what the shipped weights got (recipes.py).
-Fifteen minutes on one thread; there is no quick form.
+Three quarters of an hour on one thread; there is no quick form.
 """
 
 from __future__ import annotations
