@@ -31,10 +31,10 @@ def use_threads(num_threads: int | None, *, restart: bool) -> None:
         Start this command again where NumPy's BLAS has been loaded with another number: BLAS
         libraries read it when they are loaded, and never again.
     """
-    if num_threads is not None:
-        if restart:
-            _restart_with_threads(num_threads)
-        spconv.set_num_threads(num_threads)
+    if num_threads is not None and restart:
+        _restart_with_threads(num_threads)
+    # A number that is chosen: what else the machine does must not change it between two timings.
+    spconv.set_num_threads(num_threads or spconv.get_num_threads())
     set_torch_threads(spconv.get_num_threads())
 
 

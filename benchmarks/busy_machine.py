@@ -10,6 +10,7 @@ the number that nobody chose is measured as well: it leaves busy processors to w
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -26,6 +27,7 @@ import spconv
 from spconv.threads import available_cpus
 
 SPIN = "print(flush=True)\nwhile True: pass"
+CHOSEN = "OMP_NUM_THREADS"
 ROUNDS = {"tiny": 1, "quick": 5, "full": 15}
 BUDGETS = {"tiny": Budget(0.02, 2), "quick": Budget(2.0, 5), "full": Budget(4.0, 9)}
 
@@ -87,11 +89,11 @@ def main() -> None:
     subject, count = subjects.characters(options.size, options.data), available_cpus()
     most = spconv.get_num_threads()
     rows = []
-    for threads in [*sorted({1, most}), *([] if options.threads else [None])]:
+    for threads in [*sorted({1, most}), *([] if CHOSEN in os.environ else [None])]:
         spconv.set_num_threads(threads)
         measured = compare(subject.step(), options.size, count)
         rows.append({"name": subject.name, "threads": threads, "competitors": count, **measured})
-    spconv.set_num_threads(options.threads)
+    spconv.set_num_threads(most)
     standalone.write(options.out, "busy_machine", {"size": options.size, "rows": rows}, table(rows))
 
 

@@ -14,7 +14,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +44,8 @@ class Peer:
     def step(self) -> float:
         """The loss, once the step is made."""
         assert self.process.stdin is not None
-        print("step", file=self.process.stdin, flush=True)
+        with suppress(BrokenPipeError):  # no answer comes then
+            print("step", file=self.process.stdin, flush=True)
         return float(self._answer())
 
     def _answer(self) -> str:

@@ -10,7 +10,7 @@ from importlib import import_module
 from types import ModuleType
 
 try:
-    import spconv.kernels  # noqa: F401
+    import spconv.kernels.memory  # noqa: F401
 except ModuleNotFoundError as error:
     raise ImportError(
         "spconv: there are no compiled kernels beside this source folder, which Python finds first "

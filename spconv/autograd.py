@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from spconv.checks import check_gradients, type_name
+from spconv.checks import type_name
 from spconv.compat import Array, array_module, is_cupy
 from spconv.dtypes import math_type
+from spconv.graph import check_results, check_values
 from spconv.memory import combined, copied, unbroadcast
 
 Backward = Callable[[Array], Sequence[Array | None]]
@@ -93,9 +94,13 @@ class Tensor:
                 f"Tensor.data: expected shape {self._data.shape}, got {array.shape}; "
                 "make a new Tensor to change the shape"
             )
-        if self._node is not None:
-            self._node.stale = array is self._data
         self._data = array
+        self._node = None
+
+    def changed_in_place(self) -> None:
+        """Say that the values were: a backward through what was computed of them is an error."""
+        if self._node is not None:
+            self._node.stale = True
         self._node = None
 
     @property
@@ -199,6 +204,7 @@ class Tensor:
                 "Tensor.backward: nothing to differentiate; no input required a gradient, or the "
                 "forward pass ran under no_grad()"
             )
+        check_values(node)
         _run_backward(node, gradient)
 
     def _graph_node(self) -> Node | None:
@@ -352,16 +358,10 @@ def _run_backward(root: Node, gradient: Array) -> None:
                 "the forward pass again"
             )
         parents, results = node.parents, node.backward(gradient)
-        check_gradients(node.backward, results, parents)
+        check_results(node.backward, results, parents)
         for parent, result in zip(parents, results, strict=True):
             if parent is None or result is None:
                 continue
-            if parent.stale:
-                raise RuntimeError(
-                    f"Tensor.backward: values of shape {parent.shape} were changed in place, as an "
-                    "optimizer's step() does, after the forward pass that used them; go backward "
-                    "before, or forward again"
-                )
             # The first gradient is borrowed, so sums are made out of place.
             if parent in gradients:
                 gradients[parent] = combined(np.add, gradients[parent], result)

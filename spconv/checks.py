@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from numbers import Real
 from operator import index
 from typing import Any
@@ -51,34 +50,6 @@ def real(owner: str, name: str, value: Any, least: float = 0.0, below: float = m
         limit = f"finite and >= {least:g}" if below == math.inf else f"in [{least:g}, {below:g})"
         raise ValueError(f"{owner}: {name} must be {limit}, got {value!r}")
     return value
-
-
-def check_gradients(backward: Any, gradients: Any, inputs: Sequence[Any]) -> None:
-    """What a ``backward`` of :func:`spconv.autograd.record` returned, held against its inputs.
-
-    Raises
-    ------
-    TypeError
-        If it is no tuple or list: an array would be taken row by row.
-    ValueError
-        If there are not as many as inputs, or one has not the shape of its input.
-    """
-    if not isinstance(gradients, tuple | list):
-        raise TypeError(
-            f"record: {backward} must return a tuple, one gradient or None for each input, got "
-            f"{type_name(gradients)}"
-        )
-    if len(gradients) != len(inputs):
-        raise ValueError(
-            f"record: {backward} must return one gradient or None for each of {len(inputs)} "
-            f"inputs, got {len(gradients)}"
-        )
-    for gradient, node in zip(gradients, inputs, strict=True):
-        if gradient is not None and node is not None and gradient.shape != node.shape:
-            raise ValueError(
-                f"record: {backward} returned a gradient of shape {gradient.shape} for an input "
-                f"of shape {node.shape}"
-            )
 
 
 def type_name(value: Any) -> str:

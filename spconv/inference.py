@@ -21,7 +21,7 @@ def freeze(model: AnyModule) -> AnyModule:
     In every :class:`~spconv.SparseSequential`, at any depth, a batch normalization behind a
     convolution is folded into its weights, the rectifier behind it becomes part of it, and
     dropout disappears, so that its layers can be called together only, not by their positions.
-    What has a ``forward`` of the user's own stays as it is. Behind such
+    What has a ``forward`` of the user's own keeps it, with what it holds frozen. Behind such
     a convolution :func:`~spconv.layers.residual_sum`, and with it every residual block, leaves
     the sum and the last rectifier to it as well. The copy has parameters of its own, which want no
     gradient: training the model further does not change it.
@@ -60,7 +60,8 @@ def _frozen(held: Any, made: dict[int, Any]) -> Any:
     if isinstance(held, Module):
         module = made[id(held)] = copy.copy(held)
         for name, value in vars(held).items():
-            setattr(module, name, _frozen(value, made))
+            own = name in held.buffer_names
+            setattr(module, name, value.copy() if own else _frozen(value, made))
         if isinstance(module, SparseSequential) and has_forward_of(module, (SparseSequential,)):
             module.layers = _fold(module.layers)
         module.training = False

@@ -64,6 +64,10 @@ class Rulebook:
         kept = {name: value for name, value in vars(self).items() if name != "_swapped"}
         return {**kept, "_origin": None}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.__post_init__()
+
     @property
     def out_indices(self) -> NDArray[np.int32]:
         return self.out_sites.indices
@@ -198,12 +202,21 @@ class RulebookCache:
     def branch(self) -> RulebookCache:
         """A cache that knows what this one does; what it learns dies with what was computed of it.
 
-        For results on sites that are drawn at random, which never come again.
+        For results on sites that are made anew each time: here they would be kept, and never used.
         """
         branch = RulebookCache()
         branch._built, branch._named = dict(self._built), dict(self._named)
         branch._unions = dict(self._unions)
         return branch
+
+    def joined(self, others: Sequence[RulebookCache]) -> RulebookCache:
+        """This cache, or of different ones a branch that knows the names of all."""
+        if all(other is self for other in others):
+            return self
+        joined = self.branch()
+        for other in others:
+            joined._named = {**other._named, **joined._named}
+        return joined
 
     def named(self, name: str, owner: str = "RulebookCache") -> Rulebook:
         """Return the rulebook that an earlier layer saved under ``indice_key=name``."""

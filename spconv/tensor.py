@@ -76,9 +76,10 @@ class SparseConvTensor:
             indices, spatial_shape, batch_size = checked_arguments(
                 indices, spatial_shape, batch_size, OWNER
             )
-        # A copy of what may still be written to: kernels trust the range that is checked here.
-        trusted = check or (isinstance(indices, np.ndarray) and not indices.flags.writeable)
-        indices = (np.ascontiguousarray if trusted else np.array)(indices, np.int32)
+        # Kernels trust the range that is checked here: a copy of what the caller can write to.
+        if not check and getattr(getattr(indices, "flags", None), "writeable", True):
+            indices = np.array(indices, np.int32, order="C")
+        indices = np.ascontiguousarray(indices, np.int32)
         self.sites = SiteSet(indices, tuple(spatial_shape), batch_size)
         self.ground_state = as_ground(ground_state, self.features)
         self.rulebooks = RulebookCache()
@@ -97,7 +98,12 @@ class SparseConvTensor:
     @features.setter
     def features(self, features: Array | Tensor) -> None:
         features = as_tensor(features, f"{OWNER}.features")
-        _check_features(features, None, len(self.sites), f"{OWNER}.features")
+        _check_features(features, self.ground_state, len(self.sites), f"{OWNER}.features")
+        if self.channels is not None and features.shape[1] != len(self.channels.slots):
+            raise ValueError(
+                f"{OWNER}.features: {len(self.channels.slots)} of {self.channels.total} channels "
+                f"are stored here, the others were dropped; got {features.shape[1]}"
+            )
         self._features = features
 
     @property
@@ -261,7 +267,9 @@ def add_on_same_sites(x: SparseConvTensor, y: SparseConvTensor, owner: str) -> S
             f"{owner}: expected equal channels, got {x.num_channels} and {y.num_channels}"
         )
     ground = None if x.ground_state is None else x.ground_state + y.ground_state
-    return x.derive(x.features + y.features, ground)
+    total = x.derive(x.features + y.features, ground)
+    total.rulebooks = x.rulebooks.joined([y.rulebooks])
+    return total
 
 
 def _spread(tensor: Tensor, slots: Array, total: int) -> Tensor:

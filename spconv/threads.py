@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
-from math import floor
 from operator import index
+from threading import Lock
 from time import monotonic, process_time
 
 WORTH_WAKING = 30_000
@@ -16,6 +17,7 @@ LOOK_EVERY = 0.1
 
 _state = {"num_threads": 0, "most": MOST_THREADS, "chosen": False}
 _load = {"then": 0.0, "busy": 0.0, "own": 0.0, "left": 1.0, "next": 0.0}
+_looking = Lock()
 
 
 # OpenMP's threads do not survive a fork: a child that asked for them would wait forever.
@@ -34,7 +36,8 @@ def available_cpus() -> int:
 def get_num_threads() -> int:
     """Threads that the kernels use: what was set, else ``OMP_NUM_THREADS``, else all processors.
 
-    In the last case they use fewer while other processes keep processors busy (on Linux).
+    In the last case they use down to half as many while other processes keep processors busy (on
+    Linux, looked at ten times a second while they run).
     """
     if not _state["num_threads"]:
         requested = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
@@ -68,8 +71,8 @@ def set_num_threads(num_threads: int | None) -> None:
 def threads_for(nanoseconds: float) -> int:
     """Threads for work that takes one thread about so long: waking others must pay off.
 
-    Where nobody chose a number, processors that other processes keep busy are left to them: to
-    wait for a thread that another process holds up takes longer than to do its work.
+    Where nobody chose a number, processors that other processes keep busy are left to them, up to
+    half of all: to wait for a thread that another process holds up takes longer than its work.
     """
     if nanoseconds <= WORTH_WAKING:
         return 1
@@ -79,24 +82,44 @@ def threads_for(nanoseconds: float) -> int:
 
 def _processors_left() -> int:
     now = monotonic()
-    if now >= _load["next"]:
-        _look(now)
+    if now >= _load["next"] and _looking.acquire(blocking=False):
+        try:
+            _look(now)
+        finally:
+            _looking.release()
     return int(_load["left"])
 
 
 def _look(now: float) -> None:
-    """Count the processors that others used since the last look; all are free before the first."""
-    total, busy, own = os.cpu_count() or 1, _busy_seconds(), process_time()
-    others = (busy - _load["busy"] - (own - _load["own"])) / (now - _load["then"])
-    left = max(1, floor(total - others + 0.5)) if _load["then"] else total
-    _load.update(then=now, busy=busy, own=own, left=left, next=now + LOOK_EVERY)
+    """Count the processors that others used since the last look; all are free before the first.
+
+    Half of them are taken whatever others do: two processes would otherwise stay as they began,
+    one with all and one with a single thread.
+    """
+    total, busy, own, most = _processors(), _busy_seconds(), process_time(), get_num_threads()
+    left, next_look = most, now + LOOK_EVERY if busy else math.inf
+    if busy and _load["busy"] and now > _load["then"]:
+        others = (busy - _load["busy"] - (own - _load["own"])) / (now - _load["then"])
+        left = max(most // 2, math.floor(total - others + 0.5), 1)
+    _load.update(then=now, busy=busy, own=own, left=left, next=next_look)
+
+
+def _processors() -> int:
+    """Those of the machine, whatever this process may use: what :func:`_busy_seconds` is about."""
+    try:
+        return os.sysconf("SC_NPROCESSORS_ONLN")
+    except (AttributeError, OSError, ValueError):
+        return os.cpu_count() or 1
 
 
 def _busy_seconds(path: str = "/proc/stat") -> float:
-    """Seconds that all processors have worked, for anybody; 0 where the system does not tell."""
+    """Seconds that all processors have worked; 0 where the system does not tell.
+
+    Without what gives way to others (nice).
+    """
     try:
         with open(path, "rb") as file:
-            user, nice, system, _, _, irq, softirq = map(int, file.readline().split()[1:8])
+            user, _, system, _, _, irq, softirq = map(int, file.readline().split()[1:8])
     except (OSError, ValueError):
         return 0.0
-    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+    return (user + system + irq + softirq) / os.sysconf("SC_CLK_TCK")

@@ -21,6 +21,7 @@ FLOORS = {
     "spconv.compat": 0,
     "spconv.dtypes": 0,
     "spconv.geometry": 0,
+    "spconv.graph": 1,
     "spconv.threads": 0,
     "spconv.memory": 1,
     "spconv.sites": 1,

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from spconv.checks import check_gradients, real, type_name, whole
+from spconv.checks import real, type_name, whole
 
 
 @pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3), True + 2])
@@ -52,12 +52,3 @@ def test_types_are_named_with_their_library():
     assert type_name(1.0) == "float"
     assert type_name(np.zeros(2)) == "numpy.ndarray"
     assert type_name(fractions.Fraction(1)) == "fractions.Fraction"
-
-
-class Input:
-    shape = (2, 3)
-
-
-def test_gradients_that_fit():
-    check_gradients(None, (np.zeros((2, 3)), None, np.zeros(5)), [Input, Input, None])
-    check_gradients(None, [], [])

@@ -254,3 +254,23 @@ def test_shared_layers_cycles_and_named_tuples():
 def test_what_is_no_network():
     with pytest.raises(TypeError, match=r"freeze: expected a Module, got numpy\.ndarray"):
         freeze(np.zeros(3))
+
+
+class Averages(spconv.Module):
+    buffer_names = ("mean",)
+
+    def __init__(self):
+        self.mean = np.zeros(3)
+
+    def forward(self, x):
+        if self.training:
+            self.mean += x.data.mean(0)
+        return x - spconv.Tensor(self.mean)
+
+
+def test_buffers_are_the_copys_own():
+    net = Averages()
+    frozen = freeze(net)
+    net.train()(spconv.Tensor(np.ones((2, 3))))
+    assert net.mean.all()
+    assert not frozen.mean.any()

@@ -351,3 +351,16 @@ def test_an_optimizer_says_what_it_does():
 def test_a_learning_rate_is_a_number(lr):
     with pytest.raises(TypeError, match="SGD: lr must be a number, got"):
         SGD([("a", Parameter(np.ones(2)))], lr=lr)
+
+
+def test_a_state_that_is_half_wrong_changes_nothing():
+    parameter = Parameter(np.ones(2))
+    sgd = SGD([("a", parameter)], lr=0.1, momentum=0.9)
+    before = sgd.state_dict()
+    for change in (
+        {"lr": 0.7, "momentum": np.nan},
+        {"lr": 0.7, "a/momentum": np.array(["x", "y"])},
+    ):
+        with pytest.raises(ValueError):  # noqa: PT011
+            sgd.load_state_dict({**before, **change})
+        assert sgd.lr == 0.1

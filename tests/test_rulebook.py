@@ -299,3 +299,10 @@ def test_a_branch_knows_all_and_keeps_what_it_learns():
     branch.get(sites, Geometry.make(2, 2), name="new")
     with pytest.raises(ValueError, match="no earlier layer saved a rulebook as indice_key 'new'"):
         cache.named("new")
+
+
+def test_a_copy_cannot_be_written_to():
+    book = build_rulebook(np.array([[0, 1, 1]], np.int32), (4, 4), 1, 2)
+    for copied in (pickle.loads(pickle.dumps(book)), copy.deepcopy(book)):
+        with pytest.raises(ValueError, match="read-only"):
+            copied.in_rows[0] = 7

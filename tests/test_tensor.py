@@ -9,6 +9,7 @@ import pytest
 
 import spconv
 from spconv import Parameter, SparseConvTensor, Tensor, from_dense, from_scipy
+from spconv.tensor import KeptChannels
 from spconv.testing import assert_sparse_equal, check_gradients, random_sparse_tensor
 
 SITES = [[0, 1, 2], [1, 0, 0], [0, 3, 4]]
@@ -234,3 +235,18 @@ def test_to_scipy_of_what_is_not_there(sample, channel):
 def test_what_are_no_features(make, message):
     with pytest.raises(TypeError, match=message):
         make()
+
+
+def test_unchecked_sites_in_any_order_of_memory():
+    indices = np.argwhere(np.eye(4)[None])  # Fortran's
+    x = SparseConvTensor(np.ones((4, 1)), indices, (4, 4), 1, check=False)
+    assert spconv.SubMConv2d(1, 1, 3)(x).indices.tolist() == indices.tolist()
+
+
+def test_features_assigned_beside_a_ground_state_and_dropped_channels():
+    x = make(ground=[1.0, 2.0])
+    with pytest.raises(ValueError, match="ground_state must have one entry per channel"):
+        x.features = np.ones((3, 5), np.float32)
+    y = spconv.functional.batchwise_dropout(make(), KeptChannels(np.array([1]), 2))
+    with pytest.raises(ValueError, match=r"1 of 2 channels are stored here, .* got 2"):
+        y.features = np.ones((3, 2), np.float32)

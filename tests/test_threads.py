@@ -262,7 +262,7 @@ class Machine:
         monkeypatch.setattr(threads, "monotonic", lambda: self.now)
         monkeypatch.setattr(threads, "process_time", lambda: self.own)
         monkeypatch.setattr(threads, "_busy_seconds", lambda: self.busy)
-        monkeypatch.setattr(os, "cpu_count", lambda: 4)
+        monkeypatch.setattr(threads, "_processors", lambda: 4)
         monkeypatch.setattr(threads, "available_cpus", lambda: 4)
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
         monkeypatch.setattr(threads, "_load", dict.fromkeys(threads._load, 0.0))
@@ -277,7 +277,7 @@ class Machine:
 def test_processors_that_others_keep_busy_are_left_to_them(monkeypatch):
     machine = Machine(monkeypatch)
     assert threads.threads_for(1e9) == 4  # nothing is known yet
-    for others, expected in ((0.0, 4), (0.4, 4), (0.6, 3), (2.0, 2), (3.0, 1), (3.9, 1), (1, 3)):
+    for others, expected in ((0.0, 4), (0.4, 4), (0.6, 3), (2.0, 2), (3.0, 2), (3.9, 2), (1, 3)):
         machine.work(1.0, others, own=min(4 - others, 2.5))
         assert threads.threads_for(1e9) == expected
         assert threads.threads_for(1.0) == 1
@@ -290,7 +290,7 @@ def test_the_machine_is_looked_at_now_and_then_only(monkeypatch):
     machine.work(threads.LOOK_EVERY / 2, others=3.0, own=1.0)
     assert threads.threads_for(1e9) == 4
     machine.work(threads.LOOK_EVERY, others=3.0, own=1.0)
-    assert threads.threads_for(1e9) == 1
+    assert threads.threads_for(1e9) == 2
 
 
 def test_who_chose_a_number_gets_it_on_a_busy_machine(monkeypatch):
@@ -321,3 +321,32 @@ def test_the_seconds_of_all_processors_grow_with_work():
     while time.process_time() - start < 0.3:
         pass
     assert threads._busy_seconds() - before > 0.2
+
+
+def test_a_clock_that_stands_still(monkeypatch):
+    machine = Machine(monkeypatch)
+    monkeypatch.setattr(threads, "LOOK_EVERY", 0.0)
+    for _ in range(3):
+        assert threads.threads_for(1e9) == 4
+        machine.busy += 1.0
+
+
+def test_one_thread_of_python_looks_at_a_time(monkeypatch):
+    machine = Machine(monkeypatch)
+    threads.threads_for(1e9)
+    machine.work(1.0, others=4.0, own=0.0)
+    with threads._looking:
+        assert threads.threads_for(1e9) == 4  # somebody else is looking
+    assert threads.threads_for(1e9) == 2
+
+
+def test_two_processes_share_the_machine_whoever_came_first(monkeypatch):
+    """Each sees what the other uses; neither stays with a single thread."""
+    machine = Machine(monkeypatch)
+    threads.threads_for(1e9)
+    mine, others = 1, 4
+    for _ in range(5):
+        machine.work(1.0, others=min(others, 4 - mine), own=mine)
+        mine = threads.threads_for(1e9)
+        others = max(4 // 2, 4 - mine)  # what the same rule gives the other
+    assert (mine, others) == (2, 2)

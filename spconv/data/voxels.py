@@ -28,7 +28,7 @@ class Voxels:
         columns; sorted.
     features : array (M, C)
     rows : int64 array (N,)
-        Voxel of every point of all clouds, one cloud after another; -1 outside the bounds.
+        Voxel of every point of all clouds, one cloud after another; -1 outside the grid.
     lengths : tuple of ints
         Points of each cloud; they add up to N.
     lower, voxel_size : float64 array (ndim,)
@@ -115,7 +115,7 @@ class Voxels:
         values : array_like (M, ...)
             Such as logits or classes.
         outside : scalar
-            For points outside the bounds.
+            For points outside the grid.
 
         Examples
         --------
@@ -164,10 +164,10 @@ def voxelize(
         In the units of the points.
     lower, upper : float or ndim floats, optional
         The grid begins at ``lower`` and has as many voxels as it takes to reach ``upper``; points
-        outside are left out. By default just what holds all points of all clouds.
+        outside of the grid are left out. By default just what holds all points of all clouds.
     reduce : {"mean", "sum", "max", "first"}
-        What a voxel has of the features of its points. Sums are taken in float64 in the order of
-        the points, so the result has the same bits every time.
+        What a voxel has of the features of its points. Sums are taken in float64 and in one fixed
+        order, so the result has the same bits every time.
 
     Raises
     ------
@@ -288,8 +288,9 @@ def _bounds(
         if upper is None:
             extents = np.floor((xyz.max(0) - corner) / size) + 1
         else:
-            # What is whole but for rounding, such as (80 - -80) / 0.05, is whole.
-            extents = np.ceil((_vector("upper", upper, ndim) - corner) / size - 1e-6)
+            # What is whole but for rounding, of float32 even, such as 70 / float32(0.7), is whole.
+            extents = (_vector("upper", upper, ndim) - corner) / size
+            extents = np.ceil(extents * (1 - 1e-6))
     if not (extents >= 1).all():
         raise ValueError(
             f"{OWNER}: upper must be above lower in every dimension, and above the points where "

@@ -109,8 +109,8 @@ def inverse_conv(
     if saved.volume != weight.shape[0] or known != (kernel_size or known):
         raise ValueError(
             f"{owner}: the rulebook {indice_key!r} has kernel_size {known}, {saved.volume} "
-            f"offsets, but the weight has {weight.shape[0]} for "
-            f"kernel_size {kernel_size}; give both layers the same kernel_size"
+            f"offsets, but the weight has {weight.shape[0]}; give both layers the same kernel_size"
+            + ("" if kernel_size is None else f", not {kernel_size}")
         )
     exact = saved.geometry.unit_stride
     book = saved.inverse

@@ -120,7 +120,7 @@ def sparse_fractional_max_pool(
     rulebook = region_rulebook(x.sites, regions, overlapping)
     features = _max_pool(x.features, x.ground_state, rulebook)
     result = x.derive(features, x.ground_state, rulebook.out_sites, x.channels)
-    result.rulebooks = x.rulebooks.branch()  # or an input used again would keep all that was drawn
+    result.rulebooks = x.rulebooks.branch()  # an input used again would keep them all
     return result
 
 

@@ -81,9 +81,9 @@ def _aligned(
     if not union:
         check_same_sites(tensors, owner)
     elif not all(other.sites.same_as(first.sites) for other in tensors[1:]):
-        builder, rulebooks = get_ops(first.features.data).union_sites, first.rulebooks
-        if any(tensor.rulebooks is not rulebooks for tensor in tensors):
-            rulebooks = rulebooks.branch()  # or a tensor that stays would keep what passes by
+        # Of different caches a branch: a tensor that stays would keep what passes by.
+        rulebooks = first.rulebooks.joined([tensor.rulebooks for tensor in tensors])
+        builder = get_ops(first.features.data).union_sites
         sites = rulebooks.union(tuple(tensor.sites for tensor in tensors), builder)
         tensors = [_onto(tensor, sites) for tensor in tensors]
         for tensor in tensors:

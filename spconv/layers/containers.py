@@ -28,8 +28,6 @@ RECTIFY = (*TAKE_RESIDUAL, BatchNorm)
 """Layers that compute a rectifier behind them while their result is at hand."""
 KEEPS_ZERO = (ReLU, LeakyReLU, Tanh, SparseMaxPool, SparseFractionalMaxPool, SparseAvgPool)
 """Layers that act on every channel alone and leave a channel of zeros as it is."""
-
-
 KNOW_CHANNELS = (*KEEPS_ZERO, BatchwiseDropout, Linear)
 """Layers that take a tensor with dropped channels; others get all of them."""
 
@@ -83,15 +81,15 @@ class SparseSequential(Module):
     def __iter__(self) -> Iterator[Module]:
         return iter(self.layers)
 
-    def check(self, x: Any) -> None:
-        """Raise for an input that is not for these layers; a network of its own says which."""
+    def _check_input(self, x: Any) -> None:
+        """Raise for an input that is not for these layers; the library's networks say which."""
 
     def forward(self, x: Any) -> Any:
-        self.check(x)
         return self._run(x)
 
     def _run(self, x: Any, **behind: Any) -> Any:
         """The layers in order; the last does what is ``behind`` it, see :func:`residual_sum`."""
+        self._check_input(x)
         kept, layers = None, _pooled_first(self.layers)
         for position, layer in enumerate(layers):
             if behind and position == len(layers) - 1:

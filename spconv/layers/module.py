@@ -146,7 +146,8 @@ class Module:
         Raises
         ------
         TypeError
-            For what is no mapping of paths to arrays of numbers; nothing is changed then.
+            For what is no mapping of paths to arrays, and for integers in the place of floating
+            point numbers or the other way round; nothing is changed then.
         ValueError
             For missing or unexpected paths and for other shapes; nothing is changed then.
         """
@@ -169,9 +170,10 @@ class Module:
             raise ValueError(f"{owner}: the state does not fit this module: {'; '.join(problems)}")
         arrays = {path: array_module(array).array(state[path]) for path, array in own.items()}
         for path, array in arrays.items():
-            if array.dtype.kind != "f":
+            if array.dtype.kind != own[path].dtype.kind:
                 raise TypeError(
-                    f"{owner}: {path} must be floating point, got {array.dtype}; nothing was loaded"
+                    f"{owner}: {path} has dtype {own[path].dtype}, got {array.dtype}; nothing was "
+                    "loaded"
                 )
         for path, parameter in parameters.items():
             parameter.data = arrays[path]

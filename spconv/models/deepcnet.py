@@ -105,7 +105,7 @@ class DeepCNet(layers.SparseSequential):
         sequence.append(layers.Linear((l + 1) * k, num_classes, rng=rng))
         super().__init__(*sequence)
 
-    def check(self, x: Any) -> None:
+    def _check_input(self, x: Any) -> None:
         words = f"a field of {self.field_text} sites, "
         check_field(type(self).__name__, x, self.ndim, self.field, words)
 

@@ -94,7 +94,7 @@ class FMPNet(layers.SparseSequential):
         sequence.append(layers.Linear(width, num_classes, rng=rng))
         super().__init__(*sequence)
 
-    def check(self, x: Any) -> None:
+    def _check_input(self, x: Any) -> None:
         check_field("FMPNet", x, self.ndim, self.field)
 
 

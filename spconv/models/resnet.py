@@ -147,5 +147,5 @@ class SparseResNet(layers.SparseSequential):
         sequence.append(layers.Linear(last, num_classes, rng=rng))
         super().__init__(*sequence)
 
-    def check(self, x: Any) -> None:
+    def _check_input(self, x: Any) -> None:
         check_field("SparseResNet", x, self.ndim, self.field)

@@ -24,6 +24,9 @@ class SparseUNet(layers.Module):
     which return to the very sites, with residual blocks again; a linear layer on every site. What
     a level had on the way down is added on the way up, within the convolution that leads there.
 
+    Extents should be multiples of ``2 ** (len(widths) - 1)``: the last sites of an odd one have
+    none above them on the next level, and know their surroundings on their own level only.
+
     Parameters
     ----------
     widths : sequence of int
@@ -39,7 +42,7 @@ class SparseUNet(layers.Module):
     Raises
     ------
     ValueError
-        Without a width, and for another ``ndim``.
+        Without a width, for another ``ndim``, and for an input that is too small to be halved.
 
     Examples
     --------
@@ -73,7 +76,7 @@ class SparseUNet(layers.Module):
             made = [ResidualBlock(ndim, width, False, rng=rng) for _ in range(blocks)]
             return layers.SparseSequential(*made)
 
-        steps = [(f"down{i}", *pair) for i, pair in enumerate(pairwise(widths))]
+        steps = [(f"SparseUNet.down{i}", *pair) for i, pair in enumerate(pairwise(widths))]
         self.stem = SUBMANIFOLD_CONVOLUTIONS[ndim](in_channels, widths[0], 3, rng=rng)
         self.down_stages = [stage(width) for width in widths]
         self.down = [CONVOLUTIONS[ndim](a, b, 2, 2, indice_key=k, rng=rng) for k, a, b in steps]

@@ -116,7 +116,7 @@ class SparseVGG(layers.SparseSequential):
         sequence.append(layers.Linear(readout, num_classes, rng=rng))
         super().__init__(*sequence)
 
-    def check(self, x: Any) -> None:
+    def _check_input(self, x: Any) -> None:
         check_field("SparseVGG", x, self.ndim, self.field)
 
 

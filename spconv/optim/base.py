@@ -73,7 +73,7 @@ class Optimizer:
             slots = self._slots_like(path, data)
             self._update(data, slots.get(MASTER), grad, slots, step)
             self._steps[path] = step
-            parameter.data = data
+            parameter.changed_in_place()
             self._updated[path] = data
 
     def zero_grad(self) -> None:
@@ -126,16 +126,24 @@ class Optimizer:
                 f"{name}: the state is of another optimizer or model, build the same ones before "
                 f"loading; it has: {'; '.join(problems[:8])}{more}"
             )
-        for number in self.hyperparameter_names:
-            setattr(self, number, type(expected[number])(state[number]))
-        self._updated.clear()
-        for path, parameter in self.parameters.items():
-            self._steps[path] = int(state[f"{path}/step"])
-            xp = array_module(parameter.data)
-            self._slots[path] = {
-                slot: xp.array(state[f"{path}/{slot}"], dtype=_state_dtype(parameter.dtype))
+        numbers = {
+            number: type(expected[number])(real(name, number, state[number]))
+            for number in self.hyperparameter_names
+        }
+        slots = {
+            path: {
+                slot: array_module(parameter.data).array(
+                    state[f"{path}/{slot}"], dtype=_state_dtype(parameter.dtype)
+                )
                 for slot in self._names(parameter.data)
             }
+            for path, parameter in self.parameters.items()
+        }
+        for number, value in numbers.items():
+            setattr(self, number, value)
+        self._steps = {path: int(state[f"{path}/step"]) for path in self.parameters}
+        self._slots = slots
+        self._updated.clear()
 
     def _update(
         self, data: Array, master: Array | None, grad: Array, slots: Slots, step: int

@@ -74,6 +74,18 @@ def test_features_keep_their_type_and_points_may_have_another(dtype):
     assert (ones == 1).all()
 
 
+def test_whole_voxels_of_float32_numbers():
+    for size in (0.1, 0.7, 0.05, 0.3):
+        for count in (3, 100, 1024):
+            voxels = voxelize(
+                [np.zeros((1, 1))],
+                voxel_size=np.float32(size),
+                lower=0,
+                upper=np.float32(count * size),
+            )
+            assert voxels.spatial_shape == (count,)
+
+
 def test_a_grid_of_whole_voxels_has_no_more_for_rounding():
     points = [np.array([[-80.0], [79.999], [80.0], [-80.001]])]
     voxels = voxelize(points, voxel_size=0.05, lower=-80, upper=80)
@@ -186,12 +198,14 @@ def test_values_must_be_those_of_the_voxels():
 REAL_DATA = os.environ.get("SPCONV_DATA")
 
 
-@pytest.mark.skipif(not REAL_DATA, reason="SPCONV_DATA is not set: no real laser scan to read")
+SCANS = Path(REAL_DATA or "", "semantickitti", "sequences", "00")
+
+
+@pytest.mark.skipif(not SCANS.is_dir(), reason="no real laser scan in SPCONV_DATA")
 def test_a_real_scan_is_learnt_and_every_point_told():
     """Classes of the points of a SemanticKITTI scan by one network, trained on it."""
-    folder = Path(REAL_DATA, "semantickitti", "sequences", "00")
-    scan = np.fromfile(folder / "velodyne" / "000000.bin", np.float32).reshape(-1, 4)
-    raw = np.fromfile(folder / "labels" / "000000.label", np.uint32) & 0xFFFF
+    scan = np.fromfile(SCANS / "velodyne" / "000000.bin", np.float32).reshape(-1, 4)
+    raw = np.fromfile(SCANS / "labels" / "000000.label", np.uint32) & 0xFFFF
     classes, labels = np.unique(raw, return_inverse=True)
     ignored = int(np.flatnonzero(classes == 0)[0])  # points without a class
     near = {"lower": (-20, -20, -4), "upper": (20, 20, 4)}

@@ -47,7 +47,7 @@ def test_no_grad_and_engines_belong_to_the_thread_that_set_them():
 
 @pytest.mark.parametrize("name", ENGINES)
 @pytest.mark.parametrize("slope", [0.0, 0.5])
-def test_the_gradient_of_what_a_rectifier_cut_off_is_zero_whatever_came(name, slope):
+def test_the_gradient_of_what_a_rectifier_cut_off_is_zero_of_infinity_too(name, slope):
     x = spconv.Tensor(np.array([-1.0, 2.0]), requires_grad=True)
     with spconv.use_engine(name):
         functional.leaky_relu(x, slope).backward(np.array([np.inf, 1.0]))

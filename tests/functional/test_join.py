@@ -154,3 +154,14 @@ def test_the_ground_states_gradient_is_that_of_the_new_sites_alone():
     gradient = rng.random((n, 1), np.float32)
     functional.add(x, y, union=True).features.backward(gradient)
     np.testing.assert_allclose(ground.grad, gradient[:2].sum(0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_sum_knows_the_rulebooks_of_both(swapped):
+    x = line([0, 2, 3], [1, 2, 3], size=6)
+    pool = spconv.SparseFractionalMaxPool1d(1.5).eval()
+    one, two = pool(x), pool(x)
+    named = spconv.SparseConv1d(1, 1, 2, 2, indice_key="k")(two)
+    other = spconv.SparseConv1d(1, 1, 2, 2)(one)
+    total = named + other if swapped else other + named
+    assert spconv.SparseInverseConv1d(1, 1, 2, "k")(total).spatial_shape == one.spatial_shape
