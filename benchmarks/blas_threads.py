@@ -38,8 +38,13 @@ def use_threads(num_threads: int | None, *, restart: bool) -> None:
     set_torch_threads(spconv.get_num_threads())
 
 
+def thread_variables(num_threads: int) -> dict[str, str]:
+    """What a process has to find in its environment to compute with so many threads."""
+    return dict.fromkeys(THREAD_VARIABLES, str(num_threads))
+
+
 def _restart_with_threads(num_threads: int) -> None:
-    wanted = {name: str(num_threads) for name in THREAD_VARIABLES}
+    wanted = thread_variables(num_threads)
     if any(os.environ.get(name) != value for name, value in wanted.items()):
         sys.stdout.flush()
         os.execve(sys.executable, sys.orig_argv, {**os.environ, **wanted})

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import standalone
 import subjects
-from blas_threads import use_threads
+from blas_threads import thread_variables, use_threads
 from exported import export
 from harness import Budget, Turns, measure_in_turns
 from layers import check_close
@@ -65,20 +65,20 @@ def started(python: str, subject: subjects.Subject) -> Iterator[Peer]:
     SystemExit
         If the process ends by itself, with what it wrote to its standard error.
     """
-    threads = str(spconv.get_num_threads())
+    threads = spconv.get_num_threads()
     with tempfile.TemporaryDirectory() as name:
         path, errors = Path(name, "network.npz"), Path(name, "errors.txt")
         write(subject, path)
         with (
             errors.open("w") as stream,
             subprocess.Popen(
-                [python, str(WORKER), str(path), threads],
+                [python, str(WORKER), str(path), str(threads)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stream,
                 text=True,
                 cwd=name,
-                env={**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
+                env={**os.environ, **thread_variables(threads)},
             ) as process,
         ):
             try:

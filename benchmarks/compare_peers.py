@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from blas_threads import thread_variables
 from harness import Budget, measure
 from machine import describe_machine
 from workloads import Sites, pen_strokes, surfaces
@@ -94,13 +95,12 @@ def time_peers(
             batch_size=sites.batch_size,
             kernel_size=KERNEL_SIZE,
         )
-        variables = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
         run = subprocess.run(
             [python, str(WORKER), str(path), str(threads)],
             capture_output=True,
             text=True,
             cwd=folder,
-            env={**os.environ, **variables},
+            env={**os.environ, **thread_variables(threads)},
         )
     if run.returncode:
         raise SystemExit(f"{python} failed:\n{run.stderr}")

@@ -8,7 +8,6 @@ have one of their own each, as the other spconv wants it, and their inverses nam
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -41,7 +40,7 @@ def _parts(module: Any) -> Parts:
     if isinstance(module, PlusBlock):
         return [("concat", [_parts(branch) for branch in module.branches])]
     if isinstance(module, layers.SparseSequential):
-        return _joined(child for _, child in module.children())
+        return [part for _, child in module.children() for part in _parts(child)]
     if isinstance(module, ResidualBlock):
         total = ("sum", [[], _parts(module.branch)])
         return [total] if module.preactivation else [total, layers.ReLU()]
@@ -52,10 +51,6 @@ def _parts(module: Any) -> Parts:
             inner = [*_parts(module.down_stages[i]), bridge, *_parts(module.up_stages[i])]
         return [module.stem, *inner, "features", module.head]
     return [module]
-
-
-def _joined(modules: Iterable[Any]) -> Parts:
-    return [part for module in modules for part in _parts(module)]
 
 
 class _Exporter:

@@ -88,7 +88,14 @@ class Voxels:
         >>> voxels.labels([[2, 1, 2, -1]], num_classes=3)
         array([ 2, -1])
         """
-        flat = self._flat(labels, "labels")
+        parts = [np.asarray(part) for part in labels]
+        lengths = tuple(len(part) for part in parts)
+        if lengths != self.lengths:
+            raise ValueError(
+                f"Voxels.labels: expected one array for each cloud, of {self.lengths} points, got "
+                f"{lengths}"
+            )
+        flat = np.concatenate(parts)
         if flat.ndim != 1 or flat.dtype.kind not in "iu":
             raise TypeError(
                 f"Voxels.labels: labels must be integers, one for each point, got "
@@ -131,17 +138,7 @@ class Voxels:
         inside = self.rows >= 0
         points = np.full((len(self.rows), *values.shape[1:]), outside, values.dtype)
         points[inside] = values[self.rows[inside]]
-        return np.split(points, np.cumsum(self.lengths)[:-1]) if self.lengths else []
-
-    def _flat(self, arrays: Sequence[Any], name: str) -> NDArray:
-        parts = [np.asarray(array) for array in arrays]
-        lengths = tuple(len(part) for part in parts)
-        if lengths != self.lengths:
-            raise ValueError(
-                f"Voxels.{name}: expected one array for each cloud, of {self.lengths} points, "
-                f"got {lengths}"
-            )
-        return np.concatenate(parts) if parts else np.empty(0, np.int64)
+        return np.split(points, np.cumsum(self.lengths)[:-1])
 
 
 def voxelize(

@@ -38,11 +38,12 @@ class _Convolution(Module):
         rng: np.random.Generator | None = None,
     ) -> None:
         owner = type(self).__name__
+        self.in_channels = in_channels = whole(owner, "in_channels", in_channels, 1)
+        self.out_channels = out_channels = whole(owner, "out_channels", out_channels, 1)
+        self.groups = groups = whole(owner, "groups", groups, 1)
         for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
-            whole(owner, name, value, 1)
-            if whole(owner, "groups", groups, 1) and value % groups:
+            if value % groups:
                 raise ValueError(f"{owner}: groups={groups} must divide {name}={value}")
-        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.indice_key = indice_key
         self.geometry = Geometry.make(
             self.ndim,

@@ -44,6 +44,15 @@ FRACTIONAL_MAX_POOLS = {
 }
 
 
+def check_levels(owner: str, widths: list[int], ndim: int, blocks: int) -> None:
+    """Raise for a network of levels that has none, or another number of dimensions."""
+    if not widths or ndim not in CONVOLUTIONS or blocks < 0:
+        raise ValueError(
+            f"{owner}: expected at least one width, ndim 1 to 4, blocks >= 0, got "
+            f"{widths}, {ndim}, {blocks}"
+        )
+
+
 def check_field(owner: str, x: Any, ndim: int, field: int | None, words: str = "") -> None:
     """Raise unless ``x`` is a sparse tensor of so many dimensions, ``field`` sites along each."""
     check_sparse(owner, x, ndim)

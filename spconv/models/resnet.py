@@ -12,6 +12,7 @@ from spconv.models._layers import (
     CONVOLUTIONS,
     SUBMANIFOLD_CONVOLUTIONS,
     check_field,
+    check_levels,
     norm_relu,
     submanifold,
 )
@@ -103,11 +104,7 @@ class SparseResNet(layers.SparseSequential):
         seed: int = 0,
     ) -> None:
         widths = list(widths)
-        if not widths or ndim not in CONVOLUTIONS or blocks < 0:
-            raise ValueError(
-                f"SparseResNet: expected at least one width, ndim 1 to 4, blocks >= 0, got "
-                f"{widths}, {ndim}, {blocks}"
-            )
+        check_levels("SparseResNet", widths, ndim, blocks)
         if readout not in ("average", "max", "convolution"):
             raise ValueError(
                 f"SparseResNet: readout must be 'average', 'max' or 'convolution', got {readout!r}"

@@ -10,7 +10,12 @@ import numpy as np
 from spconv import layers
 from spconv.autograd import Tensor
 from spconv.functional._common import check_sparse
-from spconv.models._layers import CONVOLUTIONS, INVERSE_CONVOLUTIONS, SUBMANIFOLD_CONVOLUTIONS
+from spconv.models._layers import (
+    CONVOLUTIONS,
+    INVERSE_CONVOLUTIONS,
+    SUBMANIFOLD_CONVOLUTIONS,
+    check_levels,
+)
 from spconv.models.resnet import ResidualBlock
 from spconv.tensor import SparseConvTensor
 
@@ -64,11 +69,7 @@ class SparseUNet(layers.Module):
         seed: int = 0,
     ) -> None:
         widths = list(widths)
-        if not widths or ndim not in CONVOLUTIONS or blocks < 0:
-            raise ValueError(
-                f"SparseUNet: expected at least one width, ndim 1 to 4, blocks >= 0, got "
-                f"{widths}, {ndim}, {blocks}"
-            )
+        check_levels("SparseUNet", widths, ndim, blocks)
         self.ndim = ndim
         rng = np.random.default_rng(seed)
 
