@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from spconv.checks import whole
 from spconv.geometry import check_cells
 from spconv.sites import SiteSet
 from spconv.tensor import SparseConvTensor
@@ -110,9 +111,14 @@ class Voxels:
             )
         votes = counted & (self.rows >= 0)
         ballots = self.rows[votes] * num_classes + flat[votes].astype(np.int64)
-        table = np.bincount(ballots, minlength=len(self) * num_classes)
-        table = table.reshape(len(self), num_classes)
-        return np.where(table.any(1), table.argmax(1), ignore_index)
+        ballots, counts = np.unique(ballots, return_counts=True)
+        row, label = np.divmod(ballots, num_classes)
+        # A stable sort by votes, then the first of every voxel: labels come in rising order.
+        order = np.lexsort((-counts, row))
+        voted, first = np.unique(row[order], return_index=True)
+        result = np.full(len(self), ignore_index, np.int64)
+        result[voted] = label[order[first]]
+        return result
 
     def to_points(self, values: Any, outside: Any = 0) -> list[NDArray]:
         """What the voxels say of their points: one array for each cloud.
@@ -148,6 +154,7 @@ def voxelize(
     lower: float | Sequence[float] | None = None,
     upper: float | Sequence[float] | None = None,
     reduce: Reduce = "mean",
+    multiple_of: int = 1,
 ) -> Voxels:
     """Voxels of a batch of point clouds: the sites of a network and what their points have.
 
@@ -165,6 +172,9 @@ def voxelize(
     reduce : {"mean", "sum", "max", "first"}
         What a voxel has of the features of its points. Sums are taken in float64 and in one fixed
         order, so the result has the same bits every time.
+    multiple_of : int
+        Extents are raised to a multiple of this, by voxels that hold no points, so that a network
+        which halves them n times finds even ones: 2^n.
 
     Raises
     ------
@@ -195,12 +205,14 @@ def voxelize(
     size = _vector("voxel_size", voxel_size, xyz.shape[1])
     if not (size > 0).all():
         raise ValueError(f"{OWNER}: voxel_size must be positive, got {voxel_size}")
-    corner, shape = _bounds(xyz, size, lower, upper)
+    multiple = whole(OWNER, "multiple_of", multiple_of, 1)
+    corner, extents = _bounds(xyz, size, lower, upper)
+    shape = tuple(-(-extent // multiple) * multiple for extent in extents)
     check_cells(shape, len(lengths), OWNER)
 
     with np.errstate(over="ignore"):
         cells = np.floor((xyz - corner) / size)
-    inside = ((cells >= 0) & (cells < shape)).all(1)
+    inside = ((cells >= 0) & (cells < extents)).all(1)
     cloud = np.repeat(np.arange(len(lengths)), lengths)[inside]
     sites = np.column_stack([cloud, cells[inside]]).astype(np.int32)
     grid = SiteSet(sites, shape, len(lengths))

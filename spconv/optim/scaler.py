@@ -9,6 +9,7 @@ import numpy as np
 from spconv.autograd import Tensor
 from spconv.compat import array_module
 from spconv.optim.base import Optimizer
+from spconv.optim.clip import clip_grad_norm
 
 
 class LossScaler:
@@ -63,8 +64,14 @@ class LossScaler:
         xp = array_module(loss.data)
         loss.backward(xp.full(loss.shape, self.scale, loss.dtype))
 
-    def step(self, optimizer: Optimizer) -> bool:
+    def step(self, optimizer: Optimizer, clip_norm: float | None = None) -> bool:
         """Divide the gradients by the scale, in float32 at least, and update the parameters.
+
+        Parameters
+        ----------
+        optimizer : Optimizer
+        clip_norm : float, optional
+            Largest norm of the gradients after the division, as in :func:`clip_grad_norm`.
 
         Returns
         -------
@@ -80,6 +87,8 @@ class LossScaler:
         if not bool(finite):
             self.scale, self.good_steps = max(self.scale / 2, 2.0**-24), 0
             return False
+        if clip_norm is not None:
+            clip_grad_norm(optimizer.parameters.values(), clip_norm)
         optimizer.step()
         self.good_steps += 1
         if self.good_steps >= self.interval:

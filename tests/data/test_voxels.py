@@ -101,6 +101,17 @@ def test_the_middle_of_a_voxel_is_near_its_points():
     assert (away <= np.array([0.25, 0.5, 1.0]) + 1e-6).all()
 
 
+@pytest.mark.parametrize("bounds", [{}, {"lower": -1.0, "upper": 1.5}])
+def test_extents_become_multiples_and_the_voxels_stay(bounds):
+    points, features = clouds(3)
+    plain = voxelize(points, features, 0.5, **bounds)
+    raised = voxelize(points, features, 0.5, **bounds, multiple_of=8)
+    assert raised.spatial_shape == tuple(-(-n // 8) * 8 for n in plain.spatial_shape)
+    assert raised.spatial_shape != plain.spatial_shape
+    for name in ("indices", "features", "rows", "lower"):
+        np.testing.assert_array_equal(getattr(raised, name), getattr(plain, name))
+
+
 def test_no_point_inside():
     voxels = voxelize([np.ones((3, 2))], lower=5, upper=(7, 8))
     assert len(voxels) == 0
@@ -132,6 +143,19 @@ def test_labels_are_those_of_most_points():
     unsigned = [np.where(part < 0, 255, part).astype(np.uint8) for part in labels]
     again = voxels.labels(unsigned, 4, ignore_index=255)
     np.testing.assert_array_equal(again, np.where(np.equal(expected, -1), 255, expected))
+
+
+@pytest.mark.parametrize("num_classes", [1, 4, 10**9])
+def test_labels_against_votes_counted_by_hand(num_classes):
+    rng = np.random.default_rng(0)
+    points, _ = clouds(2, (300, 0, 200))
+    labels = [rng.integers(-1, min(num_classes, 5), len(cloud)) for cloud in points]
+    voxels = voxelize(points, voxel_size=0.8, lower=-3, upper=3)
+    expected = []
+    for row in range(len(voxels)):
+        votes = Counter(label for label in np.concatenate(labels)[voxels.rows == row] if label >= 0)
+        expected.append(min(votes, key=lambda label: (-votes[label], label)) if votes else -1)
+    assert voxels.labels(labels, num_classes).tolist() == expected
 
 
 def test_values_come_back_to_the_points_of_each_cloud():

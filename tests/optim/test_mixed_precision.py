@@ -145,6 +145,17 @@ def test_steps_that_overflow_are_left_out(bad):
     assert weight.data.tolist() == [-1, -1]
 
 
+def test_gradients_are_clipped_after_the_division():
+    weight = Parameter(np.zeros(2, np.float16))
+    sgd, scaler = SGD([("w", weight)], lr=1.0), LossScaler(scale=1024.0)
+    weight.grad = np.array([3, -4], np.float16) * np.float16(1024)
+    assert scaler.step(sgd, clip_norm=0.5)
+    np.testing.assert_allclose(weight.data, [-0.3, 0.4], rtol=1e-3)
+    weight.grad = np.array([0.25, 0], np.float16) * np.float16(1024)
+    assert scaler.step(sgd, clip_norm=0.5)
+    np.testing.assert_allclose(weight.grad, [0.25, 0])
+
+
 def test_scale_has_limits():
     weight = Parameter(np.ones(1, np.float16))
     sgd, scaler = SGD([("w", weight)]), LossScaler(interval=1)
