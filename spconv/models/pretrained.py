@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib.resources import as_file, files
-from importlib.resources.abc import Traversable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from spconv.checkpoint import Checkpoint, load
 from spconv.layers import Module
 from spconv.models.deepcnet import DeepC2, DeepCNet
 from spconv.models.vgg import Entry, SparseVGG
+
+if TYPE_CHECKING:
+    from importlib.abc import Traversable  # importlib.resources.abc from Python 3.11 on
 
 AnyModule = TypeVar("AnyModule", bound=Module)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from spconv.testing.reference.grid import Grid, ntuple, only_where, pad
+from spconv.testing.reference.grid import EVERY, Grid, ntuple, only_where, pad
 
 
 def convolution(
@@ -130,8 +130,8 @@ def taps(padded: Grid, kernel_size, stride, dilation) -> Iterator[tuple[np.ndarr
             for o, d, s, m in zip(offset, dilation, stride, sizes, strict=True)
         )
         yield (
-            padded.values[(slice(None), slice(None), *window)],
-            padded.active[(slice(None), *window)],
+            padded.values[2 * EVERY + window],
+            padded.active[EVERY + window],
         )
 
 
@@ -200,8 +200,8 @@ def _transposed(x, weight, bias, shape, kernel_size, stride, padding, dilation, 
         (0, max(0, b + m - n)) for b, m, n in zip(start, shape, values.shape[2:], strict=True)
     ]
     crop = tuple(slice(b, b + m) for b, m in zip(start, shape, strict=True))
-    values = np.pad(values, [(0, 0), (0, 0), *missing])[(slice(None), slice(None), *crop)]
-    active = np.pad(active, [(0, 0), *missing])[(slice(None), *crop)]
+    values = np.pad(values, [(0, 0), (0, 0), *missing])[2 * EVERY + crop]
+    active = np.pad(active, [(0, 0), *missing])[EVERY + crop]
     return _with_bias(values, active, bias, ground)
 
 
@@ -220,6 +220,6 @@ def _spread(x, weight, kernel_size, stride, dilation, groups):
             slice(o * d, o * d + s * (n - 1) + 1, s)
             for o, d, s, n in zip(offset, dilation, stride, x.spatial_shape, strict=True)
         )
-        values[(slice(None), slice(None), *target)] += mix_channels(x.values, matrix, groups)
-        active[(slice(None), *target)] |= x.active
+        values[2 * EVERY + target] += mix_channels(x.values, matrix, groups)
+        active[EVERY + target] |= x.active
     return values, active

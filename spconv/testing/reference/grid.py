@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+EVERY = (slice(None),)
+"""An axis taken whole, for indices that are put together as tuples."""
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -83,9 +86,9 @@ def pad(x: Grid, before: tuple[int, ...], after: tuple[int, ...]) -> Grid:
     batch, channels = x.values.shape[:2]
     values = np.zeros((batch, channels, *shape), np.result_type(x.values, x.background()))
     values += x.background().reshape(-1, *[1] * x.ndim)
-    values[(slice(None), slice(None), *inner)] = x.values
+    values[2 * EVERY + inner] = x.values
     active = np.zeros((batch, *shape), bool)
-    active[(slice(None), *inner)] = x.active
+    active[EVERY + inner] = x.active
     return Grid(values, active, x.ground)
 
 

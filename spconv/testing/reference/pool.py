@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from spconv.testing.reference.conv import taps
-from spconv.testing.reference.grid import Grid, ntuple, pad
+from spconv.testing.reference.grid import EVERY, Grid, ntuple, pad
 
 
 def max_pool(x: Grid, *, kernel_size, stride=None, padding=0, dilation=1) -> Grid:
@@ -51,9 +51,9 @@ def fractional_max_pool(x: Grid, regions, *, overlapping=True) -> Grid:
             slice(int(a[i]), int(a[i + 1]) + overlapping) for a, i in zip(regions, box, strict=True)
         )
         here: Any = (slice(None), *box)
-        sites = x.active[(slice(None), *cut)]
-        inside = Grid(x.values[(slice(None), slice(None), *cut)], sites, x.ground)
-        values[(slice(None), *here)] = global_max_pool(inside)
+        sites = x.active[EVERY + cut]
+        inside = Grid(x.values[2 * EVERY + cut], sites, x.ground)
+        values[EVERY + here] = global_max_pool(inside)
         active[here] = sites.reshape(len(sites), -1).any(1)
     return Grid(values, active, x.ground)
 
