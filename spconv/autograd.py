@@ -7,44 +7,22 @@ tensors, and closures capture only the arrays they need, so memory is freed as b
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
+from spconv.adjoints import scattered, unbroadcast
 from spconv.checks import type_name
 from spconv.compat import Array, array_module, is_cupy
 from spconv.dtypes import math_type
-from spconv.graph import check_results, check_values
-from spconv.memory import combined, copied, unbroadcast
+from spconv.graph import Backward, Node, run_backward
+from spconv.memory import combined
 
-Backward = Callable[[Array], Sequence[Array | None]]
-
-_creation_number = itertools.count()
 _recording = ContextVar("recording", default=True)
-
-
-class Node:
-    """One operation, or one leaf that wants a gradient."""
-
-    __slots__ = ("backward", "dtype", "leaf", "number", "parents", "shape", "stale")
-
-    def __init__(
-        self, parents: Sequence[Node | None], backward: Backward | None, data: Array
-    ) -> None:
-        self.parents = parents
-        self.backward = backward
-        self.dtype: np.dtype = data.dtype
-        self.shape: tuple[int, ...] = data.shape
-        # Weak, because a leaf holds its node: a model is freed when it is dropped.
-        self.leaf: weakref.ref[Tensor] | None = None
-        self.stale = False  # whether the values of a leaf were changed in place
-        self.number = next(_creation_number)
 
 
 class Tensor:
@@ -204,8 +182,7 @@ class Tensor:
                 "Tensor.backward: nothing to differentiate; no input required a gradient, or the "
                 "forward pass ran under no_grad()"
             )
-        check_values(node)
-        _run_backward(node, gradient)
+        run_backward(node, gradient)
 
     def _graph_node(self) -> Node | None:
         if not self.requires_grad:
@@ -214,6 +191,36 @@ class Tensor:
             self._node = Node((), None, self._data)
             self._node.leaf = weakref.ref(self)
         return self._node
+
+    def __getitem__(self, index: Any) -> Tensor:
+        """Rows or elements, as those of an array; an array of integers may take one twice."""
+        shape, data = self.shape, self._data[index]
+
+        def backward(gradient: Array) -> tuple[Array]:
+            return (scattered(gradient, index, shape),)
+
+        return record(array_module(self._data).asarray(data), (self,), backward)
+
+    # Comparisons are of the values, arrays of bools; a tensor is hashed by identity.
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: Any) -> Any:
+        return self._data == _values(other)
+
+    def __ne__(self, other: Any) -> Any:
+        return self._data != _values(other)
+
+    def __lt__(self, other: Any) -> Any:
+        return self._data < _values(other)
+
+    def __le__(self, other: Any) -> Any:
+        return self._data <= _values(other)
+
+    def __gt__(self, other: Any) -> Any:
+        return self._data > _values(other)
+
+    def __ge__(self, other: Any) -> Any:
+        return self._data >= _values(other)
 
     def __add__(self, other: Any) -> Tensor:
         other = _operand(other, self)
@@ -262,23 +269,40 @@ class Tensor:
     __radd__ = __add__
     __rmul__ = __mul__
 
-    def sum(self) -> Tensor:
-        """Sum of all elements, a scalar tensor."""
-        return self._sum(1.0)
+    def __pow__(self, exponent: float) -> Tensor:
+        a, power = self._data, float(exponent)
+        return record(a**power, (self,), lambda gradient: (gradient * power * a ** (power - 1),))
 
-    def mean(self) -> Tensor:
-        """Mean of all elements, a scalar tensor."""
-        return self._sum(1.0 / max(self.size, 1))
+    def exp(self) -> Tensor:
+        """e to the power of every element."""
+        values = array_module(self._data).exp(self._data)
+        return record(values, (self,), lambda gradient: (gradient * values,))
 
-    def _sum(self, scale: float) -> Tensor:
-        shape, dtype, factor = self.shape, self.dtype, math_type(self.dtype)(scale)
+    def log(self) -> Tensor:
+        """Natural logarithm of every element."""
+        a = self._data
+        return record(array_module(a).log(a), (self,), lambda gradient: (gradient / a,))
+
+    def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        """Sum along ``axis``, accumulated in float64; without one of all elements, a scalar."""
+        total = self._data.sum(axis=axis, dtype=np.float64, keepdims=True)
+        return self._reduced(total, 1.0, axis, keepdims)
+
+    def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        """Mean along ``axis``, accumulated in float64; without one of all elements, a scalar."""
+        total = self._data.sum(axis=axis, dtype=np.float64, keepdims=True)
+        return self._reduced(total, total.size / max(self.size, 1), axis, keepdims)
+
+    def _reduced(self, total: Array, scale: float, axis: Any, keepdims: bool) -> Tensor:
+        shape, dtype, kept = self.shape, self.dtype, total.shape
+        factor = math_type(dtype)(scale)
 
         def backward(gradient: Array) -> tuple[Array]:
-            each = (gradient * factor).astype(dtype, copy=False)
+            each = (gradient.reshape(kept) * factor).astype(dtype, copy=False)
             return (each + np.zeros_like(each, shape=shape),)
 
-        total = self._data.sum(dtype=factor.dtype) * factor
-        return record(total.astype(dtype, copy=False), (self,), backward)
+        result = (total * scale).astype(dtype)
+        return record(result if keepdims else result.squeeze(axis), (self,), backward)
 
     def reshape(self, *shape: int) -> Tensor:
         before = self.shape
@@ -334,44 +358,6 @@ def no_grad() -> Iterator[None]:
         _recording.reset(token)
 
 
-def _run_backward(root: Node, gradient: Array) -> None:
-    """Visit nodes from the newest to the oldest: every consumer comes before its inputs."""
-    gradients: dict[Node, Array] = {root: gradient}
-    summed: set[Node] = set()
-    heap = [(-root.number, root)]
-    while heap:
-        _, node = heapq.heappop(heap)
-        gradient = gradients.pop(node)
-        if gradient.dtype != node.dtype:
-            gradient = gradient.astype(node.dtype)
-        if node.leaf is not None:
-            leaf = node.leaf()
-            if leaf is not None and leaf.grad is not None:
-                leaf.grad = combined(np.add, leaf.grad, gradient)
-            elif leaf is not None:
-                # A copy: the array may be another leaf's gradient too, or the caller's.
-                leaf.grad = gradient if node in summed else copied(gradient)
-            continue
-        if node.backward is None:
-            raise RuntimeError(
-                "Tensor.backward: the graph has been consumed by an earlier backward pass; run "
-                "the forward pass again"
-            )
-        parents, results = node.parents, node.backward(gradient)
-        check_results(node.backward, results, parents)
-        for parent, result in zip(parents, results, strict=True):
-            if parent is None or result is None:
-                continue
-            # The first gradient is borrowed, so sums are made out of place.
-            if parent in gradients:
-                gradients[parent] = combined(np.add, gradients[parent], result)
-                summed.add(parent)
-            else:
-                gradients[parent] = result
-                heapq.heappush(heap, (-parent.number, parent))
-        node.backward, node.parents = None, ()
-
-
 def _as_floating(array: Any) -> Array:
     if type(array) is np.ndarray and array.dtype.kind == "f":
         return array
@@ -393,8 +379,17 @@ def _as_floating(array: Any) -> Array:
 def _operand(value: Any, like: Tensor) -> Tensor:
     if isinstance(value, Tensor):
         return value
+    if hasattr(value, "features"):
+        raise TypeError(
+            f"Tensor: an operand is a {type_name(value)}; compute with its features, and "
+            "x.replace_feature(result) puts them back on its sites"
+        )
     if not isinstance(value, int | float | np.integer | np.floating):
         return Tensor(value)
     dtype = like.dtype if isinstance(value, int | float | np.integer) else value.dtype
     # Filled in where ``like`` is: an array of the host would not mix with one of the device.
     return Tensor(array_module(like._data).full((), value, dtype))
+
+
+def _values(value: Any) -> Any:
+    return value._data if isinstance(value, Tensor) else value

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
+import numpy as np
+
 from spconv.autograd import Tensor, no_grad
+from spconv.checks import type_name
 from spconv.compat import to_device
 from spconv.functional import cross_entropy
 from spconv.layers import Module
 
 Loss = Callable[[Tensor, Any], Tensor]
 """``loss(logits, labels)``: the mean over the batch, a scalar."""
+
+Count = Callable[[Any, Any], tuple[int, int]]
+"""``count(logits, labels)``: how many of how many are wrong."""
 
 Prepare = Callable[[Any], Any]
 """Applied to the inputs of every batch, for instance ``lambda x: x.dense()``."""
@@ -63,7 +70,9 @@ def evaluate(
     model: Module,
     loader: Any,
     *,
-    loss: Loss = cross_entropy,
+    loss: Loss | None = None,
+    count: Count | None = None,
+    ignore_index: int | None = None,
     prepare: Prepare | None = None,
 ) -> Evaluation:
     """Return loss and error of ``model`` over all batches, in evaluation mode and off the tape.
@@ -74,8 +83,13 @@ def evaluate(
         Maps an input batch to logits (batch, classes); its mode is restored afterwards.
     loader : Loader or iterable
         Gives (inputs, labels) batches; of a loader, the batches of epoch 0.
-    loss : callable
-        ``loss(logits, labels)``, a mean over the batch.
+    loss : callable, optional
+        ``loss(logits, labels)``, a mean over the batch; :func:`cross_entropy` by default.
+    count : callable, optional
+        ``count(logits, labels)`` tells how many of how many are wrong; by default the classes that
+        are not the largest logit. The second number is the weight of a batch in the mean loss.
+    ignore_index : int, optional
+        Label of rows that do not count, in the default loss and the default count.
     prepare : callable, optional
         Applied to the inputs first, for instance ``lambda x: x.dense()``.
 
@@ -84,22 +98,39 @@ def evaluate(
     ValueError
         If there are no samples.
     """
-    modes = [(module, module.training) for _, module in model.named_modules()]
-    total, samples, errors = 0.0, 0, 0
-    model.eval()
-    try:
-        with no_grad(), closing(batches_of(loader, epoch=0)) as batches:
-            for inputs, labels in batches:
-                logits = model(inputs if prepare is None else prepare(inputs))
-                total += loss(logits, labels).item() * len(labels)
-                samples += len(labels)
-                errors += count_errors(logits, labels)
-    finally:
-        for module, training in modes:
-            module.training = training
+    loss, count = criteria(loss, count, ignore_index)
+    total, errors, samples = 0.0, 0, 0
+    with modes_kept(model), no_grad(), closing(batches_of(loader, epoch=0)) as batches:
+        model.eval()
+        for inputs, labels in batches:
+            logits = model(inputs if prepare is None else prepare(inputs))
+            wrong, counted = count(logits, labels)
+            total += loss(logits, labels).item() * counted
+            errors, samples = errors + wrong, samples + counted
     if not samples:
         raise ValueError("evaluate: the loader gave no samples; is the data set empty?")
     return Evaluation(total / samples, errors / samples, samples, errors)
+
+
+@contextmanager
+def modes_kept(model: Module) -> Iterator[None]:
+    """Afterwards every module trains or evaluates as it did before."""
+    modes = [(module, module.training) for _, module in model.named_modules()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def criteria(
+    loss: Loss | None, count: Count | None, ignore_index: int | None
+) -> tuple[Loss, Count]:
+    """What is minimized and what is counted: as given, or those of classes."""
+    return (
+        loss or partial(cross_entropy, ignore_index=ignore_index),
+        count or partial(count_errors, ignore_index=ignore_index),
+    )
 
 
 def batches_of(loader: Any, epoch: int, start: int = 0) -> Generator[tuple[Any, Any], None, None]:
@@ -113,6 +144,20 @@ def batches_of(loader: Any, epoch: int, start: int = 0) -> Generator[tuple[Any, 
         yield from islice(loader, start, None)
 
 
-def count_errors(logits: Tensor, labels: Any) -> int:
-    """Return how many labels (batch,) are not the largest of their logits (batch, classes)."""
-    return int((logits.numpy().argmax(axis=1) != to_device(labels, "cpu")).sum())
+def count_errors(logits: Tensor, labels: Any, ignore_index: int | None = None) -> tuple[int, int]:
+    """How many labels (N,) are not the largest of their logits (N, classes), and of how many.
+
+    >>> count_errors(Tensor([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]]), [1, 0, -1], ignore_index=-1)
+    (1, 2)
+    """
+    labels = np.asarray(to_device(labels, "cpu"))
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or labels.shape != (len(logits),):
+        shape = logits.shape if isinstance(logits, Tensor) else type_name(logits)
+        raise ValueError(
+            f"count_errors: expected logits (N, classes) and labels (N,), got {shape} and "
+            f"{labels.shape}; for anything but classes pass count=, a function of both that "
+            "returns how many of how many are wrong"
+        )
+    counted = labels != ignore_index
+    wrong = counted & (logits.numpy().argmax(axis=1) != labels)
+    return int(wrong.sum()), int(counted.sum())

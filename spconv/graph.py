@@ -1,11 +1,88 @@
-"""Checks of the graph that backward walks: before it and on its way."""
+"""The graph of operations, and the walk back through it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import heapq
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import ref
+
+import numpy as np
 
 from spconv.checks import type_name
+from spconv.compat import Array
+from spconv.memory import combined, copied
+
+Backward = Callable[[Array], Sequence[Array | None]]
+
+_creation_number = itertools.count()
+
+
+class Node:
+    """One operation, or one leaf that wants a gradient."""
+
+    __slots__ = ("backward", "dtype", "leaf", "number", "parents", "shape", "stale")
+
+    def __init__(
+        self, parents: Sequence[Node | None], backward: Backward | None, data: Array
+    ) -> None:
+        self.parents = parents
+        self.backward = backward
+        self.dtype: np.dtype = data.dtype
+        self.shape: tuple[int, ...] = data.shape
+        # Weak, because a leaf holds its node: a model is freed when it is dropped.
+        self.leaf: ref[Any] | None = None
+        self.stale = False  # whether the values of a leaf were changed in place
+        self.number = next(_creation_number)
+
+
+def run_backward(root: Node, gradient: Array) -> None:
+    """Visit nodes from the newest to the oldest: every consumer comes before its inputs."""
+    check_values(root)
+    gradients: dict[Node, Array] = {root: gradient}
+    summed: set[Node] = set()
+    heap = [(-root.number, root)]
+    while heap:
+        _, node = heapq.heappop(heap)
+        gradient = gradients.pop(node)
+        if gradient.dtype != node.dtype:
+            gradient = gradient.astype(node.dtype)
+        if node.leaf is not None:
+            leaf = node.leaf()
+            if leaf is not None and leaf.grad is not None:
+                leaf.grad = combined(np.add, leaf.grad, gradient)
+            elif leaf is not None:
+                # A copy: the array may be another leaf's gradient too, or the caller's.
+                leaf.grad = gradient if node in summed else copied(gradient)
+            continue
+        if node.backward is None:
+            raise RuntimeError(
+                "Tensor.backward: the graph has been consumed by an earlier backward pass; run "
+                "the forward pass again"
+            )
+        parents, results = node.parents, node.backward(_read_only(gradient))
+        check_results(node.backward, results, parents)
+        for parent, result in zip(parents, results, strict=True):
+            if parent is None or result is None:
+                continue
+            # The first gradient is borrowed, so sums are made out of place.
+            if parent in gradients:
+                gradients[parent] = combined(np.add, gradients[parent], result)
+                summed.add(parent)
+            else:
+                gradients[parent] = result
+                heapq.heappush(heap, (-parent.number, parent))
+        node.backward, node.parents = None, ()
+
+
+def _read_only(array: Array) -> Array:
+    """A view that a backward cannot change: the array may be another branch's gradient too."""
+    if type(array) is not np.ndarray:
+        return array
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def check_values(root: Any) -> None:

@@ -83,16 +83,3 @@ def _is_large(array: Array) -> bool:
     return (
         isinstance(array, np.ndarray) and array.nbytes >= WORTH_KEEPING and array.flags.c_contiguous
     )
-
-
-def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
-    """Sum ``gradient`` over the axes along which an operand of ``shape`` was broadcast.
-
-    Accumulated in float64: there may be a million sites.
-    """
-    if gradient.shape == shape:
-        return gradient
-    first = gradient.ndim - len(shape)
-    stretched = tuple(first + axis for axis, size in enumerate(shape) if size == 1)
-    total = gradient.sum(axis=(*range(first), *stretched), dtype=np.float64)
-    return total.astype(gradient.dtype).reshape(shape)

@@ -59,7 +59,20 @@ def test_operators_with_numbers_and_arrays_on_either_side(name, other):
 
 def test_python_numbers_do_not_widen_float32():
     x = leaf(1.0, 2.0, dtype=np.float32)
-    for result in (x * 2.5, 2.5 * x, x + 1, 1 - x, x / 3, 3 / x, x.mean(), x.sum(), -x):
+    for result in (
+        x * 2.5,
+        2.5 * x,
+        x + 1,
+        1 - x,
+        x / 3,
+        3 / x,
+        x.mean(),
+        x.sum(),
+        -x,
+        x**0.5,
+        x.exp(),
+        x.log(),
+    ):
         assert result.dtype == np.float32
     assert (x * Tensor(np.ones(2))).dtype == np.float64
 
@@ -74,6 +87,10 @@ def test_python_numbers_do_not_widen_float32():
         lambda x: x.reshape(-1),
         lambda x: x.reshape((1, 6)),
         lambda x: x.sum().reshape(1, 1) * x,
+        lambda x: x.exp(),
+        lambda x: (x * x + 0.5).log(),
+        lambda x: x**3,
+        lambda x: (x * x + 0.5) ** -0.5,
     ],
 )
 def test_unary_gradients(function):
@@ -89,6 +106,85 @@ def test_reductions():
     assert Tensor(np.ones((0, 3))).sum().item() == 0
     assert Tensor(np.ones((0, 3))).mean().item() == 0
     assert Tensor(data).sum().shape == ()
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1, -1, (0, 2)])
+@pytest.mark.parametrize("keepdims", [False, True])
+def test_reductions_along_axes(axis, keepdims):
+    rng = np.random.default_rng(0)
+    x = Tensor(rng.standard_normal((4, 3, 2)), requires_grad=True)
+    for name in ("sum", "mean"):
+        expected = getattr(np, name)(x.data, axis=axis, keepdims=keepdims)
+        result = getattr(x, name)(axis, keepdims)
+        assert result.shape == expected.shape
+        np.testing.assert_allclose(result.data, expected, rtol=1e-14)
+        check_gradients(lambda name=name: getattr(x, name)(axis, keepdims), {"x": x}, rng=rng)
+
+
+def test_long_sums_of_float32_keep_their_digits():
+    rows = np.full((2_000_000, 2), 0.1, np.float32)
+    rows[0] = 1e6
+    for result in (Tensor(rows).sum(0).data, np.atleast_1d(Tensor(rows).sum().data) / 2):
+        np.testing.assert_allclose(result, rows[:, 0].sum(dtype="f8"), rtol=1e-7)
+
+
+INDICES = {
+    "number": -1,
+    "slice": slice(1, 4),
+    "tuple": (slice(None), 1),
+    "ellipsis": (..., 0),
+    "new axis": (None, 2),
+    "mask": np.array([True, False, True, True, False]),
+    "full mask": np.arange(30).reshape(5, 3, 2) % 3 == 0,
+    "repeated rows": np.array([0, 0, 4, -1, 0]),
+    "list": [1, 1],
+    "nothing": np.zeros(0, int),
+    "two arrays": (np.array([0, 0, 1]), np.array([1, 1, 2])),
+    "table": np.array([[0, 0], [1, 2]]),
+    "numpy integer": np.int64(2),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("index", INDICES.values(), ids=INDICES)
+def test_indexing(index, dtype):
+    rng = np.random.default_rng(0)
+    x = Tensor(rng.standard_normal((5, 3, 2)).astype(dtype), requires_grad=True)
+    taken = x[index]
+    np.testing.assert_array_equal(taken.data, x.data[index])
+    weights = rng.standard_normal(taken.shape).astype(dtype)
+    (taken * weights).sum().backward()
+    expected = np.zeros(x.shape)
+    np.add.at(expected, index, weights)
+    np.testing.assert_allclose(x.grad, expected, rtol=1e-6)
+    assert (taken.dtype, x.grad.dtype) == (dtype, dtype)
+
+
+def test_comparisons_are_of_the_values():
+    x, y = Tensor([1.0, 2.0]), Tensor([1.0, 3.0])
+    for other in (y, y.data, [1.0, 3.0]):
+        assert (x == other).tolist() == [True, False]
+        assert (x != other).tolist() == [False, True]
+        assert (x < other).tolist() == [False, True]
+        assert (x <= other).tolist() == [True, True]
+        assert (x > other).tolist() == [False, False]
+        assert (x >= other).tolist() == [True, False]
+    assert (y.data == x).tolist() == [True, False]
+    assert (y.data > x).tolist() == [False, True]
+    assert {x: 1, y: 2}[x] == 1  # by identity
+
+
+def test_a_backward_cannot_change_the_gradient_of_another_branch():
+    def in_place(x):
+        def backward(gradient):
+            gradient[1] = 0
+            return (gradient,)
+
+        return record(x.data.copy(), (x,), backward)
+
+    x = leaf(1.0, 2.0)
+    with pytest.raises(ValueError, match="read-only"):
+        (in_place(x * 1) + x).sum().backward()
 
 
 def test_gradients_add_up_over_backward_passes():

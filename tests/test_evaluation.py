@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from spconv.autograd import Tensor
-from spconv.evaluation import Evaluation, evaluate, wilson_interval
+from spconv.evaluation import Evaluation, count_errors, evaluate, wilson_interval
 from spconv.layers import BatchNorm, Dropout, Linear, SparseSequential
 
 
@@ -29,6 +29,37 @@ def test_loss_and_error_are_means_over_samples_not_batches():
     assert result.loss == pytest.approx(np.log1p(np.exp(-margins)).mean(), rel=1e-6)
     assert (result.num_samples, result.num_errors, result.error) == (4, 2, 0.5)
     assert result.interval == wilson_interval(2, 4)
+
+
+def test_ignored_labels_count_neither_in_the_loss_nor_in_the_error():
+    all_ignored, some = batch([[1, 0], [0, 1]], [7, 7]), batch([[1, 0], [0, 2], [5, 0]], [0, 0, 7])
+    result = evaluate(Identity(), [all_ignored, some], ignore_index=7)
+    assert result.loss == pytest.approx(np.log1p(np.exp([-1.0, 2.0])).mean(), rel=1e-6)
+    assert (result.num_samples, result.num_errors) == (2, 1)
+
+
+def test_anything_is_counted_as_told():
+    targets = np.array([[1.0, 2.0], [3.0, 5.0]], np.float32)
+    result = evaluate(
+        Identity(),
+        [(Tensor(targets + np.float32(0.5)), targets)],
+        loss=lambda y, targets: ((y - targets) * (y - targets)).mean(),
+        count=lambda y, targets: (int((np.abs(y.data - targets) > 1).any(1).sum()), len(targets)),
+    )
+    assert result == Evaluation(loss=0.25, error=0.0, num_samples=2, num_errors=0)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "labels", "got"),
+    [
+        (Tensor(np.zeros((2, 3))), np.zeros((2, 3)), r"\(2, 3\) and \(2, 3\)"),
+        (Tensor(np.zeros((2, 3))), None, r"\(2, 3\) and \(\)"),
+        ((Tensor(np.zeros((2, 3))),), [1, 2], r"tuple and \(2,\)"),
+    ],
+)
+def test_what_is_no_classification_needs_a_count(outputs, labels, got):
+    with pytest.raises(ValueError, match=rf"count_errors: .* got {got}; .* pass count="):
+        count_errors(outputs, labels)
 
 
 def test_loss_and_prepare_are_used():

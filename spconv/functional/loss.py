@@ -7,13 +7,19 @@ from typing import Any
 import numpy as np
 
 from spconv.autograd import Tensor, record
-from spconv.checks import type_name
+from spconv.checks import real, type_name
 from spconv.compat import Array, array_module
 from spconv.dtypes import math_type
 from spconv.ops import get_ops
 
 
-def cross_entropy(logits: Tensor, labels: Any, ignore_index: int | None = None) -> Tensor:
+def cross_entropy(
+    logits: Tensor,
+    labels: Any,
+    ignore_index: int | None = None,
+    weight: Any = None,
+    label_smoothing: float = 0.0,
+) -> Tensor:
     """Softmax cross-entropy, the mean over the rows that count.
 
     Parameters
@@ -23,6 +29,18 @@ def cross_entropy(logits: Tensor, labels: Any, ignore_index: int | None = None) 
     labels : int array_like (N,)
     ignore_index : int, optional
         Rows with this label count for nothing, and have no gradient; of no row the loss is 0.
+    weight : array_like (num_classes,), optional
+        What a row of each class weighs in the mean.
+    label_smoothing : float
+        Share of the target that is spread over all classes, by their weights (Szegedy and others
+        2016, arXiv 1512.00567, section 7).
+
+    Raises
+    ------
+    TypeError
+        If logits are no Tensor, or labels no integers.
+    ValueError
+        If shapes do not fit, a label is no class, or a weight is negative or not finite.
 
     Examples
     --------
@@ -44,22 +62,53 @@ def cross_entropy(logits: Tensor, labels: Any, ignore_index: int | None = None) 
         )
     if labels.dtype.kind not in "iu":
         raise TypeError(f"cross_entropy: labels must be integers, got dtype {labels.dtype}")
-    xp, ops, dtype = array_module(logits.data), get_ops(logits.data), logits.dtype
-    counted = labels != ignore_index
-    known, whole = labels[counted], bool(counted.all())
-    if len(known) and not 0 <= known.min() <= known.max() < logits.shape[1]:
+    num_classes, counted = logits.shape[1], labels != ignore_index
+    known = labels[counted]
+    if len(known) and not 0 <= known.min() <= known.max() < num_classes:
         raise ValueError(
-            f"cross_entropy: labels must be in 0..{logits.shape[1] - 1}, "
-            f"got {known.min()}..{known.max()}; is ignore_index={ignore_index} the label of rows "
-            "that do not count?"
+            f"cross_entropy: labels must be in 0..{num_classes - 1}, got {known.min()}.."
+            f"{known.max()}; pass the label of rows that do not count as ignore_index (now "
+            f"{ignore_index})"
         )
-    classes = xp.asarray(np.where(counted, labels, 0))
-    count, keep = math_type(dtype)(max(len(known), 1)), xp.asarray(counted)
+    smoothing = real("cross_entropy", "label_smoothing", label_smoothing, below=1.0)
+    weights = np.ones(num_classes) if weight is None else _class_weights(weight, num_classes)
+    xp, ops, dtype = array_module(logits.data), get_ops(logits.data), logits.dtype
+    wide = math_type(dtype)
+    classes = np.where(counted, labels, 0)
+    row_weights = np.where(counted, weights[classes] if num_classes else 0, 0)
+    total = wide(row_weights.sum() or 1)
+    # The target is (1 - smoothing) of a row's weight for its label, and ``spread`` for all classes.
+    spread = xp.asarray(weights * smoothing / max(num_classes, 1), wide)
+    plain = weight is None and not smoothing and bool(counted.all())
+    mass = xp.asarray((1 - smoothing) * row_weights, wide) + spread.sum()
+    keep, classes = xp.asarray(counted), xp.asarray(classes)
     losses, probability = ops.cross_entropy(logits.data, classes)
+    if smoothing:
+        z = logits.data.astype(wide, copy=False)
+        losses = mass * losses + (xp.take_along_axis(z, classes[:, None], 1) - z) @ spread
+    elif not plain:
+        losses = mass * losses
 
     def backward(gradient: Array) -> tuple[Array]:
-        dx = ops.cross_entropy_gradient(probability, classes, gradient / count)
-        return (dx if whole else xp.where(keep[:, None], dx, dtype.type(0)),)
+        scale = gradient / total
+        dx = ops.cross_entropy_gradient(probability, classes, scale)
+        if plain:
+            return (dx,)
+        dx = dx * mass[:, None]
+        if smoothing:
+            dx -= spread * scale
+            dx[xp.arange(len(dx)), classes] += spread.sum() * scale
+        return (xp.where(keep[:, None], dx, 0).astype(dtype, copy=False),)
 
-    total = losses.sum() if whole else xp.where(keep, losses, 0).sum()
-    return record((total / count).astype(dtype, copy=False), (logits,), backward)
+    mean = (losses if plain else xp.where(keep, losses, 0)).sum() / total
+    return record(mean.astype(dtype, copy=False), (logits,), backward)
+
+
+def _class_weights(weight: Any, num_classes: int) -> np.ndarray:
+    weights = np.asarray(weight.get() if hasattr(weight, "get") else weight, np.float64)
+    if weights.shape != (num_classes,) or not (np.isfinite(weights) & (weights >= 0)).all():
+        raise ValueError(
+            f"cross_entropy: weight must be {num_classes} numbers from 0 on, one for each class, "
+            f"got {weight!r}"
+        )
+    return weights

@@ -45,6 +45,64 @@ def test_rows_that_do_not_count(ignored):
     np.testing.assert_array_equal(logits.grad[~rows], 0)
 
 
+def by_definition(logits, labels, ignored, weight, smoothing):
+    """The mean over rows of sum_c target_c * -log softmax_c, weighted class by class."""
+    total = weighed = 0.0
+    for z, label in zip(logits, labels, strict=True):
+        if label == ignored:
+            continue
+        shifted = z - z.real.max()
+        minus_log = np.log(np.exp(shifted).sum()) - shifted
+        target = np.full(len(z), smoothing / len(z))
+        target[label] += 1 - smoothing
+        total += (weight * target * minus_log).sum()
+        weighed += weight[label]
+    return total / weighed
+
+
+@pytest.mark.parametrize("ignored", [None, 2])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
+@pytest.mark.parametrize("weight", [None, [1.0, 0.5, 3.0, 0.0, 2.0]])
+def test_weights_of_classes_and_smoothing(weight, smoothing, ignored):
+    rng = np.random.default_rng(0)
+    values, labels = rng.standard_normal((12, 5)), np.arange(12) % 5
+    logits = spconv.Tensor(values, requires_grad=True)
+    loss = cross_entropy(logits, labels, ignored, weight, smoothing)
+    each = np.ones(5) if weight is None else np.array(weight)
+    expected = by_definition(values, labels, ignored, each, smoothing)
+    np.testing.assert_allclose(loss.item(), expected, rtol=1e-13)
+    loss.backward()
+    assert_gradients(
+        lambda a: by_definition(a["logits"], labels, ignored, each, smoothing),
+        {"logits": values},
+        {"logits": logits.grad},
+        rng=rng,
+    )
+
+
+def test_weights_and_smoothing_keep_float32_and_half_precision():
+    for dtype in (np.float16, np.float32):
+        logits = spconv.Tensor(np.zeros((3, 4), dtype), requires_grad=True)
+        loss = cross_entropy(logits, [0, 1, 2], weight=[1, 2, 3, 4], label_smoothing=0.1)
+        loss.backward()
+        assert (loss.dtype, logits.grad.dtype) == (dtype, dtype)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"weight": [1, 2]}, r"weight must be 4 numbers from 0 on.* got \[1, 2\]"),
+        ({"weight": [1, 2, 3, -1]}, "weight must be 4 numbers from 0 on"),
+        ({"weight": [1, 2, 3, np.nan]}, "weight must be 4 numbers from 0 on"),
+        ({"label_smoothing": 1.0}, "label_smoothing must be"),
+        ({"label_smoothing": -0.1}, "label_smoothing must be"),
+    ],
+)
+def test_weights_and_smoothing_are_checked(options, message):
+    with pytest.raises(ValueError, match=f"cross_entropy: {message}"):
+        cross_entropy(spconv.Tensor(np.zeros((1, 4))), [0], **options)
+
+
 @pytest.mark.parametrize("rows", [0, 3])
 def test_no_row_counts(rows):
     logits = spconv.Tensor(np.ones((rows, 4), np.float32), requires_grad=True)
@@ -75,7 +133,11 @@ def test_huge_logits_do_not_overflow():
         ([0, 1], ValueError, r"got \(3, 4\) and \(2,\)"),
         ([[0], [1], [2]], ValueError, r"got \(3, 4\) and \(3, 1\)"),
         ([0, 1, 4], ValueError, r"labels must be in 0\.\.3, got 0\.\.4"),
-        ([0, -1, 2], ValueError, r"labels must be in 0\.\.3, got -1\.\.2; is ignore_index=None"),
+        (
+            [0, -1, 2],
+            ValueError,
+            r"labels must be in 0\.\.3, got -1\.\.2; pass the label",
+        ),
         ([0.0, 1.0, 2.0], TypeError, "labels must be integers, got dtype float64"),
     ],
 )

@@ -212,7 +212,7 @@ def test_the_gradient_is_handed_on_without_a_copy(slope):
     y.features.backward(gradient)
     np.testing.assert_array_equal(gradient, before)
     if slope is None:
-        assert seen[0] is gradient
+        assert np.shares_memory(seen[0], gradient)
     expected = gradient if slope is None else np.where(y.features.data > 0, 1, slope) * gradient
     np.testing.assert_array_equal(leaf.grad, expected)
 

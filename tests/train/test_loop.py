@@ -76,6 +76,101 @@ def test_running_loss_and_error_are_means_over_samples(tmp_path):
     )
 
 
+def test_ignored_labels_count_for_nothing(tmp_path):
+    x, labels = Tensor(np.eye(3, 6, dtype=np.float32)), np.array([0, -1, 1])
+    model = SparseSequential(Linear(6, 3))
+    model[0].weight.data = np.zeros((6, 3), np.float32)
+    *_, history = run(
+        tmp_path,
+        model=model,
+        loader=[(x, labels)],
+        evaluate=[(x, labels), (x, [-1, -1, -1])],
+        ignore_index=-1,
+        epochs=1,
+        schedule=lambda step: 0.0,
+    )
+    assert history.last.loss == history.last.test_loss == pytest.approx(np.log(3), rel=1e-6)
+    assert history.last.error == history.last.test_error == 0.5
+
+
+def test_a_regression_is_trained_with_a_count_of_its_own(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((20, 6)).astype(np.float32)
+    target = x @ rng.standard_normal((6, 2)).astype(np.float32)
+    *_, history = run(
+        tmp_path,
+        lambda model: SGD(model.named_parameters(), lr=0.1),
+        model=SparseSequential(Linear(6, 2)),
+        loader=[(Tensor(x), target)],
+        evaluate=[(Tensor(x), target)],
+        loss=lambda y, target: ((y - target) * (y - target)).mean(),
+        count=lambda y, target: (int((np.abs(y.data - target) > 0.1).any(1).sum()), len(target)),
+        epochs=200,
+        schedule=None,
+        checkpoint=None,
+    )
+    assert history.epochs[0].error > 0.9
+    assert history.last.test_error == 0
+
+
+def test_what_cannot_be_counted_stops_before_the_update(tmp_path):
+    model = SparseSequential(Linear(6, 2))
+    before = model.state_dict()
+    batches = [(Tensor(np.ones((3, 6), np.float32)), np.ones((3, 2), np.float32))]
+    with pytest.raises(ValueError, match="pass count="):
+        run(
+            tmp_path,
+            model=model,
+            loader=batches,
+            loss=lambda y, target: (y - target).mean(),
+            schedule=None,
+        )
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_it_ends_when_it_is_told_to_and_stays_so(tmp_path, capsys):
+    epochs = []
+
+    def after_two(epoch):
+        epochs.append(epoch.epoch)
+        return len(epochs) == 2
+
+    *_, history = run(tmp_path, on_epoch=after_two, epochs=5)
+    assert (epochs, len(history.epochs)) == ([0, 1], 2)
+    *_, history = run(tmp_path, on_epoch=after_two, epochs=5, progress=True)
+    assert (epochs, len(history.epochs)) == ([0, 1], 2)
+    assert "nothing is trained; ask for resume=False" in capsys.readouterr().err
+
+
+def test_frozen_layers_stay_frozen_though_the_model_is_evaluated_between_epochs(tmp_path):
+    model = make_model()
+    model[1].eval()
+    mean = model[1].running_mean.copy()
+    run(tmp_path, model=model, on_epoch=lambda epoch: model.eval() and None)
+    np.testing.assert_array_equal(model[1].running_mean, mean)
+    assert model.training
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [(BATCHES - 1, f"ended after {BATCHES - 1} batches, but len"), (BATCHES + 1, "gives more")],
+)
+def test_a_loader_must_have_as_many_batches_as_it_says(tmp_path, given, message):
+    class Wrong(Loader):
+        def epoch(self, epoch, start=0):
+            self.num_open += 1
+            try:
+                yield from list(Loader(num_batches=given).epoch(epoch))[start:]
+            finally:
+                self.num_open -= 1
+
+    loader = Wrong()
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path, loader=loader)
+    assert loader.num_open == 0
+
+
 def test_the_log(tmp_path):
     schedule = Cosine(0.2, EPOCHS * BATCHES)
     *_, history = run(tmp_path, schedule=schedule, log_every=1, evaluate=None)
@@ -200,6 +295,12 @@ def test_the_threads_of_the_loader_end_with_an_error(tmp_path):
         ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
         ({"epochs": 1.5}, TypeError, "epochs must be an int, got 1.5"),
         ({"loader": []}, ValueError, "expected at least one batch"),
+        ({"loader": iter([])}, TypeError, "the loader must have a length .* got list_iterator"),
+        ({"schedule": 0.1}, TypeError, "schedule must be a function of the step, got 0.1"),
+        ({"evaluate": True}, TypeError, "evaluate must give its batches after every .* got bool"),
+        ({"evaluate": iter([])}, TypeError, "evaluate must give .* got list_iterator"),
+        ({"loss": lambda y, labels: 1.0}, TypeError, ".* one element, got float; end it with"),
+        ({"loss": lambda y, labels: y}, TypeError, r".* one element, got shape \(4, 3\)"),
     ],
 )
 def test_nothing_to_do_is_refused(tmp_path, options, error, message):

@@ -6,6 +6,7 @@ from training_runs import Loader, make_adam, make_model, run
 from spconv.checkpoint import save
 from spconv.layers import Linear, SparseGlobalAvgPool, SparseSequential, SubMConv2d
 from spconv.optim import SGD
+from spconv.schedules import Constant
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,10 @@ from spconv.optim import SGD
             {"model": SparseSequential(SubMConv2d(1, 8, 3), SparseGlobalAvgPool(), Linear(8, 3))},
             r"9.weight was float32 \(8, 3\) and is absent; .* 2.weight was absent and is float32",
         ),
-        ({"schedule": None}, "optimizer's lr was absent and is 0.2"),
+        ({"schedule": None}, "schedule was Warmup.* and is None; .*lr was absent and is 0.2"),
+        ({"schedule": Constant(0.1)}, r"schedule was Warmup.* and is Constant\(lr=0.1\)"),
+        ({"schedule": lambda step: 0.1}, "schedule was Warmup.* and is a function"),
+        ({"clip_norm": 1.0}, "clip_norm was None and is 1.0"),
     ],
 )
 def test_a_checkpoint_of_another_run_is_refused(tmp_path, change, message):

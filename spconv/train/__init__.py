@@ -1,0 +1,7 @@
+"""Training: a loop with progress, log and checkpoints, and a resume to the same bits."""
+
+from spconv.evaluation import Evaluation, evaluate, wilson_interval
+from spconv.train.loop import train
+from spconv.train.state import Epoch, History
+
+__all__ = ["Epoch", "Evaluation", "History", "evaluate", "train", "wilson_interval"]

@@ -1,0 +1,63 @@
+"""What a checkpoint must agree with, and the way back into its run."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import is_dataclass
+from typing import Any
+
+from spconv.checkpoint import load
+from spconv.layers import Module
+from spconv.optim import Optimizer
+from spconv.schedules import Schedule
+from spconv.train.state import State
+
+
+def configuration_of(
+    model: Module,
+    loader: Any,
+    optimizer: Optimizer,
+    schedule: Schedule | None,
+    clip_norm: float | None,
+    seed: int,
+) -> dict[str, Any]:
+    """Describe what must not change between the parts of a run, as far as it can be told."""
+    numbers = optimizer.hyperparameters
+    if schedule is not None:
+        del numbers["lr"]
+    return {
+        "seed": seed,
+        "batches in an epoch": len(loader),
+        "batch size": getattr(loader, "batch_size", None),
+        "seed of the loader": getattr(loader, "seed", None),
+        "optimizer": type(optimizer).__name__,
+        **{f"optimizer's {name}": value for name, value in numbers.items()},
+        "schedule": repr(schedule) if schedule is None or is_dataclass(schedule) else "a function",
+        "clip_norm": clip_norm,
+        **{path: f"{p.dtype} {p.shape}" for path, p in model.named_parameters()},
+    }
+
+
+def restore(
+    path: str | os.PathLike[str], model: Module, optimizer: Optimizer, now: dict[str, Any]
+) -> State:
+    saved = load(path)
+    if not saved.extra.keys() >= {"configuration", "state"}:
+        raise ValueError(
+            f"train: {os.fspath(path)} was not written by train(), so there is nothing to resume; "
+            "start from its weights with load(path).restore(model) and another checkpoint path"
+        )
+    was, now = saved.extra["configuration"], json.loads(json.dumps(now))  # tuples become lists
+    changes = [
+        f"{name} was {was.get(name, 'absent')} and is {now.get(name, 'absent')}"
+        for name in {**was, **now}
+        if was.get(name, "absent") != now.get(name, "absent")
+    ]
+    if changes:
+        raise ValueError(
+            f"train: {os.fspath(path)} belongs to a run with other settings: {'; '.join(changes)}; "
+            "restore them, choose another checkpoint path, or start anew with resume=False"
+        )
+    saved.restore(model, optimizer)
+    return State(**saved.extra["state"])
