@@ -322,21 +322,35 @@ class Parameter(Tensor):
         super().__init__(array, requires_grad=True)
 
 
-def record(data: Array, inputs: Sequence[Tensor], backward: Backward) -> Tensor:
+def record(data: Array, inputs: Sequence[Tensor | None], backward: Backward) -> Tensor:
     """Make the result of an operation and put the operation on the tape.
 
     Parameters
     ----------
     data : ndarray
         The result; read-only from then on.
-    inputs : sequence of Tensor
+    inputs : sequence of Tensor or None
+        None stands for an optional input that was not given.
     backward : callable
-        Takes the gradient of ``data``, returns one gradient (or None) for every input. It must
-        not change the array it gets, and must not refer to the input tensors.
+        Takes the gradient of ``data``, a read-only array, and returns one gradient (or None) for
+        every input. It must not refer to the input tensors.
+
+    Raises
+    ------
+    TypeError
+        If an input is no Tensor.
     """
     result = Tensor(data)
     if _recording.get():
-        parents = [tensor._graph_node() for tensor in inputs]
+        try:
+            parents = [None if tensor is None else tensor._graph_node() for tensor in inputs]
+        except (AttributeError, TypeError):
+            kinds = type_name(inputs)
+            if isinstance(inputs, tuple | list):
+                kinds = f"({', '.join(map(type_name, inputs))})"
+            raise TypeError(
+                f"record: inputs must be a sequence of Tensors or None, got {kinds}"
+            ) from None
         if any(parents):
             result.requires_grad = True
             result._node = Node(parents, backward, result._data)

@@ -85,7 +85,8 @@ def cross_entropy(
     losses, probability = ops.cross_entropy(logits.data, classes)
     if smoothing:
         z = logits.data.astype(wide, copy=False)
-        losses = mass * losses + (xp.take_along_axis(z, classes[:, None], 1) - z) @ spread
+        away = z[xp.arange(len(z)), classes][:, None] - z
+        losses = mass * losses + (away * spread).sum(axis=1)
     elif not plain:
         losses = mass * losses
 

@@ -49,50 +49,60 @@ def batch_norm(
 
 
 def moments(x: Tensor, ground: Tensor | None = None, copies: int = 0) -> Tensor:
-    """Mean and biased variance (2, C) of the rows of ``x`` (N, C); float32 for float16.
+    """Mean, less the ground state, and biased variance (2, C) of rows; float32 for float16.
 
     Parameters
     ----------
     x : Tensor (N, C)
     ground : Tensor (C,), optional
-        Counts as ``copies`` more rows.
+        Counts as ``copies`` more rows. The mean is taken from there: on a large grid the two are so
+        close that float32 would keep nothing of their difference.
     copies : int
     """
     dtype = common_dtype(x, ground)
     ops, features = get_ops(x.data), cast(x, dtype)
     wide = math_type(dtype)
-    has_ground = ground is not None
-    copies = copies if has_ground else 0
-    count = wide(max(len(x) + copies, 1))
-    g = None if ground is None or copies == 0 else cast(ground, wide)
+    copies = 0 if ground is None else copies
+    count = max(len(x) + copies, 1)
+    active, share = wide(len(x) / count), wide(copies / count)
     mean, squares = ops.mean_and_squares(features)
-    if g is not None:
-        share = wide(copies) / count
+    offset = mean
+    if ground is not None:
+        g = cast(ground, wide)
+        offset = active * (mean - g)
         if len(x):
-            squares = squares + len(x) * share * (g - mean) ** 2
-        mean = mean + share * (g - mean)
-    data = ops.xp.stack([mean, squares / count])
+            squares = squares + len(x) * share * (mean - g) ** 2
+        mean = g + offset
+    data = ops.xp.stack([offset, squares / wide(count)])
 
     def backward(gradient: Array) -> tuple[Array | None, ...]:
-        d_mean, d_variance = gradient / count
-        dx = ops.moments_gradient(features, mean, d_mean, 2 * d_variance)
-        if not has_ground:
-            return (dx,)
-        return (dx, None if g is None else copies * (d_mean + 2 * d_variance * (g - mean)))
+        d_offset, d_variance = gradient
+        per_row = gradient / wide(count)
+        dx = ops.moments_gradient(features, mean, per_row[0], 2 * per_row[1])
+        return dx, -active * d_offset - 2 * share * offset * d_variance
 
-    return record(data, (x, ground) if ground is not None else (x,), backward)
+    return record(data, (x, ground), backward)
 
 
-def normalize(x: Tensor, statistics: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+def normalize(
+    x: Tensor,
+    statistics: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    origin: Tensor | None = None,
+) -> Tensor:
     """``(x - mean) / sqrt(variance + eps) * weight + bias`` for rows (N, C) or one row (C,).
 
-    ``statistics`` (2, C): mean and variance.
+    ``statistics`` (2, C): mean, less the ``origin`` (C,) if there is one, and variance.
     """
     dtype = common_dtype(x, weight, bias)
     if statistics.dtype != math_type(dtype):
         dtype = np.result_type(dtype, statistics.dtype)
     ops, row, wide = get_ops(x.data), x.ndim == 1, math_type(dtype)
     mean, variance = cast(statistics, wide)
+    if origin is not None:
+        mean = mean + cast(origin, wide)
     inverse = 1 / np.sqrt(variance + wide(eps))
     gamma, beta, features = cast(weight, wide), cast(bias, wide), cast(x, dtype)
     scale = gamma * inverse
@@ -107,9 +117,9 @@ def normalize(x: Tensor, statistics: Tensor, weight: Tensor, bias: Tensor, eps: 
         else:
             # Without a rectifier the result is not looked at, and need not be kept.
             d_bias, d_scale = ops.normalize_sums(gradient, features, features, mean, None)
-        d_variance = -0.5 * d_scale * gamma * inverse**3
-        d_statistics = ops.xp.stack([-scale * d_bias, d_variance])
+        d_mean = -scale * d_bias
+        d_statistics = ops.xp.stack([d_mean, -0.5 * d_scale * gamma * inverse**3])
         dx = (gradient * scale).astype(dtype, copy=False)
-        return dx, d_statistics, d_scale * inverse, d_bias
+        return dx, d_statistics, d_scale * inverse, d_bias, d_mean
 
-    return record(data, (x, statistics, weight, bias), backward)
+    return record(data, (x, statistics, weight, bias, origin), backward)

@@ -99,11 +99,8 @@ class BatchNorm(Module):
         ground = x.ground_state
         if ground is None:
             ground = Tensor(array_module(x.features.data).zeros(x.num_channels, x.features.dtype))
-        moments = self._moments(x.features, ground, copies)
-        y = x.derive(
-            self._normalize(x.features, moments),
-            None if x.ground_state is None else self._normalize(ground, moments),
-        )
+        features, ground = self._grid(x.features, ground, copies)
+        y = x.derive(features, None if x.ground_state is None else ground)
         return y if negative_slope is None else functional.leaky_relu(y, negative_slope)
 
     def _rows(self, x: Tensor, negative_slope: float | None) -> Tensor:
@@ -116,13 +113,16 @@ class BatchNorm(Module):
         self._track(mean, variance, len(x))
         return y
 
-    def _moments(self, x: Tensor, ground: Tensor, copies: int) -> Tensor:
+    def _grid(self, x: Tensor, ground: Tensor, copies: int) -> tuple[Tensor, Tensor]:
+        """Rows and the ground state, which counts as ``copies`` more of them."""
         if not self.training:
-            return self._running(x)
+            running = self._running(x)
+            return self._normalize(x, running), self._normalize(ground, running)
         moments = functional.moments(x, ground, copies)
-        mean, variance = moments.data
-        self._track(mean, variance, len(x) + copies)
-        return moments
+        offset, variance = moments.data
+        self._track(ground.data + offset, variance, len(x) + copies)
+        nothing = Tensor(array_module(ground.data).zeros(ground.shape, ground.dtype))
+        return self._normalize(x, moments, ground), self._normalize(nothing, moments)
 
     def _running(self, x: Tensor) -> Tensor:
         xp, dtype = array_module(self.running_mean), math_type(common_dtype(x, self.weight))
@@ -140,5 +140,5 @@ class BatchNorm(Module):
             running = running.astype(np.result_type(running, batch))
         return (1 - self.momentum) * running + self.momentum * batch
 
-    def _normalize(self, x: Tensor, moments: Tensor) -> Tensor:
-        return functional.normalize(x, moments, self.weight, self.bias, self.eps)
+    def _normalize(self, x: Tensor, moments: Tensor, origin: Tensor | None = None) -> Tensor:
+        return functional.normalize(x, moments, self.weight, self.bias, self.eps, origin)

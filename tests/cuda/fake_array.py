@@ -14,7 +14,8 @@ import numpy as np
 
 COPIES = {"to_host": 0}
 REDUCTIONS = {"sum", "prod", "mean", "max", "min", "argmax", "argmin", "any", "all"}
-METHODS = REDUCTIONS | {"astype", "copy", "ravel", "reshape", "transpose", "view", "cumsum"}
+SHAPES = {"ravel", "reshape", "squeeze", "transpose", "view"}
+METHODS = REDUCTIONS | SHAPES | {"astype", "copy", "cumsum"}
 NEEDS_CUBLAS = {"dot", "einsum", "inner", "matmul", "tensordot", "vdot"}
 
 

@@ -48,8 +48,9 @@ def moments_with_a_ground_state(xp):
     for make in (lambda a: half(xp, a, True), lambda a: spconv.Tensor(a, requires_grad=True)):
         tensors = [make(a) for a in (x, ground)]
         statistics = functional.moments(*tensors, copies=80_000)
-        y = functional.normalize(tensors[0], statistics, make(np.ones(2)), make(np.zeros(2)), 1e-5)
-        g = functional.normalize(tensors[1], statistics, make(np.ones(2)), make(np.zeros(2)), 1e-5)
+        options = statistics, make(np.ones(2)), make(np.zeros(2)), 1e-5
+        y = functional.normalize(tensors[0], *options, tensors[1])
+        g = functional.normalize(make(np.zeros(2)), *options)
         ((y * y).mean() + (g * g).mean()).backward()
         results.append((statistics, y, g))
     for actual, exact in zip(*results, strict=True):

@@ -19,6 +19,11 @@ EXPRESSIONS = {
     "a NumPy scalar": lambda x: np.float32(3) * x + x * np.int64(2) - np.float64(0.5),
     "mean": lambda x: x.mean() * x,
     "sum": lambda x: x * (x.sum() - 3.0),
+    "sum along an axis": lambda x: x * x.sum(1, keepdims=True) + x.mean(0),
+    "power": lambda x: x**1.5,
+    "exp and log": lambda x: (x.exp() + 1).log(),
+    "slice": lambda x: x * x[1:, 0].sum(),
+    "rows": lambda x: x[[0, 0, 4, 1, 0]] * 2,
     "powers": lambda x: (1 - x) * (1 + x) / (2 - x * x),
 }
 
@@ -45,6 +50,19 @@ def test_numbers_and_tensors(cupy, name, dtype):
     bound = tolerance(dtype, 8)
     assert_close(device_y.numpy(), y.data, bound, name)
     assert_close(device_x.grad.get(), x.grad, bound, name)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+def test_a_loss_with_all_options(cupy, dtype):
+    labels, options = [0, 2, -1, 1, 1], {"weight": [1, 2, 3], "label_smoothing": 0.1}
+    results = []
+    for xp in (np, cupy):
+        x = spconv.Tensor(xp.asarray(values(dtype)), requires_grad=True)
+        loss = spconv.functional.cross_entropy(x, labels, ignore_index=-1, **options)
+        loss.backward()
+        results.append((loss.numpy(), x.grad if xp is np else x.grad.get()))
+    for actual, expected in zip(*reversed(results), strict=True):
+        assert_close(actual, expected, tolerance(dtype, 8))
 
 
 def test_numbers_stay_where_they_are(emulated):

@@ -5,7 +5,15 @@ import pytest
 
 import spconv
 from spconv import functional
-from spconv.testing import assert_twin, random_sparse_tensor, randomize, reference, to_grid
+from spconv.testing import (
+    assert_close,
+    assert_twin,
+    random_sparse_tensor,
+    randomize,
+    reference,
+    to_grid,
+    tolerance,
+)
 
 pytestmark = pytest.mark.usefixtures("engine")
 
@@ -109,11 +117,46 @@ def test_zero_and_one_site_stay_finite(count, ground):
     assert all(np.isfinite(buffer).all() for buffer in running(layer))
 
 
-def test_moments_of_a_ground_state_alone_are_its_own():
+def test_the_mean_of_a_ground_state_alone_is_where_it_is():
     ground = spconv.Tensor(np.array([1e25, -3.0], np.float32))
     rows = spconv.Tensor(np.zeros((0, 2), np.float32))
-    moments = functional.moments(rows, ground, 4).data
-    np.testing.assert_array_equal(moments, [ground.data, [0, 0]])
+    np.testing.assert_array_equal(functional.moments(rows, ground, 4).data, np.zeros((2, 2)))
+
+
+def gradients_on_a_large_grid(dtype, extent, ground_scale):
+    """Through a convolution and a normalization of a grid that is nearly all background."""
+    rng = np.random.default_rng(0)
+    cells = np.unique(rng.integers(0, extent**3, 5000))
+    sites = np.stack([0 * cells, *np.unravel_index(cells, (extent,) * 3)], 1)
+    conv, norm = spconv.SubMConv3d(4, 8, 3, rng=rng), spconv.BatchNorm(8, statistics="all")
+    for parameter in (*conv.parameters(), *norm.parameters()):
+        parameter.data = parameter.data.astype(dtype)
+    ground = ground_scale * rng.standard_normal(4).astype(np.float32)
+    x = spconv.SparseConvTensor(
+        rng.standard_normal((len(cells), 4)).astype(np.float32).astype(dtype),
+        sites, (extent,) * 3, 1, spconv.Tensor(ground.astype(dtype), requires_grad=True),
+    )  # fmt: skip
+    y = norm(conv(x))
+    weights = rng.uniform(0.5, 1.5, y.features.shape).astype(dtype)
+    ((y.features * weights).sum() + (y.ground_state * weights[0]).sum()).backward()
+    return {
+        "rows": y.features.data,
+        "ground": y.ground_state.data,
+        "weight": conv.weight.grad,
+        "of the ground": x.ground_state.grad,
+        "scale": norm.weight.grad,
+        "running mean": norm.running_mean,
+    }
+
+
+@pytest.mark.parametrize(("extent", "ground_scale"), [(64, 1), (512, 1), (4096, 1), (4096, 30)])
+def test_float32_keeps_its_digits_on_large_grids(extent, ground_scale):
+    single = gradients_on_a_large_grid(np.float32, extent, ground_scale)
+    double = gradients_on_a_large_grid(np.float64, extent, ground_scale)
+    limit = ground_scale * tolerance(np.float32, 100)
+    for name, expected in double.items():
+        scale = np.abs(expected).max()
+        assert_close(single[name] / scale, expected / scale, limit, name)
 
 
 def test_without_a_ground_state_there_are_no_copies_of_it():
