@@ -18,7 +18,7 @@ import numpy as np
 from spconv.adjoints import scattered, unbroadcast
 from spconv.checks import type_name
 from spconv.compat import Array, array_module, is_cupy
-from spconv.dtypes import math_type
+from spconv.dtypes import as_floating, math_type
 from spconv.graph import Backward, Node, run_backward
 from spconv.memory import combined
 
@@ -55,7 +55,7 @@ class Tensor:
     __array_ufunc__ = None
 
     def __init__(self, array: Any, requires_grad: bool = False) -> None:
-        self._data = _as_floating(array)
+        self._data: Array = array.data if isinstance(array, Tensor) else as_floating(array)
         self.requires_grad = requires_grad
         self.grad: Array | None = None
         self._node: Node | None = None
@@ -66,7 +66,7 @@ class Tensor:
 
     @data.setter
     def data(self, array: Any) -> None:
-        array = _as_floating(array)
+        array = array._data if isinstance(array, Tensor) else as_floating(array)
         if array.shape != self._data.shape:
             raise ValueError(
                 f"Tensor.data: expected shape {self._data.shape}, got {array.shape}; "
@@ -370,24 +370,6 @@ def no_grad() -> Iterator[None]:
         yield
     finally:
         _recording.reset(token)
-
-
-def _as_floating(array: Any) -> Array:
-    if type(array) is np.ndarray and array.dtype.kind == "f":
-        return array
-    if isinstance(array, Tensor):
-        return array.data
-    if not is_cupy(array):
-        came_as_array = isinstance(array, np.ndarray | np.generic)
-        array = np.asarray(array)
-        if not came_as_array and array.dtype.kind in "iuf":
-            array = array.astype(np.float32)
-    if array.dtype.kind != "f":
-        raise TypeError(
-            f"Tensor: expected a floating point array, got dtype {array.dtype}; "
-            "convert it with .astype('float32')"
-        )
-    return array
 
 
 def _operand(value: Any, like: Tensor) -> Tensor:

@@ -1,10 +1,36 @@
-"""What arrays of a dtype are computed in."""
+"""Which dtypes tensors have, and what they are computed in."""
 
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
+
+from spconv.compat import Array, is_cupy
+
+
+def as_floating(array: Any) -> Array:
+    """A floating point array as it is; numbers and lists of integers as float32.
+
+    Raises
+    ------
+    TypeError
+        For other dtypes.
+    """
+    if type(array) is np.ndarray and array.dtype.kind == "f":
+        return array
+    if not is_cupy(array):
+        came_as_array = isinstance(array, np.ndarray | np.generic)
+        array = np.asarray(array)
+        if not came_as_array and array.dtype.kind in "iuf":
+            array = array.astype(np.float32)
+    if array.dtype.kind != "f":
+        raise TypeError(
+            f"Tensor: expected a floating point array, got dtype {array.dtype}; "
+            "convert it with .astype('float32')"
+        )
+    return array
 
 
 @cache  # the name of a dtype takes NumPy longer to make than a launch

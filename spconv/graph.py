@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import ref
@@ -17,6 +18,7 @@ from spconv.memory import combined, copied
 Backward = Callable[[Array], Sequence[Array | None]]
 
 _creation_number = itertools.count()
+_leaves = threading.Lock()  # several threads may go backward into the same parameters
 
 
 class Node:
@@ -50,11 +52,12 @@ def run_backward(root: Node, gradient: Array) -> None:
             gradient = gradient.astype(node.dtype)
         if node.leaf is not None:
             leaf = node.leaf()
-            if leaf is not None and leaf.grad is not None:
-                leaf.grad = combined(np.add, leaf.grad, gradient)
-            elif leaf is not None:
-                # A copy: the array may be another leaf's gradient too, or the caller's.
-                leaf.grad = gradient if node in summed else copied(gradient)
+            with _leaves:
+                if leaf is not None and leaf.grad is not None:
+                    leaf.grad = combined(np.add, leaf.grad, gradient)
+                elif leaf is not None:
+                    # A copy: the array may be another leaf's gradient too, or the caller's.
+                    leaf.grad = gradient if node in summed else copied(gradient)
             continue
         if node.backward is None:
             raise RuntimeError(

@@ -76,9 +76,8 @@ class SparseConvTensor:
             indices, spatial_shape, batch_size = checked_arguments(
                 indices, spatial_shape, batch_size, OWNER
             )
-        # Kernels trust the range that is checked here: a copy of what the caller can write to.
-        if not check and getattr(getattr(indices, "flags", None), "writeable", True):
-            indices = np.array(indices, np.int32, order="C")
+        else:
+            indices = _int32_copy(indices)
         indices = np.ascontiguousarray(indices, np.int32)
         self.sites = SiteSet(indices, tuple(spatial_shape), batch_size)
         self.ground_state = as_ground(ground_state, self.features)
@@ -333,6 +332,16 @@ def as_ground(ground_state: Array | Tensor | None, features: Tensor) -> Tensor |
         return ground_state
     ground = ground_state if is_cupy(ground_state) else np.asarray(ground_state)
     return Tensor(ground.astype(features.dtype))
+
+
+def _int32_copy(indices: Any) -> NDArray[np.int32]:
+    """Kernels trust the range that is checked here: a copy of what the caller can write to."""
+    if isinstance(indices, np.ndarray) and indices.dtype == np.int32:
+        return np.array(indices, order="C") if indices.flags.writeable else indices
+    copy = np.array(indices).astype(np.int32, order="C")
+    if not np.array_equal(copy, indices):
+        raise ValueError(f"{OWNER}: indices must be integers of 32 bits, got larger or broken ones")
+    return copy
 
 
 def _check_features(features: Tensor, ground: Tensor | None, num_sites: int, owner: str) -> None:

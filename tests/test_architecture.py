@@ -19,7 +19,7 @@ FLOORS = {
     "spconv._version": 0,
     "spconv.checks": 0,
     "spconv.compat": 0,
-    "spconv.dtypes": 0,
+    "spconv.dtypes": 1,
     "spconv.geometry": 0,
     "spconv.adjoints": 1,
     "spconv.graph": 2,

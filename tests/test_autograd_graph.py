@@ -1,6 +1,7 @@
 """The tape itself: what it keeps, when it lets go, and that it never writes to a gradient."""
 
 import gc
+import threading
 import weakref
 
 import numpy as np
@@ -309,3 +310,30 @@ def test_a_leaf_shared_by_two_layers():
     one.weight, two.weight = Parameter(shared.data), Parameter(shared.data)
     (two(one(x)).features).sum().backward()
     np.testing.assert_allclose(together, two.weight.grad + one.weight.grad, rtol=1e-12)
+
+
+def test_threads_go_backward_into_the_same_parameters():
+    weight, times = Parameter(np.ones(50_000, np.float32)), 200
+
+    def work():
+        for _ in range(times):
+            (weight * 1.0).backward(np.ones(50_000, np.float32))
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (weight.grad == 3 * times).all()
+
+
+@pytest.mark.parametrize("inputs", [np.ones(2), [np.ones(2)], [1], 5, ["x"]])
+def test_inputs_of_an_operation_are_tensors(inputs):
+    with pytest.raises(TypeError, match="record: inputs must be a sequence of Tensors or None"):
+        record(np.ones(2), inputs, lambda gradient: (gradient,))
+
+
+def test_an_optional_input_that_is_not_there():
+    x = Parameter(np.ones(2))
+    record(3 * x.data, (None, x), lambda gradient: (None, 3 * gradient)).sum().backward()
+    assert x.grad.tolist() == [3, 3]

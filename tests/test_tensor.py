@@ -250,3 +250,9 @@ def test_features_assigned_beside_a_ground_state_and_dropped_channels():
     y = spconv.functional.batchwise_dropout(make(), KeptChannels(np.array([1]), 2))
     with pytest.raises(ValueError, match=r"1 of 2 channels are stored here, .* got 2"):
         y.features = np.ones((3, 2), np.float32)
+
+
+@pytest.mark.parametrize("bad", [[[0, 2**32 + 3, 0]], [[0, 1.5, 0]], [[0, np.nan, 0]]])
+def test_indices_that_are_no_int32_are_found_without_checks_too(bad):
+    with np.errstate(invalid="ignore"), pytest.raises(ValueError, match="integers of 32 bits"):
+        SparseConvTensor(np.ones((1, 1)), np.array(bad), (4, 4), 1, check=False)

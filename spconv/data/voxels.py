@@ -90,14 +90,15 @@ class Voxels:
         array([ 2, -1])
         """
         parts = [np.asarray(part) for part in labels]
-        lengths = tuple(len(part) for part in parts)
-        if lengths != self.lengths:
+        shapes = [part.shape for part in parts]
+        if shapes != [(length,) for length in self.lengths]:
             raise ValueError(
-                f"Voxels.labels: expected one array for each cloud, of {self.lengths} points, got "
-                f"{lengths}"
+                f"Voxels.labels: expected one array for each cloud, of {_few(self.lengths)} "
+                f"points, got arrays of shapes {_few(shapes)}; put those of a single cloud into a "
+                "list"
             )
         flat = np.concatenate(parts)
-        if flat.ndim != 1 or flat.dtype.kind not in "iu":
+        if flat.dtype.kind not in "iu":
             raise TypeError(
                 f"Voxels.labels: labels must be integers, one for each point, got "
                 f"{flat.dtype} of shape {flat.shape}"
@@ -120,7 +121,7 @@ class Voxels:
         result[voted] = label[order[first]]
         return result
 
-    def to_points(self, values: Any, outside: Any = 0) -> list[NDArray]:
+    def to_points(self, values: Any, outside: Any = None) -> list[NDArray]:
         """What the voxels say of their points: one array for each cloud.
 
         Parameters
@@ -128,7 +129,7 @@ class Voxels:
         values : array_like (M, ...)
             Such as logits or classes.
         outside : scalar
-            For points outside the grid.
+            For points outside the grid; needed if there are any.
 
         Examples
         --------
@@ -142,6 +143,11 @@ class Voxels:
                 f"Voxels.to_points: expected values of {len(self)} voxels, got shape {values.shape}"
             )
         inside = self.rows >= 0
+        if outside is None and not inside.all():
+            raise ValueError(
+                f"Voxels.to_points: {int((~inside).sum())} points are outside the grid; say what "
+                "they get, such as outside=-1 for classes"
+            )
         points = np.full((len(self.rows), *values.shape[1:]), outside, values.dtype)
         points[inside] = values[self.rows[inside]]
         return np.split(points, np.cumsum(self.lengths)[:-1])
@@ -232,11 +238,10 @@ def voxelize(
 def _clouds(points: Sequence[Any]) -> list[NDArray]:
     clouds = [np.asarray(cloud) for cloud in points]
     if not clouds or any(cloud.ndim != 2 or not cloud.shape[1] for cloud in clouds):
-        shapes = [cloud.shape for cloud in clouds[:3]]
         raise ValueError(
             f"{OWNER}: points must be a sequence of arrays (N, ndim), one for each cloud, got "
-            f"arrays of shapes {shapes}{' ...' if len(clouds) > 3 else ''}; put a single cloud "
-            "into a list"
+            f"arrays of shapes {_few([cloud.shape for cloud in clouds])}; put a single cloud into "
+            "a list"
         )
     if len({cloud.shape[1] for cloud in clouds}) > 1:
         raise ValueError(
@@ -257,12 +262,16 @@ def _features(features: Sequence[Any] | None, lengths: tuple[int, ...]) -> NDArr
         len(shape) != 2 or shape[1] != shapes[0][1] for shape in shapes
     ):
         raise ValueError(
-            f"{OWNER}: features must be arrays (N, C), one for each cloud, of {list(lengths)} "
-            f"points, got shapes {shapes}"
+            f"{OWNER}: features must be arrays (N, C), one for each cloud, of {_few(lengths)} "
+            f"points, got shapes {_few(shapes)}"
         )
     for part in parts:
         _check_floats("features", part)
     return np.concatenate(parts)
+
+
+def _few(values: Sequence[Any]) -> str:
+    return f"[{', '.join(map(str, values[:3]))}{', ...' if len(values) > 3 else ''}]"
 
 
 def _check_floats(name: str, array: NDArray) -> None:
@@ -293,13 +302,15 @@ def _bounds(
             f"{OWNER}: there is no point to take the bounds from; give lower and upper"
         )
     corner = xyz.min(0) if lower is None else _vector("lower", lower, ndim)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         if upper is None:
             extents = np.floor((xyz.max(0) - corner) / size) + 1
         else:
             # What is whole but for rounding, of float32 even, such as 70 / float32(0.7), is whole.
             extents = (_vector("upper", upper, ndim) - corner) / size
-            extents = np.ceil(extents * (1 - 1e-6))
+            nearest = np.rint(extents)
+            close = abs(extents - nearest) <= np.minimum(2.0**-22 * nearest, 0.01)
+            extents = np.where(close, nearest, np.ceil(extents))
     if not (extents >= 1).all():
         raise ValueError(
             f"{OWNER}: upper must be above lower in every dimension, and above the points where "

@@ -11,7 +11,7 @@ from spconv.functional.fractional import (
 )
 from spconv.functional.join import add, concat
 from spconv.functional.linear import linear
-from spconv.functional.loss import cross_entropy
+from spconv.functional.loss import binary_cross_entropy, cross_entropy
 from spconv.functional.norm import batch_norm, moments, normalize
 from spconv.functional.pool import (
     global_avg_pool,
@@ -24,6 +24,7 @@ __all__ = [
     "add",
     "batch_norm",
     "batchwise_dropout",
+    "binary_cross_entropy",
     "concat",
     "cross_entropy",
     "dense_conv",

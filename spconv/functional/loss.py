@@ -105,6 +105,50 @@ def cross_entropy(
     return record(mean.astype(dtype, copy=False), (logits,), backward)
 
 
+def binary_cross_entropy(logits: Tensor, targets: Any) -> Tensor:
+    """Cross-entropy of yes-or-no questions, the mean over all elements.
+
+    Parameters
+    ----------
+    logits : Tensor
+        Of any shape; a probability is ``sigmoid(logits)``, and need not be computed.
+    targets : array_like
+        From 0 to 1, of the same shape.
+
+    Raises
+    ------
+    TypeError
+        If logits are no Tensor.
+    ValueError
+        If shapes differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> round(binary_cross_entropy(Tensor([0.0, 800.0]), [0, 1]).item(), 4)  # log(2) / 2
+    0.3466
+    """
+    if not isinstance(logits, Tensor):
+        raise TypeError(f"binary_cross_entropy: logits must be a Tensor, got {type_name(logits)}")
+    xp, dtype = array_module(logits.data), logits.dtype
+    z = logits.data.astype(math_type(dtype), copy=False)
+    t = xp.asarray(targets, z.dtype)
+    if t.shape != z.shape:
+        raise ValueError(
+            "binary_cross_entropy: expected logits and targets of one shape, got "
+            f"{z.shape} and {t.shape}"
+        )
+    small = xp.exp(-abs(z))
+    count = z.dtype.type(max(z.size, 1))
+    total = (xp.maximum(z, 0) - z * t + xp.log1p(small)).sum()
+
+    def backward(gradient: Array) -> tuple[Array]:
+        probability = xp.where(z >= 0, 1, small) / (1 + small)
+        return (((probability - t) * (gradient / count)).astype(dtype, copy=False),)
+
+    return record((total / count).astype(dtype, copy=False), (logits,), backward)
+
+
 def _class_weights(weight: Any, num_classes: int) -> np.ndarray:
     weights = np.asarray(weight.get() if hasattr(weight, "get") else weight, np.float64)
     if weights.shape != (num_classes,) or not (np.isfinite(weights) & (weights >= 0)).all():

@@ -40,15 +40,14 @@ def sparse_max_pool(
 
 def _max_pool(x: Tensor, ground: Tensor | None, rulebook: Rulebook) -> Tensor:
     ops, dtype = get_ops(x.data), common_dtype(x, ground)
-    has_ground = ground is not None
     g = None if ground is None else cast(ground, dtype)
     data, winner = ops.max_pairs(cast(x, dtype), rulebook, g)
 
-    def backward(gradient: Array) -> tuple[Array, ...]:
+    def backward(gradient: Array) -> tuple[Array | None, ...]:
         dx = ops.max_pairs_gradient(gradient, winner, rulebook)
-        return (dx, ops.max_ground_gradient(gradient, winner)) if has_ground else (dx,)
+        return dx, None if g is None else ops.max_ground_gradient(gradient, winner)
 
-    return record(data, (x,) if ground is None else (x, ground), backward)
+    return record(data, (x, ground), backward)
 
 
 def sparse_avg_pool(
@@ -72,7 +71,7 @@ def _avg_pool(x: Tensor, ground: Tensor | None, rulebook: Rulebook) -> Tensor:
     wide = math_type(dtype)
     count = xp.asarray(rulebook.pairs_per_output)[:, None].astype(wide)
     data = ops.sum_pairs(cast(x, dtype), rulebook)
-    has_ground = ground is not None
+    inactive = None
     if ground is None:
         scale = 1 / count
         data *= scale
@@ -82,16 +81,16 @@ def _avg_pool(x: Tensor, ground: Tensor | None, rulebook: Rulebook) -> Tensor:
         data = data * scale + _share(inactive, cast(ground, dtype))
     data = data.astype(dtype, copy=False)
 
-    def backward(gradient: Array) -> tuple[Array, ...]:
+    def backward(gradient: Array) -> tuple[Array | None, ...]:
         dx = ops.sum_pairs(gradient * scale, rulebook.inverse)
-        return (dx, ops.sum_rows(gradient * inactive)) if has_ground else (dx,)
+        return dx, None if inactive is None else ops.sum_rows(_share(inactive, gradient))
 
-    return record(data, (x, ground) if ground is not None else (x,), backward)
+    return record(data, (x, ground), backward)
 
 
-def _share(inactive: Array, ground: Array) -> Array:
-    """The ground state's share of the means; nothing at all of windows without inactive sites."""
-    return inactive * array_module(ground).where(inactive > 0, ground, ground.dtype.type(0))
+def _share(inactive: Array, values: Array) -> Array:
+    """Inactive sites' share of means; nothing, not even of infinity, where there are none."""
+    return inactive * array_module(values).where(inactive > 0, values, values.dtype.type(0))
 
 
 def global_avg_pool(x: SparseConvTensor, *, owner: str = "global_avg_pool") -> Tensor:
@@ -106,7 +105,7 @@ def global_avg_pool(x: SparseConvTensor, *, owner: str = "global_avg_pool") -> T
     ops, sites, wide = get_ops(x.features.data), x.sites, math_type(dtype)
     counts = ops.sample_counts(sites)[:, None]
     data = ops.sum_samples(cast(x.features, dtype), sites)
-    has_ground = ground is not None
+    inactive = None
     if ground is not None:
         cells = prod(x.spatial_shape)
         scale = xp.full((x.batch_size, 1), 1 / cells, wide)
@@ -117,11 +116,11 @@ def global_avg_pool(x: SparseConvTensor, *, owner: str = "global_avg_pool") -> T
         data = data * scale
     data = data.astype(dtype, copy=False)
 
-    def backward(gradient: Array) -> tuple[Array, ...]:
+    def backward(gradient: Array) -> tuple[Array | None, ...]:
         dx = ops.spread_samples((gradient * scale).astype(dtype, copy=False), sites)
-        return (dx, (gradient * inactive).sum(axis=0)) if has_ground else (dx,)
+        return dx, None if inactive is None else ops.sum_rows(_share(inactive, gradient))
 
-    return record(data, (x.features,) if ground is None else (x.features, ground), backward)
+    return record(data, (x.features, ground), backward)
 
 
 def global_max_pool(x: SparseConvTensor, *, owner: str = "global_max_pool") -> Tensor:
@@ -135,7 +134,7 @@ def global_max_pool(x: SparseConvTensor, *, owner: str = "global_max_pool") -> T
     ground, dtype = x.ground_state, common_dtype(x.features, x.ground_state)
     ops = get_ops(x.features.data)
     data, winner = ops.max_samples(cast(x.features, dtype), x.sites)
-    has_ground = ground is not None
+    lost = None
     if ground is not None:
         g = cast(ground, dtype)
         inactive = ops.sample_counts(x.sites)[:, None] < prod(x.spatial_shape)
@@ -144,8 +143,8 @@ def global_max_pool(x: SparseConvTensor, *, owner: str = "global_max_pool") -> T
         winner = xp.where(lost, -1, winner)
     num_sites = len(x.sites)
 
-    def backward(gradient: Array) -> tuple[Array, ...]:
+    def backward(gradient: Array) -> tuple[Array | None, ...]:
         dx = ops.max_samples_gradient(gradient, winner, num_sites)
-        return (dx, xp.where(lost, gradient, 0).sum(axis=0)) if has_ground else (dx,)
+        return dx, None if lost is None else ops.sum_rows(xp.where(lost, gradient, 0))
 
-    return record(data, (x.features,) if ground is None else (x.features, ground), backward)
+    return record(data, (x.features, ground), backward)

@@ -10,6 +10,7 @@ import numpy as np
 from spconv.autograd import Parameter, Tensor
 from spconv.checks import type_name
 from spconv.compat import Array, array_module, is_cupy, to_device
+from spconv.dtypes import math_type
 
 Self = TypeVar("Self", bound="Module")
 
@@ -38,9 +39,10 @@ class Module:
     rng: np.random.Generator  # of random layers only; seed() replaces it
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Refuse an array in a parameter's place: it would be neither learned nor saved."""
+        """Refuse an array or a result in a parameter's place: it would not be learned nor saved."""
         held = isinstance(vars(self).get(name), Parameter)
-        if held and not (value is None or isinstance(value, Tensor)):
+        frozen = isinstance(value, Tensor) and not value.requires_grad
+        if held and not (value is None or frozen or isinstance(value, Parameter)):
             raise TypeError(
                 f"{type(self).__name__}: {name} is a Parameter, got {type_name(value)}; assign its "
                 f"values, .{name}.data = array, or a spconv.Parameter"
@@ -119,6 +121,21 @@ class Module:
                 setattr(module, name, to_device(getattr(module, name), device))
         return self
 
+    def astype(self: Self, dtype: Any) -> Self:
+        """Convert parameters and buffers, statistics of float16 to float32; returns self.
+
+        A layer computes in the widest type that it meets, so the inputs must have that type too.
+        """
+        for parameter in self.parameters():
+            parameter.data = parameter.data.astype(dtype)
+            parameter.grad = None
+        for _, module in self.named_modules():
+            for name in module.buffer_names:
+                buffer = getattr(module, name)
+                if buffer.dtype.kind == "f":
+                    setattr(module, name, buffer.astype(math_type(np.dtype(dtype))))
+        return self
+
     def seed(self: Self, *entropy: int) -> Self:
         """Re-seed every random layer; returns self.
 
@@ -141,7 +158,8 @@ class Module:
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Copy parameters and buffers from :meth:`state_dict` of a module of the same form.
 
-        The dtypes become those of the state, so that a state comes back bit for bit.
+        The dtypes become those of the state, so that a state comes back bit for bit;
+        :meth:`astype` converts them. ``{**net.state_dict(), **part}`` takes over a part.
 
         Raises
         ------
@@ -167,7 +185,10 @@ class Module:
             if path in state and np.shape(state[path]) != array.shape
         ]
         if problems:
-            raise ValueError(f"{owner}: the state does not fit this module: {'; '.join(problems)}")
+            raise ValueError(
+                f"{owner}: the state does not fit this module: {'; '.join(problems)}; to take over "
+                "a part pass {**net.state_dict(), **part}"
+            )
         arrays = {path: array_module(array).array(state[path]) for path, array in own.items()}
         for path, array in arrays.items():
             if array.dtype.kind != own[path].dtype.kind:

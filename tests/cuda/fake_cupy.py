@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 from emulation import emulate
-from fake_array import COPIES, call, ndarray, plain
+from fake_array import COPIES, call, ndarray, plain, plain_all
 
 __all__ = ["COPIES", "RawKernel", "RawModule", "installed", "make_module", "ndarray"]
 
@@ -115,6 +115,17 @@ def ascontiguousarray(array):
     return array if dense is array.host else ndarray(dense)
 
 
+def add(*arguments, **options):
+    return call("add", np.add, arguments, options)
+
+
+def add_at(target, where, values):
+    np.add.at(target.host, plain_all(where), plain(values))
+
+
+add.at = add_at
+
+
 def make_module() -> types.ModuleType:
     """A module ``cupy`` whose functions are NumPy's, with arrays that are not."""
 
@@ -129,7 +140,7 @@ def make_module() -> types.ModuleType:
     cupy.emulated = True
     cupy.ndarray, cupy.RawModule, cupy.asarray = ndarray, RawModule, asarray
     cupy.array = lambda array, dtype=None: asarray(array, dtype).copy()
-    cupy.ascontiguousarray = ascontiguousarray
+    cupy.ascontiguousarray, cupy.add = ascontiguousarray, add
     cupy.cuda = types.SimpleNamespace(
         is_available=lambda: True,
         compiler=types.SimpleNamespace(CompileException=CompileException),

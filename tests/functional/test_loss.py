@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import spconv
-from spconv.functional import cross_entropy
+from spconv.functional import binary_cross_entropy, cross_entropy
 from spconv.testing import assert_gradients, reference
 
 
@@ -149,3 +149,30 @@ def test_labels_are_checked(labels, error, message):
 def test_logits_are_checked():
     with pytest.raises(ValueError, match=r"expected logits \(N, num_classes\)"):
         cross_entropy(spconv.Tensor(np.zeros(3)), [0, 1, 2])
+
+
+def test_yes_or_no_questions():
+    rng = np.random.default_rng(0)
+    values, targets = 5 * rng.standard_normal((4, 3)), rng.random((4, 3))
+    logits = spconv.Tensor(values, requires_grad=True)
+    loss = binary_cross_entropy(logits, targets)
+    p = 1 / (1 + np.exp(-values))
+    expected = -(targets * np.log(p) + (1 - targets) * np.log(1 - p)).mean()
+    np.testing.assert_allclose(loss.item(), expected, rtol=1e-13)
+    loss.backward()
+    np.testing.assert_allclose(logits.grad, (p - targets) / 12, rtol=1e-12)
+
+
+def test_yes_or_no_questions_with_huge_logits():
+    logits = spconv.Tensor(np.array([1e4, -1e4, 1e4, -1e4], np.float32), requires_grad=True)
+    loss = binary_cross_entropy(logits, [1, 0, 0, 1])
+    loss.backward()
+    assert (loss.item(), logits.grad.tolist()) == (5e3, [0, 0, 0.25, -0.25])
+    assert loss.dtype == np.float32
+
+
+def test_yes_or_no_questions_are_checked():
+    with pytest.raises(TypeError, match="binary_cross_entropy: logits must be a Tensor, got list"):
+        binary_cross_entropy([1.0], [1])
+    with pytest.raises(ValueError, match=r"of one shape, got \(2, 1\) and \(2,\)"):
+        binary_cross_entropy(spconv.Tensor([[1.0], [2.0]]), [1, 0])

@@ -93,3 +93,28 @@ def test_global_pools_of_nothing_and_of_everything(density, ground, kind):
     layer = getattr(spconv, f"SparseGlobal{kind.title()}Pool")()
     definition = getattr(reference, f"global_{kind}_pool")
     assert_twin(layer, lambda grid, _: definition(grid), x, rng=rng)
+
+
+@pytest.mark.parametrize("name", ["avg", "max"])
+def test_the_ground_states_gradient_of_many_samples_keeps_its_digits(name):
+    samples = 200_000
+    indices = np.stack([np.arange(samples), np.zeros(samples)], 1).astype(np.int32)
+    ground = spconv.Tensor(np.ones(4, np.float32), requires_grad=True)
+    x = spconv.SparseConvTensor(np.zeros((samples, 4), "f4"), indices, (10,), samples, ground)
+    y = getattr(spconv.functional, f"global_{name}_pool")(x)
+    y.backward(np.full(y.shape, 0.1, np.float32))
+    share = {"avg": np.float32(0.9), "max": 1}[name]
+    np.testing.assert_allclose(ground.grad, samples * np.float32(0.1) * share, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["window", "global"])
+def test_a_full_window_has_no_gradient_for_the_ground_state(name):
+    ground = spconv.Tensor(np.zeros(1, np.float32), requires_grad=True)
+    indices = [[0, 0], [0, 1], [1, 0]]
+    x = spconv.SparseConvTensor(np.ones((3, 1), np.float32), indices, (2,), 2, ground)
+    if name == "window":
+        y = spconv.SparseAvgPool1d(2)(x).features
+    else:
+        y = spconv.functional.global_avg_pool(x)
+    y.backward(np.array([[np.inf], [1]], np.float32))
+    assert ground.grad.tolist() == [0.5]
