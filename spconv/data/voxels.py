@@ -148,7 +148,8 @@ class Voxels:
                 f"Voxels.to_points: {int((~inside).sum())} points are outside the grid; say what "
                 "they get, such as outside=-1 for classes"
             )
-        points = np.full((len(self.rows), *values.shape[1:]), outside, values.dtype)
+        points = np.empty((len(self.rows), *values.shape[1:]), values.dtype)
+        points[~inside] = 0 if outside is None else outside
         points[inside] = values[self.rows[inside]]
         return np.split(points, np.cumsum(self.lengths)[:-1])
 
