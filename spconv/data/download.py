@@ -75,13 +75,16 @@ def find_file(
     Raises
     ------
     FileNotFoundError
-        If no place has the file; the message names every place and what was wrong with it.
+        If no place has the file; the message names every place and what was wrong with it. Also
+        if ``root`` is no folder.
     ValueError
         If the file in the cache has a wrong checksum.
     """
     names = (names,) if isinstance(names, str) else tuple(names)
     if urls and sha256 is None:
         raise ValueError("find_file: expected a pinned sha256 along with urls, got None")
+    if root is not None and not Path(root).is_dir():
+        raise FileNotFoundError(f"find_file: root={os.fspath(root)!r} is no folder")
     tried: list[str] = []
     for place in search_places(dataset, root):
         for name in names:

@@ -135,6 +135,7 @@ def test_download_is_checked_by_content(tmp_path, monkeypatch):
     page.write_text("<html>")
     monkeypatch.setattr(module, "CHARACTERS", 4)
     monkeypatch.setattr(module, "CONTENT_SHA256", content)
+    (tmp_path / "none").mkdir()
     for mirrors in ([other.as_uri()], [page.as_uri()]):
         monkeypatch.setattr(module, "MIRRORS", mirrors)
         with pytest.raises(FileNotFoundError, match="wrong checksum"):

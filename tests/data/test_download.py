@@ -43,6 +43,7 @@ def put(folder, name="a.bin", content=CONTENT):
 
 def test_places_in_order(tmp_path, monkeypatch, mirror):
     root, env = tmp_path / "root", tmp_path / "env"
+    root.mkdir()
     monkeypatch.setenv("SPCONV_DATA", str(env))
 
     def find():
@@ -86,6 +87,7 @@ def test_wrong_checksum_in_the_cache():
 
 def test_error_names_every_place(tmp_path, monkeypatch):
     monkeypatch.setenv("SPCONV_DATA", str(tmp_path / "env"))
+    (tmp_path / "root").mkdir()
     with pytest.raises(FileNotFoundError) as caught:
         find_file(
             ("a.bin", "b.bin"),
@@ -100,6 +102,12 @@ def test_error_names_every_place(tmp_path, monkeypatch):
     assert "https://one.example/a.bin (<urlopen error no network in tests>)" in message
     assert "https://two.example/a.bin" in message
     assert "set SPCONV_DATA" in message
+
+
+def test_a_root_that_is_not_there_is_no_reason_to_look_elsewhere(tmp_path):
+    put(cache_folder("set"))
+    with pytest.raises(FileNotFoundError, match=r"find_file: root='.*typo' is no folder"):
+        find_file("a.bin", "set", sha256=SHA256, root=tmp_path / "typo")
 
 
 def test_no_download(mirror):
