@@ -163,17 +163,24 @@ def takes_residual(layer: Module) -> bool:
     return has_forward_of(layer, TAKE_RESIDUAL) and layer.negative_slope is None
 
 
+def rectifier_slope(layer: Module | None) -> float | None:
+    """The slope of a rectifier that keeps values in order, else None."""
+    if has_forward_of(layer, (ReLU,)):
+        return 0.0
+    if has_forward_of(layer, (LeakyReLU,)) and layer.negative_slope >= 0:
+        return layer.negative_slope
+    return None
+
+
 def _slope_behind(layer: Module, behind: Module | None = None) -> float | None:
     """The slope of the rectifier behind a layer that computes it as well, else None."""
-    if type(behind) not in (ReLU, LeakyReLU) or not has_forward_of(layer, RECTIFY):
-        return None
-    if getattr(layer, "negative_slope", None) is not None:
-        return None
-    slope: float = getattr(behind, "negative_slope", 0.0)
-    return slope if slope >= 0 else None
+    takes = has_forward_of(layer, RECTIFY) and getattr(layer, "negative_slope", None) is None
+    return rectifier_slope(behind) if takes else None
 
 
-def has_forward_of(layer: Module, kinds: tuple[type[AnyModule], ...]) -> TypeGuard[AnyModule]:
+def has_forward_of(
+    layer: Module | None, kinds: tuple[type[AnyModule], ...]
+) -> TypeGuard[AnyModule]:
     """Whether it is one of the kinds and does what that one does: a user's own may do more."""
     if not isinstance(layer, kinds) or "forward" in vars(layer):
         return False
@@ -199,8 +206,8 @@ def _pooled_first(layers: list[Module]) -> list[Module]:
     """
     order = list(layers)
     for position, (layer, pool) in enumerate(pairwise(layers)):
-        if type(layer) in (ReLU, LeakyReLU) and isinstance(pool, SparseMaxPool):
+        if rectifier_slope(layer) is not None and has_forward_of(pool, (SparseMaxPool,)):
             windows = zip(pool.geometry.kernel_size, pool.geometry.stride, strict=True)
-            if has_forward_of(pool, (SparseMaxPool,)) and all(k <= s for k, s in windows):
+            if all(k <= s for k, s in windows):
                 order[position : position + 2] = pool, layer
     return order
