@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Any
 
 from spconv.checkpoint import load, save
-from spconv.checks import type_name, whole
+from spconv.checks import check_int, type_name
 from spconv.evaluation import (
     Evaluation,
     Loss,
@@ -161,7 +161,7 @@ def train(
     (20, 0.0)
     """
     _check_arguments(model, optimizer)
-    epochs = whole("train", "epochs", epochs, 1)
+    epochs = check_int("train", "epochs", epochs, 1)
     if not len(loader):
         raise ValueError("train: expected at least one batch, got an empty loader")
     configuration = _configuration(model, loader, optimizer, schedule, seed)

@@ -8,7 +8,7 @@ import numpy as np
 
 from spconv import functional, initializers
 from spconv.autograd import Parameter
-from spconv.checks import whole
+from spconv.checks import check_float, check_int
 from spconv.geometry import Geometry, IntOrTuple
 from spconv.layers.module import Module
 from spconv.tensor import KeptChannels, SparseConvTensor
@@ -38,9 +38,9 @@ class _Convolution(Module):
         rng: np.random.Generator | None = None,
     ) -> None:
         owner = type(self).__name__
-        self.in_channels = in_channels = whole(owner, "in_channels", in_channels, 1)
-        self.out_channels = out_channels = whole(owner, "out_channels", out_channels, 1)
-        self.groups = groups = whole(owner, "groups", groups, 1)
+        self.in_channels = in_channels = check_int(owner, "in_channels", in_channels, 1)
+        self.out_channels = out_channels = check_int(owner, "out_channels", out_channels, 1)
+        self.groups = groups = check_int(owner, "groups", groups, 1)
         for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
             if value % groups:
                 raise ValueError(f"{owner}: groups={groups} must divide {name}={value}")
@@ -96,10 +96,16 @@ class _Convolution(Module):
             groups=self.groups,
             indice_key=self.indice_key,
             keep=keep,
-            negative_slope=self.negative_slope if negative_slope is None else negative_slope,
+            negative_slope=self._slope(negative_slope),
             residual=residual,
             owner=type(self).__name__,
         )
+
+    def _slope(self, asked: float | None) -> float | None:
+        """The slope that a call asks for, else the layer's own."""
+        if asked is None:
+            return self.negative_slope
+        return check_float(type(self).__name__, "negative_slope", asked)
 
 
 class SparseConv(_Convolution):
@@ -243,7 +249,7 @@ class SparseInverseConv(_Convolution):
             kernel_size=self.geometry.kernel_size,
             groups=self.groups,
             keep=keep,
-            negative_slope=self.negative_slope if negative_slope is None else negative_slope,
+            negative_slope=self._slope(negative_slope),
             residual=residual,
             owner=owner,
         )

@@ -8,6 +8,7 @@ import numpy as np
 
 from spconv import functional, initializers
 from spconv.autograd import Parameter, Tensor
+from spconv.checks import check_int
 from spconv.functional._common import check_sparse
 from spconv.geometry import Geometry, IntOrTuple
 from spconv.layers.module import Module
@@ -51,12 +52,8 @@ class _DenseConv(Module):
         rng: np.random.Generator | None = None,
     ) -> None:
         owner = type(self).__name__
-        if min(in_channels, out_channels) < 1:
-            raise ValueError(
-                f"{owner}: in_channels and out_channels must be at least 1, "
-                f"got {in_channels} and {out_channels}"
-            )
-        self.in_channels, self.out_channels = in_channels, out_channels
+        self.in_channels = in_channels = check_int(owner, "in_channels", in_channels, 1)
+        self.out_channels = out_channels = check_int(owner, "out_channels", out_channels, 1)
         self.geometry = Geometry.make(
             self.ndim, kernel_size, stride, padding, dilation, owner=owner
         )

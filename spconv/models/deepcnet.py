@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 
 from spconv import layers
-from spconv.models._layers import CONVOLUTIONS, MAX_POOLS, check_field, dropout_rates
+from spconv.checks import check_int
+from spconv.models._layers import (
+    CONVOLUTIONS,
+    MAX_POOLS,
+    check_field,
+    check_ndim,
+    dropout_rates,
+)
 
 
 @dataclass(frozen=True)
@@ -85,9 +92,9 @@ class DeepCNet(layers.SparseSequential):
         seed: int = 0,
     ) -> None:
         owner = type(self).__name__
-        if l < 0 or k < 1 or ndim not in CONVOLUTIONS:
-            raise ValueError(f"{owner}: expected l >= 0, k >= 1, ndim 1 to 4, got {l}, {k}, {ndim}")
-        self.field, self.ndim = self.field_of(l), ndim
+        l = check_int(owner, "l", l, 0)  # noqa: E741
+        k = check_int(owner, "k", k, 1)
+        self.field, self.ndim = self.field_of(l), check_ndim(owner, ndim)
         rng = np.random.default_rng(seed)
         plan = _Plan(k, in_channels, l, ndim, negative_slope, rng)
         blocks = [self._block(number, plan) for number in range(1, l + 2)]

@@ -9,8 +9,15 @@ from typing import Any
 import numpy as np
 
 from spconv import layers
+from spconv.checks import check_int
 from spconv.functional.fractional import Randomness
-from spconv.models._layers import CONVOLUTIONS, FRACTIONAL_MAX_POOLS, check_field, dropout_rates
+from spconv.models._layers import (
+    CONVOLUTIONS,
+    FRACTIONAL_MAX_POOLS,
+    check_field,
+    check_ndim,
+    dropout_rates,
+)
 
 
 class FMPNet(layers.SparseSequential):
@@ -67,12 +74,11 @@ class FMPNet(layers.SparseSequential):
         negative_slope: float = 1 / 3,
         seed: int = 0,
     ) -> None:
-        if l < 0 or k < 1 or ndim not in CONVOLUTIONS or not 1 < ratio <= 2:
-            raise ValueError(
-                f"FMPNet: expected l >= 0, k >= 1, 1 < ratio <= 2, ndim 1 to 4, got {l}, {k}, "
-                f"{ratio}, {ndim}"
-            )
-        self.field, self.ndim = _field(l, ratio), ndim
+        l = check_int("FMPNet", "l", l, 0)  # noqa: E741
+        k = check_int("FMPNet", "k", k, 1)
+        if not 1 < ratio <= 2:
+            raise ValueError(f"FMPNet: ratio must be above 1 and at most 2, got {ratio}")
+        self.field, self.ndim = _field(l, ratio), check_ndim("FMPNet", ndim)
         rng = np.random.default_rng(seed)
         rates = dropout_rates(dropout, l + 3, "FMPNet", "l + 3")
         sequence: list[layers.Module] = []

@@ -14,6 +14,7 @@ from spconv.models._layers import (
     INVERSE_CONVOLUTIONS,
     MAX_POOLS,
     check_field,
+    check_ndim,
     norm_relu,
     submanifold,
 )
@@ -85,10 +86,8 @@ class SparseVGG(layers.SparseSequential):
         *,
         seed: int = 0,
     ) -> None:
-        if ndim not in CONVOLUTIONS:
-            raise ValueError(f"SparseVGG: ndim must be 1 to 4, got {ndim}")
         entries = [_checked(entry, number) for number, entry in enumerate(spec)]
-        self.field, self.ndim = field, ndim
+        self.field, self.ndim = field, check_ndim("SparseVGG", ndim)
         left = _remaining(entries, field)
         rng = np.random.default_rng(seed)
         sequence: list[layers.Module] = []
