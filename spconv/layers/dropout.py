@@ -14,7 +14,7 @@ from spconv.tensor import KeptChannels, SparseConvTensor, all_channels
 class _Dropout(Module):
     def __init__(self, p: float = 0.5, rng: np.random.Generator | None = None) -> None:
         self.p = check_float(type(self).__name__, "p", p, below=1)
-        self.rng = np.random.default_rng() if rng is None else rng
+        self.rng = np.random.default_rng(rng)
 
     def describe(self) -> str:
         return f"p={self.p:g}"

@@ -36,13 +36,13 @@ class Linear(Module):
     ) -> None:
         self.in_features = in_features = check_int("Linear", "in_features", in_features, 1)
         self.out_features = out_features = check_int("Linear", "out_features", out_features, 1)
-        rng = np.random.default_rng() if rng is None else rng
         shape = (in_features, out_features)
         self.weight = Parameter(initializers.he_normal(shape, in_features, rng=rng))
-        self.bias = Parameter(np.zeros(out_features, np.float32)) if bias else None
+        self.bias = Parameter(initializers.zeros((out_features,))) if bias else None
 
     def describe(self) -> str:
-        return f"{self.in_features}, {self.out_features}"
+        text = f"{self.in_features}, {self.out_features}"
+        return text if self.bias is not None else f"{text}, bias=False"
 
     def forward(self, x: Features) -> Features:
         check_features("Linear", x)

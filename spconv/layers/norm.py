@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from spconv import functional
+from spconv import functional, initializers
 from spconv.autograd import Parameter, Tensor
 from spconv.checks import check_float, check_int
 from spconv.compat import Array, array_module
@@ -68,8 +68,8 @@ class BatchNorm(Module):
         self.eps = check_float("BatchNorm", "eps", eps)
         self.statistics = statistics
         self.weight = Parameter(np.ones(num_features, np.float32))
-        self.bias = Parameter(np.zeros(num_features, np.float32))
-        self.running_mean = np.zeros(num_features, np.float32)
+        self.bias = Parameter(initializers.zeros((num_features,)))
+        self.running_mean = initializers.zeros((num_features,))
         self.running_var = np.ones(num_features, np.float32)
 
     def describe(self) -> str:

@@ -120,6 +120,12 @@ def test_output_padding_is_below_the_stride():
         spconv.SparseConvTranspose2d(1, 1, 3, stride=2, output_padding=2)
 
 
+def test_a_transposed_kernel_that_crops_too_much():
+    layer = spconv.SparseConvTranspose2d(3, 1, 3, stride=2, padding=7, output_padding=1)
+    with pytest.raises(ValueError, match=r"too small for .* output_padding=\(1, 1\)"):
+        layer(example())
+
+
 @pytest.mark.parametrize("layer", [spconv.SparseConv2d(3, 1, 7), spconv.SparseMaxPool2d(7)])
 def test_kernels_beyond_the_grid(layer):
     with pytest.raises(ValueError, match=rf"{type(layer).__name__}: .*spatial_shape \(6, 5\)"):
