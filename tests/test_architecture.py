@@ -28,6 +28,7 @@ FLOORS = {
     "spconv.rulebook": 2,
     "spconv.autograd": 2,
     "spconv.ops": 3,
+    "spconv.regions": 3,
     "spconv.tensor": 3,
     "spconv.initializers": 3,
     "spconv.schedules": 3,
