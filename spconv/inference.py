@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 from spconv.autograd import Parameter
 from spconv.checks import type_name
 from spconv.layers import BatchNorm, Module, SparseSequential
-from spconv.layers.containers import TAKE_RESIDUAL, has_forward_of, rectifier_slope
 from spconv.layers.dropout import BatchwiseDropout, Dropout
 from spconv.layers.frozen import FrozenConvolution
+from spconv.layers.fusion import TAKE_RESIDUAL, has_forward_of, rectifier_slope
 
 AnyModule = TypeVar("AnyModule", bound=Module)
 
