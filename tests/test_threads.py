@@ -116,7 +116,7 @@ def test_training_of_a_dense_network():
     images = spconv.Tensor(np.random.default_rng(0).random((5, 2, 28, 28), np.float32))
 
     def run():
-        net = spconv.models.SimpleCNN(4, in_channels=2, width=13, hidden=26).seed(1)
+        net = spconv.models.SimpleCNN(2, 4, width=13, hidden=26).seed(1)
         loss = functional.cross_entropy(net(images), [0, 1, 2, 3, 0])
         loss.backward()
         return {"loss": loss.data, **{name: p.grad for name, p in net.named_parameters()}}

@@ -49,12 +49,11 @@ def check_ndim(owner: str, ndim: int) -> int:
     return check_int(owner, "ndim", ndim, min(CONVOLUTIONS), max(CONVOLUTIONS))
 
 
-def check_levels(owner: str, widths: list[int], ndim: int, blocks: int) -> None:
-    """Raise for a network of levels that has none, or another number of dimensions."""
-    check_ndim(owner, ndim)
-    check_int(owner, "blocks", blocks, 0)
-    if not widths:
+def check_widths(owner: str, widths: Sequence[int]) -> list[int]:
+    """The channels of a network's levels, of which there is one at least."""
+    if not len(widths):
         raise ValueError(f"{owner}: widths must hold at least one, got none")
+    return [check_int(owner, f"widths[{level}]", width, 1) for level, width in enumerate(widths)]
 
 
 def check_field(owner: str, x: Any, ndim: int, field: int | None, words: str = "") -> None:
@@ -76,6 +75,31 @@ def submanifold(
 ) -> layers.Module:
     """Submanifold convolution of size 3 without a bias, which the normalization makes useless."""
     return SUBMANIFOLD_CONVOLUTIONS[ndim](in_channels, out_channels, 3, bias=False, rng=rng)
+
+
+def with_dropout(
+    blocks: Sequence[list[layers.Module]],
+    rates: Sequence[float],
+    generators: Sequence[np.random.Generator],
+    kind: type[layers.Dropout | layers.BatchwiseDropout] = layers.Dropout,
+) -> list[layers.Module]:
+    """The blocks in a row, a dropout in front of each whose rate is not 0."""
+    row: list[layers.Module] = []
+    for block, rate, rng in zip(blocks, rates, generators, strict=False):
+        row += [*([kind(rate, rng=rng)] if rate else []), *block]
+    return row
+
+
+def classifier(
+    in_features: int,
+    num_classes: int,
+    dropout: float,
+    rng: np.random.Generator,
+    dropout_rng: np.random.Generator,
+) -> list[layers.Module]:
+    """A linear layer, behind a dropout if its rate is not 0."""
+    linear = layers.Linear(in_features, num_classes, rng=rng)
+    return with_dropout([[linear]], [dropout], [dropout_rng])
 
 
 def dropout_rates(

@@ -15,7 +15,9 @@ from spconv.models._layers import (
     MAX_POOLS,
     check_field,
     check_ndim,
+    classifier,
     dropout_rates,
+    with_dropout,
 )
 
 
@@ -101,16 +103,12 @@ class DeepCNet(layers.SparseSequential):
         rates = dropout_rates(dropout, l + 2, owner, "l + 2")
         # Every dropout has random numbers of its own.
         generators = [np.random.default_rng((seed, number)) for number in range(l + 2)]
-        drop = layers.BatchwiseDropout if batchwise else layers.Dropout
-        sequence: list[layers.Module] = []
-        for rate, generator, block in zip(rates, generators, blocks, strict=False):
-            sequence += [drop(rate, rng=generator)] if rate else []
-            sequence += block
-        sequence.append(layers.Flatten())
-        if rates[-1]:
-            sequence.append(layers.Dropout(rates[-1], rng=generators[-1]))
-        sequence.append(layers.Linear((l + 1) * k, num_classes, rng=rng))
-        super().__init__(*sequence)
+        kind = layers.BatchwiseDropout if batchwise else layers.Dropout
+        super().__init__(
+            *with_dropout(blocks, rates, generators, kind),
+            layers.Flatten(),
+            *classifier((l + 1) * k, num_classes, rates[-1], rng, generators[-1]),
+        )
 
     def _check_input(self, x: Any) -> None:
         words = f"a field of {self.field_text} sites, "

@@ -16,7 +16,9 @@ from spconv.models._layers import (
     FRACTIONAL_MAX_POOLS,
     check_field,
     check_ndim,
+    classifier,
     dropout_rates,
+    with_dropout,
 )
 
 
@@ -81,24 +83,22 @@ class FMPNet(layers.SparseSequential):
         self.field, self.ndim = _field(l, ratio), check_ndim("FMPNet", ndim)
         rng = np.random.default_rng(seed)
         rates = dropout_rates(dropout, l + 3, "FMPNet", "l + 3")
-        sequence: list[layers.Module] = []
+        generators = [np.random.default_rng((seed, 0, number)) for number in range(1, l + 4)]
+        blocks: list[list[layers.Module]] = []
         width = in_channels
         for number in range(1, l + 3):
-            if rates[number - 1]:
-                own = np.random.default_rng((seed, 0, number))
-                sequence.append(layers.Dropout(rates[number - 1], rng=own))
             size = 2 if number <= l + 1 else 1
-            sequence.append(CONVOLUTIONS[ndim](width, number * k, size, rng=rng))
-            sequence.append(layers.LeakyReLU(negative_slope))
+            conv = CONVOLUTIONS[ndim](width, number * k, size, rng=rng)
+            blocks.append([conv, layers.LeakyReLU(negative_slope)])
             if number <= l:
                 pool = FRACTIONAL_MAX_POOLS[ndim](ratio, overlapping, random, (seed, 1, number))
-                sequence.append(pool)
+                blocks[-1].append(pool)
             width = number * k
-        sequence.append(layers.Flatten())
-        if rates[-1]:
-            sequence.append(layers.Dropout(rates[-1], rng=np.random.default_rng((seed, 0, l + 3))))
-        sequence.append(layers.Linear(width, num_classes, rng=rng))
-        super().__init__(*sequence)
+        super().__init__(
+            *with_dropout(blocks, rates, generators),
+            layers.Flatten(),
+            *classifier(width, num_classes, rates[-1], rng, generators[-1]),
+        )
 
     def _check_input(self, x: Any) -> None:
         check_field("FMPNet", x, self.ndim, self.field)

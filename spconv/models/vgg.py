@@ -15,6 +15,7 @@ from spconv.models._layers import (
     MAX_POOLS,
     check_field,
     check_ndim,
+    classifier,
     norm_relu,
     submanifold,
 )
@@ -110,9 +111,7 @@ class SparseVGG(layers.SparseSequential):
             sequence += norm_relu(width)
         sequence.append(CONVOLUTIONS[ndim](width, readout, left, bias=False, rng=rng))
         sequence += [*norm_relu(readout), layers.Flatten()]
-        if dropout:
-            sequence.append(layers.Dropout(dropout, rng=np.random.default_rng((seed, 1))))
-        sequence.append(layers.Linear(readout, num_classes, rng=rng))
+        sequence += classifier(readout, num_classes, dropout, rng, np.random.default_rng((seed, 1)))
         super().__init__(*sequence)
 
     def _check_input(self, x: Any) -> None:
