@@ -29,6 +29,7 @@ class BatchLoader(ABC):
         self,
         num_samples: int,
         labels: np.ndarray,
+        *,
         batch_size: int,
         field: int | tuple[int, int],
         shuffle: bool,
