@@ -147,8 +147,9 @@ class SimpleCNNRun:
 
     def model(self) -> spconv.Module:
         return SimpleCNN(
+            1,
             NUM_DIGITS,
-            size=self.field,
+            field=self.field,
             width=self.width,
             hidden=self.hidden,
             dropout=self.dropout,

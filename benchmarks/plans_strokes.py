@@ -164,8 +164,8 @@ class StrokeDenseRun(StrokeRun):
 
     def model(self) -> spconv.Module:
         return DenseVGG(
-            self.classes,
             self.pen.channels,
+            self.classes,
             self.pen.field,
             self.widths,
             self.depth,

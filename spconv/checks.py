@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from numbers import Real
 from operator import index
 from typing import Any
 
 
-def whole(owner: str, name: str, value: Any, least: int) -> int:
+def check_int(owner: str, name: str, value: Any, least: int, most: int | None = None) -> int:
     """``value`` as an int.
 
     Raises
@@ -16,11 +17,11 @@ def whole(owner: str, name: str, value: Any, least: int) -> int:
     TypeError
         If it is no integer.
     ValueError
-        If it is smaller than ``least``.
+        If it is smaller than ``least`` or greater than ``most``.
 
     Examples
     --------
-    >>> whole("Linear", "in_features", 3.0, 1)
+    >>> check_int("Linear", "in_features", 3.0, 1)
     Traceback (most recent call last):
     TypeError: Linear: in_features must be an int, got 3.0
     """
@@ -28,12 +29,21 @@ def whole(owner: str, name: str, value: Any, least: int) -> int:
         number = index(value)
     except TypeError:
         raise TypeError(f"{owner}: {name} must be an int, got {value!r}") from None
-    if number < least:
-        raise ValueError(f"{owner}: {name} must be at least {least}, got {number}")
+    if number < least or (most is not None and number > most):
+        limit = f"at least {least}" if most is None else f"in {least}..{most}"
+        raise ValueError(f"{owner}: {name} must be {limit}, got {number}")
     return number
 
 
-def real(owner: str, name: str, value: Any, least: float = 0.0, below: float = math.inf) -> float:
+def check_float(
+    owner: str,
+    name: str,
+    value: Any,
+    least: float = 0.0,
+    below: float = math.inf,
+    *,
+    positive: bool = False,
+) -> float:
     """``value`` as a float in [least, below); infinity and NaN never are.
 
     Raises
@@ -41,15 +51,26 @@ def real(owner: str, name: str, value: Any, least: float = 0.0, below: float = m
     TypeError
         If it is no number.
     ValueError
-        If it is outside.
+        If it is outside, or not above 0 although it has to be ``positive``.
     """
     if not isinstance(value, Real):
         raise TypeError(f"{owner}: {name} must be a number, got {type_name(value)} {value!r}")
     value = float(value)
-    if not least <= value < below:
-        limit = f"finite and >= {least:g}" if below == math.inf else f"in [{least:g}, {below:g})"
+    if not least <= value < below or (positive and value <= 0):
+        limit = f"in [{least:g}, {below:g})"
+        if below == math.inf:
+            limit = f"finite and {'> 0' if positive else f'>= {least:g}'}"
         raise ValueError(f"{owner}: {name} must be {limit}, got {value!r}")
     return value
+
+
+def check_state(owner: str, state: Any) -> None:
+    """Raise TypeError unless ``state`` is a mapping, which ``state_dict()`` gives."""
+    if not isinstance(state, Mapping):
+        raise TypeError(
+            f"{owner}: expected a dict, as state_dict() returns it, got {type_name(state)}; a file "
+            "is loaded by spconv.load(path).restore(model, optimizer)"
+        )
 
 
 def type_name(value: Any) -> str:

@@ -157,7 +157,8 @@ class Geometry:
 
     def describe(self) -> str:
         text = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
-        return f"{text}, dilation={self.dilation}"
+        extra = f", output_padding={self.output_padding}" if any(self.output_padding) else ""
+        return f"{text}, dilation={self.dilation}{extra}"
 
 
 def check_cells(spatial_shape: Sequence[int], batch_size: int, owner: str) -> None:

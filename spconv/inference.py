@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 from spconv.autograd import Parameter
 from spconv.checks import type_name
-from spconv.layers import BatchNorm, LeakyReLU, Module, ReLU, SparseSequential
-from spconv.layers.containers import TAKE_RESIDUAL, has_forward_of
+from spconv.layers import BatchNorm, Module, SparseSequential
 from spconv.layers.dropout import BatchwiseDropout, Dropout
 from spconv.layers.frozen import FrozenConvolution
+from spconv.layers.fusion import TAKE_RESIDUAL, has_forward_of, rectifier_slope
 
 AnyModule = TypeVar("AnyModule", bound=Module)
 
@@ -90,8 +90,8 @@ def _fold(layers: list[Module]) -> list[Module]:
         elif isinstance(last, FrozenConvolution) and last.layer.negative_slope is None:
             if has_forward_of(layer, (BatchNorm,)):
                 folded[-1] = last.normalized(layer)
-            elif has_forward_of(layer, (ReLU, LeakyReLU)):
-                folded[-1] = last.rectified(getattr(layer, "negative_slope", 0.0))
+            elif (slope := rectifier_slope(layer)) is not None:
+                folded[-1] = last.rectified(slope)
             else:
                 folded.append(layer)
         else:

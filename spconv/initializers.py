@@ -14,6 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import DTypeLike
 
+from spconv.checks import check_float, check_int
+
 Seed = np.random.Generator | int | None
 """A generator (drawn from and so advanced), a seed, or None for fresh entropy."""
 
@@ -47,7 +49,7 @@ def he_normal(
     Raises
     ------
     ValueError
-        If ``fan_in`` is not positive.
+        If ``fan_in`` is not positive, or ``negative_slope`` negative.
 
     Examples
     --------
@@ -93,8 +95,8 @@ def glorot_uniform(
     >>> bool(abs(weight).max() <= 1.0)
     True
     """
-    _check_fan("glorot_uniform", "fan_in", fan_in)
-    _check_fan("glorot_uniform", "fan_out", fan_out)
+    fan_in = check_int("glorot_uniform", "fan_in", fan_in, 1)
+    fan_out = check_int("glorot_uniform", "fan_out", fan_out, 1)
     bound = math.sqrt(6 / (fan_in + fan_out))
     return np.random.default_rng(rng).uniform(-bound, bound, shape).astype(dtype)
 
@@ -109,10 +111,6 @@ def zeros(shape: Sequence[int], dtype: DTypeLike = np.float32) -> np.ndarray:
 
 
 def _he_deviation(who: str, fan_in: int, negative_slope: float) -> float:
-    _check_fan(who, "fan_in", fan_in)
-    return math.sqrt(2 / ((1 + negative_slope**2) * fan_in))
-
-
-def _check_fan(who: str, name: str, value: int) -> None:
-    if value < 1:
-        raise ValueError(f"{who}: {name} must be at least 1, got {value!r}")
+    fan_in = check_int(who, "fan_in", fan_in, 1)
+    slope = check_float(who, "negative_slope", negative_slope)
+    return math.sqrt(2 / ((1 + slope**2) * fan_in))

@@ -6,10 +6,9 @@ same sizes again; so memory is kept, up to a limit, instead of going back to the
 
 from __future__ import annotations
 
-from operator import index
-
 import numpy as np
 
+from spconv.checks import check_int
 from spconv.compat import Array
 from spconv.kernels import memory
 
@@ -37,9 +36,7 @@ def set_memory_cache(num_bytes: int) -> None:
     0
     >>> set_memory_cache(2**30)
     """
-    if index(num_bytes) < 0:
-        raise ValueError(f"set_memory_cache: expected a number of bytes >= 0, got {num_bytes}")
-    memory.set_idle_limit(index(num_bytes))
+    memory.set_idle_limit(check_int("set_memory_cache", "num_bytes", num_bytes, 0))
 
 
 def get_memory_cache() -> int:

@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from spconv.checks import real, whole
+from spconv.checks import check_float, check_int
 
 Schedule = Callable[[int], float]
 """Maps a step (0 for the first update) to a learning rate."""
@@ -138,11 +138,11 @@ class Warmup:
 
 
 def _check_rate(owner: object, name: str, value: float) -> None:
-    real(type(owner).__name__, name, value)
+    check_float(type(owner).__name__, name, value)
 
 
 def _check_steps(owner: object, name: str, value: int) -> None:
-    whole(type(owner).__name__, name, value, 1)
+    check_int(type(owner).__name__, name, value, 1)
 
 
 def _check_step(owner: object, step: int) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-from operator import index
 from threading import Lock
 from time import monotonic, process_time
+
+from spconv.checks import check_int
 
 WORTH_WAKING = 30_000
 """Nanoseconds of work below which a second thread costs more than it does."""
@@ -60,12 +61,8 @@ def set_num_threads(num_threads: int | None) -> None:
     if num_threads is None:
         _state.update(num_threads=0, chosen=False)
         return
-    if not 1 <= index(num_threads) <= MOST_THREADS:
-        raise ValueError(
-            f"set_num_threads: expected at least 1 thread and at most {MOST_THREADS}, got "
-            f"{num_threads}"
-        )
-    _state.update(num_threads=index(num_threads), chosen=True)
+    num_threads = check_int("set_num_threads", "num_threads", num_threads, 1, MOST_THREADS)
+    _state.update(num_threads=num_threads, chosen=True)
 
 
 def threads_for(nanoseconds: float) -> int:

@@ -54,8 +54,9 @@ def test_zeros():
         (lambda: he_normal((2,), 0), "he_normal: fan_in must be at least 1, got 0"),
         (lambda: he_uniform((2,), -1), "he_uniform: fan_in must be at least 1"),
         (lambda: glorot_uniform((2,), 1, 0), "glorot_uniform: fan_out must be at least 1"),
+        (lambda: he_normal((2,), 1, negative_slope=-1), "he_normal: negative_slope must be finite"),
     ],
 )
-def test_bad_fans_are_refused(call, message):
+def test_bad_numbers_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()

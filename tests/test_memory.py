@@ -90,7 +90,7 @@ def test_an_impossible_size_raises():
 
 
 def test_a_negative_limit_raises():
-    with pytest.raises(ValueError, match=r"set_memory_cache: expected a number of bytes >= 0"):
+    with pytest.raises(ValueError, match="set_memory_cache: num_bytes must be at least 0, got -1"):
         spconv.set_memory_cache(-1)
 
 

@@ -342,6 +342,12 @@ def test_a_state_of_less_than_no_steps():
         adam.load_state_dict({**adam.state_dict(), "a/step": -3})
 
 
+def test_what_is_no_state():
+    adam = Adam([("a", Parameter(np.ones(2)))], lr=0.1)
+    with pytest.raises(TypeError, match=r"Adam\.load_state_dict: expected a dict, .* got NoneType"):
+        adam.load_state_dict(None)
+
+
 def test_an_optimizer_says_what_it_does():
     sgd = SGD([("a", Parameter(np.ones(2)))], lr=0.1, momentum=0.9)
     assert repr(sgd).startswith("SGD(1 parameters, lr=0.1, momentum=0.9")

@@ -116,7 +116,7 @@ def test_training_of_a_dense_network():
     images = spconv.Tensor(np.random.default_rng(0).random((5, 2, 28, 28), np.float32))
 
     def run():
-        net = spconv.models.SimpleCNN(4, in_channels=2, width=13, hidden=26).seed(1)
+        net = spconv.models.SimpleCNN(2, 4, width=13, hidden=26).seed(1)
         loss = functional.cross_entropy(net(images), [0, 1, 2, 3, 0])
         loss.backward()
         return {"loss": loss.data, **{name: p.grad for name, p in net.named_parameters()}}
@@ -150,9 +150,9 @@ def test_set_num_threads():
     spconv.set_num_threads(np.int64(2))
     assert type(spconv.get_num_threads()) is int
     for count in (0, -1):
-        with pytest.raises(ValueError, match=f"at least 1 thread and at most 1024, got {count}"):
+        with pytest.raises(ValueError, match=rf"num_threads must be in 1\.\.1024, got {count}"):
             spconv.set_num_threads(count)
-    with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
+    with pytest.raises(TypeError, match=r"set_num_threads: num_threads must be an int, got 1\.5"):
         spconv.set_num_threads(1.5)
     assert spconv.get_num_threads() == 2
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from spconv.checks import whole
+from spconv.checks import check_float, check_int
 from spconv.kernels import resample as kernels
 
 SPLINE_DEVIATION = 151 / 315  # of a bicubic B-spline with standard normal knots, over all places
@@ -41,7 +42,7 @@ class Translate:
     max_shift: int = 2
 
     def __post_init__(self) -> None:
-        whole("Translate", "max_shift", self.max_shift, 0)
+        check_int("Translate", "max_shift", self.max_shift, 0)
 
     def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         images = _checked("Translate", images)
@@ -87,10 +88,8 @@ class Elastic:
     spacing: float = 6.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.strength < math.inf:
-            raise ValueError(f"Elastic: strength must be >= 0, got {self.strength}")
-        if not 1 <= self.spacing < math.inf:
-            raise ValueError(f"Elastic: spacing must be >= 1 pixel, got {self.spacing}")
+        check_float("Elastic", "strength", self.strength)
+        check_float("Elastic", "spacing", self.spacing, 1)
 
     @property
     def reach(self) -> float:
@@ -163,15 +162,9 @@ class Affine:
     elastic: Elastic | None = None
 
     def __post_init__(self) -> None:
-        for name in ("max_translation", "max_rotation", "max_shear"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"Affine: {name} must be >= 0, got {getattr(self, name)}")
-        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] < math.inf:
-            raise ValueError(
-                f"Affine: scale must be (least, greatest), both positive, got {self.scale}"
-            )
-        if self.pad is not None and (self.pad != int(self.pad) or self.pad < 0):
-            raise ValueError(f"Affine: pad must be a whole number >= 0 or None, got {self.pad}")
+        check_strengths(self, "max_translation", "max_rotation", "max_shear")
+        if self.pad is not None:
+            check_int("Affine", "pad", self.pad, 0)
 
     def padding(self, height: int, width: int) -> int:
         """How far, in whole pixels, the strongest map can carry ink beyond the image's edge."""
@@ -261,6 +254,17 @@ def resample(
         out,
     )
     return out.astype(dtype, copy=False)
+
+
+def check_strengths(augmentation: Any, *names: str) -> None:
+    """Raise unless the named numbers are >= 0, and ``scale`` is a positive (least, greatest)."""
+    owner, scale = type(augmentation).__name__, augmentation.scale
+    for name in names:
+        check_float(owner, name, getattr(augmentation, name))
+    if np.shape(scale) != (2,):
+        raise ValueError(f"{owner}: scale must be (least, greatest), got {scale!r}")
+    least = check_float(owner, "scale[0]", scale[0], positive=True)
+    check_float(owner, "scale[1]", scale[1], least)
 
 
 def _checked(who: str, images: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from itertools import islice
 
 import numpy as np
 
+from spconv.checks import check_int
 from spconv.data.encode import field_shape
 from spconv.tensor import SparseConvTensor
 
@@ -28,6 +29,7 @@ class BatchLoader(ABC):
         self,
         num_samples: int,
         labels: np.ndarray,
+        *,
         batch_size: int,
         field: int | tuple[int, int],
         shuffle: bool,
@@ -45,21 +47,13 @@ class BatchLoader(ABC):
             )
         if not np.issubdtype(labels.dtype, np.integer):
             raise TypeError(f"{self._name}: labels must be integers, got {labels.dtype}")
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("seed", seed, 0),
-            ("num_threads", num_threads, 0),
-            ("prefetch", prefetch, 1),
-        ):
-            if value < least:
-                raise ValueError(f"{self._name}: {name} must be >= {least}, got {value}")
         self.labels = labels.astype(np.int64)
-        self.batch_size = batch_size
+        self.batch_size = check_int(self._name, "batch_size", batch_size, 1)
         self.field = field_shape(field, self._name)
         self.shuffle = shuffle
-        self.seed = seed
-        self.num_threads = num_threads
-        self.prefetch = prefetch
+        self.seed = check_int(self._name, "seed", seed, 0)
+        self.num_threads = check_int(self._name, "num_threads", num_threads, 0)
+        self.prefetch = check_int(self._name, "prefetch", prefetch, 1)
         self.ground_state = ground_state
         self.drop_last = drop_last
         self._next_epoch = 0
@@ -90,10 +84,8 @@ class BatchLoader(ABC):
         Closing the iterator early (or dropping it, as ``break`` does) ends its threads. What goes
         wrong in a thread is raised here, when the turn of its batch has come.
         """
-        if epoch < 0:
-            raise ValueError(f"{self._name}: epoch must be >= 0, got {epoch}")
-        if not 0 <= start <= len(self):
-            raise ValueError(f"{self._name}: start must be in 0..{len(self)}, got {start}")
+        epoch = check_int(self._name, "epoch", epoch, 0)
+        start = check_int(self._name, "start", start, 0, len(self))
         return self._tensors(epoch, start)
 
     def _tensors(self, epoch: int, start: int) -> Iterator[tuple[SparseConvTensor, np.ndarray]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from spconv.geometry import ntuple
 from spconv.kernels import resample as kernels
 
 
@@ -83,10 +84,8 @@ def encode_images(
 
 def field_shape(field: int | tuple[int, int], who: str = "encode_images") -> tuple[int, int]:
     """Height and width of the grid; one number is a square's."""
-    shape = (field, field) if isinstance(field, (int, np.integer)) else tuple(field)
-    if len(shape) != 2 or min(shape) < 1:
-        raise ValueError(f"{who}: field must be one or two positive sizes, got {field}")
-    return int(shape[0]), int(shape[1])
+    height, width = ntuple(field, 2, "field", 1, who)
+    return height, width
 
 
 def _corners(

@@ -79,14 +79,14 @@ class SparseLoader(BatchLoader):
         super().__init__(
             len(images),
             labels,
-            batch_size,
-            field,
-            shuffle,
-            seed,
-            num_threads,
-            prefetch,
-            ground_state,
-            drop_last,
+            batch_size=batch_size,
+            field=field,
+            shuffle=shuffle,
+            seed=seed,
+            num_threads=num_threads,
+            prefetch=prefetch,
+            ground_state=ground_state,
+            drop_last=drop_last,
         )
         self.images = images
         self.augment = augment

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from spconv.checks import check_int
 from spconv.data.encode import encode_images
+from spconv.data.packed import PackedStrokes, Sample, pack_strokes
 
 DOT_SPACING = 0.5  # pixels between the stamped dots of a stroke
 SAMPLES_PER_PASS = 256  # a pass of 28 x 28 bitmaps stays in the processor's cache
 
-Stroke = np.ndarray
-Sample = Sequence[Stroke]
-
 
 def rasterize_strokes(
-    samples: Sequence[Sample],
+    samples: Sequence[Sample] | PackedStrokes,
     size: int = 28,
     box: float | None = None,
     pen_width: float | np.ndarray = 2.0,
@@ -28,7 +27,7 @@ def rasterize_strokes(
 
     Parameters
     ----------
-    samples : sequence of B characters
+    samples : sequence of B characters, or PackedStrokes
         Each a sequence of strokes, each stroke an array (n, 2) of points (x, y), y downwards. A
         stroke of one point is a dot; a character without strokes gives an empty bitmap.
     size : int
@@ -59,23 +58,16 @@ def rasterize_strokes(
            [  0,   0, 255,   0,   0],
            [  0,   0,   0,   0,   0]], dtype=uint8)
     """
+    size = check_int("rasterize_strokes", "size", size, 1)
     box = size * 5 / 7 if box is None else box
-    widths = _widths(pen_width, len(samples))
-    widest = float(widths.max(initial=0))
-    if not (box > 0 and box + widest <= size):
-        raise ValueError(
-            "rasterize_strokes: expected box > 0 and box + pen_width <= size, "
-            f"got {box:g} + {widest:g} and size {size}"
-        )
     images = np.empty((len(samples), size, size), np.uint8)
-    for first in range(0, len(samples), SAMPLES_PER_PASS):
-        part = slice(first, first + SAMPLES_PER_PASS)
-        images[part] = _draw(samples[part], widths[part], size, box)
+    for first, drawn in _bitmaps(samples, size, box, pen_width, "rasterize_strokes"):
+        images[first : first + len(drawn)] = drawn
     return images
 
 
 def strokes_to_sites(
-    samples: Sequence[Sample],
+    samples: Sequence[Sample] | PackedStrokes,
     field: int,
     box: float | None = None,
     pen_width: float | np.ndarray = 2.0,
@@ -98,38 +90,55 @@ def strokes_to_sites(
     >>> indices, features
     (array([[0, 4, 4]], dtype=int32), array([[1.]], dtype=float32))
     """
+    field = check_int("strokes_to_sites", "field", field, 1)
     box = field / 3 if box is None else box
-    widths = _widths(pen_width, len(samples))
     all_indices, all_features = [np.empty((0, 3), np.int32)], [np.empty((0, 1), np.float32)]
-    for first in range(0, len(samples), SAMPLES_PER_PASS):
-        part = slice(first, first + SAMPLES_PER_PASS)
-        images = rasterize_strokes(samples[part], field, box, widths[part])
-        indices, features = encode_images(images, field)
+    for first, drawn in _bitmaps(samples, field, box, pen_width, "strokes_to_sites"):
+        indices, features = encode_images(drawn, field)
         indices[:, 0] += first
         all_indices.append(indices)
         all_features.append(features)
     return np.concatenate(all_indices), np.concatenate(all_features)
 
 
-def _widths(pen_width: float | np.ndarray, count: int) -> np.ndarray:
+def _bitmaps(
+    samples: Sequence[Sample] | PackedStrokes,
+    size: int,
+    box: float,
+    pen_width: float | np.ndarray,
+    owner: str,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Some bitmaps (B', size, size) after the other, and the number of the first of them."""
+    packed = pack_strokes(samples, owner)
+    widths = _widths(pen_width, len(packed), owner)
+    widest = float(widths.max(initial=0))
+    if not (box > 0 and box + widest <= size):
+        raise ValueError(
+            f"{owner}: expected box > 0 and box + pen_width <= size, got {box:g} + {widest:g} and "
+            f"size {size}"
+        )
+    for first in range(0, len(packed), SAMPLES_PER_PASS):
+        rows = np.arange(first, min(first + SAMPLES_PER_PASS, len(packed)))
+        yield first, _draw(packed.take(rows).fit(box), widths[rows], size)
+
+
+def _widths(pen_width: float | np.ndarray, count: int, owner: str) -> np.ndarray:
     widths = np.asarray(pen_width, np.float32)
     if widths.shape not in ((), (count,)):
         raise ValueError(
-            f"rasterize_strokes: pen_width must be one width or {count}, got an array of shape "
-            f"{widths.shape}"
+            f"{owner}: pen_width must be one width or {count}, got an array of shape {widths.shape}"
         )
     if widths.size and not widths.min() > 0:
-        raise ValueError(f"rasterize_strokes: pen_width must be > 0, got {widths.min()}")
+        raise ValueError(f"{owner}: pen_width must be > 0, got {widths.min()}")
     return np.broadcast_to(widths, (count,))
 
 
-def _draw(samples: Sequence[Sample], widths: np.ndarray, size: int, box: float) -> np.ndarray:
-    points, stroke, sample = _flatten(samples)
-    dots, sample = _dots(_fit(points, sample, box), stroke, sample)
+def _draw(packed: PackedStrokes, widths: np.ndarray, size: int) -> np.ndarray:
+    dots, sample = _dots(packed)
     radius = widths[sample] / 2
     reach = int(np.ceil(float(widths.max(initial=1)) / 2 + 0.5))
     side = size + 2 * reach  # a frame around the bitmap takes the stamps' empty corners
-    canvas = np.zeros(len(samples) * side * side, np.uint8)
+    canvas = np.zeros(len(packed) * side * side, np.uint8)
 
     dots += (side - 1) / 2
     nearest = np.rint(dots).astype(np.int64)
@@ -141,47 +150,19 @@ def _draw(samples: Sequence[Sample], widths: np.ndarray, size: int, box: float) 
             ink = np.clip(radius + 0.5 - distance, 0, 1) * 255 + 0.5
             np.maximum.at(canvas, pixel + (dy * side + dx), ink.astype(np.uint8))
     inner = slice(reach, reach + size)
-    return canvas.reshape(len(samples), side, side)[:, inner, inner]
+    return canvas.reshape(len(packed), side, side)[:, inner, inner]
 
 
-def _flatten(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All points (P, 2) in float32, and for each the number of its stroke and of its sample."""
-    strokes = [stroke for sample in samples for stroke in sample]
-    for stroke in strokes:
-        if np.ndim(stroke) != 2 or np.shape(stroke)[1] != 2:
-            raise ValueError(
-                f"rasterize_strokes: a stroke must have shape (n, 2), got {np.shape(stroke)}"
-            )
-    points = np.concatenate([np.empty((0, 2)), *strokes])
-    if not np.isfinite(points).all():
-        raise ValueError("rasterize_strokes: coordinates must be finite, got nan or infinity")
-    stroke_sizes = np.array([len(stroke) for stroke in strokes], np.int64)
-    stroke_of_point = np.repeat(np.arange(len(strokes)), stroke_sizes)
-    sample_of_stroke = np.repeat(np.arange(len(samples)), [len(sample) for sample in samples])
-    return points, stroke_of_point, sample_of_stroke[stroke_of_point]
-
-
-def _fit(points: np.ndarray, sample: np.ndarray, box: float) -> np.ndarray:
-    """Scale each sample's points so that its longer side is ``box``, centred on (0, 0)."""
-    if not len(points):
-        return points
-    first = np.flatnonzero(np.diff(sample, prepend=-1))
-    counts = np.diff(first, append=len(sample))
-    low, high = np.minimum.reduceat(points, first), np.maximum.reduceat(points, first)
-    extent = (high - low).max(axis=1, keepdims=True)
-    scale = box / np.where(extent > 0, extent, 1)
-    return (points - np.repeat((low + high) / 2, counts, axis=0)) * np.repeat(scale, counts, axis=0)
-
-
-def _dots(
-    points: np.ndarray, stroke: np.ndarray, sample: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _dots(packed: PackedStrokes) -> tuple[np.ndarray, np.ndarray]:
     """Dots along the strokes, `DOT_SPACING` or less apart, and for each the sample's number."""
+    points, ends = packed.points, packed.stroke_starts[1:] - 1
     step = np.zeros_like(points)
-    step[:-1] = np.diff(points, axis=0) * (np.diff(stroke) == 0)[:, None]
+    step[:-1] = np.diff(points, axis=0)
+    step[ends] = 0  # the pen is lifted there
     counts = np.maximum(1, np.ceil(np.hypot(*step.T) / DOT_SPACING)).astype(np.int64)
     starts = np.cumsum(counts) - counts
     along = np.arange(counts.sum()) - np.repeat(starts, counts)
     step /= counts[:, None]
     dots = np.repeat(points, counts, axis=0) + np.repeat(step, counts, axis=0) * along[:, None]
+    sample = np.repeat(np.arange(len(packed)), np.diff(packed.point_starts()))
     return dots.astype(np.float32), np.repeat(sample, counts)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import overload
 
 import numpy as np
 
+from spconv.data.augment import check_strengths
 from spconv.data.packed import PackedStrokes, Sample, pack_strokes
 from spconv.kernels.rasterize import affine_points
 
@@ -67,13 +67,7 @@ class StrokeAffine:
     jitter: float = 0.01
 
     def __post_init__(self) -> None:
-        for name in ("max_rotation", "stretch", "max_shear", "max_translation", "jitter"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"StrokeAffine: {name} must be >= 0, got {getattr(self, name)}")
-        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] < math.inf:
-            raise ValueError(
-                f"StrokeAffine: scale must be (least, greatest), both positive, got {self.scale}"
-            )
+        check_strengths(self, "max_rotation", "stretch", "max_shear", "max_translation", "jitter")
 
     @overload
     def __call__(self, samples: PackedStrokes, rng: np.random.Generator) -> PackedStrokes: ...

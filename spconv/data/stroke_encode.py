@@ -5,13 +5,13 @@ A picture of all encoders on one character: benchmarks/results/experiments/plots
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from spconv.checks import check_float, check_int
 from spconv.data.encode import field_shape
 from spconv.data.packed import PackedStrokes, Sample, checked_box, pack_strokes
 from spconv.kernels.rasterize import path_sites
@@ -92,10 +92,8 @@ class Signature:
     kind: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
-        if self.order not in range(MAX_ORDER + 1):
-            raise ValueError(f"Signature: order must be 0 to {MAX_ORDER}, got {self.order}")
-        if not 0 < self.window < math.inf:
-            raise ValueError(f"Signature: window must be > 0, got {self.window}")
+        check_int("Signature", "order", self.order, 0, MAX_ORDER)
+        check_float("Signature", "window", self.window, positive=True)
 
     @property
     def channels(self) -> int:

@@ -75,14 +75,14 @@ class StrokeLoader(BatchLoader):
         super().__init__(
             len(packed),
             labels,
-            batch_size,
-            field,
-            shuffle,
-            seed,
-            num_threads,
-            prefetch,
-            ground_state,
-            drop_last,
+            batch_size=batch_size,
+            field=field,
+            shuffle=shuffle,
+            seed=seed,
+            num_threads=num_threads,
+            prefetch=prefetch,
+            ground_state=ground_state,
+            drop_last=drop_last,
         )
         self.encoder = Direction() if encoder is None else encoder
         if not isinstance(self.encoder, Encoder):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from spconv.checks import check_int
 from spconv.data.rasterize import rasterize_strokes
 
 MAX_STROKES = 4
@@ -68,8 +69,7 @@ def make_strokes(
         ("first_writer", first_writer, 0),
         ("points_per_stroke", points_per_stroke, 2),
     ):
-        if value < least:
-            raise ValueError(f"make_strokes: {name} must be >= {least}, got {value}")
+        check_int("make_strokes", name, value, least)
     controls, num_strokes = _script(num_classes, seed)
     labels = np.arange(num_samples) % num_classes
     writers = first_writer + np.arange(num_samples) // num_classes % num_writers

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from spconv.checks import whole
+from spconv.checks import check_int
 from spconv.geometry import check_cells
 from spconv.sites import SiteSet
 from spconv.tensor import SparseConvTensor
@@ -212,7 +212,7 @@ def voxelize(
     size = _vector("voxel_size", voxel_size, xyz.shape[1])
     if not (size > 0).all():
         raise ValueError(f"{OWNER}: voxel_size must be positive, got {voxel_size}")
-    multiple = whole(OWNER, "multiple_of", multiple_of, 1)
+    multiple = check_int(OWNER, "multiple_of", multiple_of, 1)
     corner, extents = _bounds(xyz, size, lower, upper)
     shape = tuple(-(-extent // multiple) * multiple for extent in extents)
     check_cells(shape, len(lengths), OWNER)

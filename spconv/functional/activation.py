@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from spconv.autograd import Tensor, record
-from spconv.checks import real
+from spconv.checks import check_float
 from spconv.compat import Array, array_module
 from spconv.functional._common import Features, check_features
 from spconv.ops import get_ops
@@ -29,7 +29,7 @@ def leaky_relu(x: Features, negative_slope: float = 1 / 3) -> Features:
     ValueError
         If ``negative_slope`` is negative.
     """
-    slope = real("leaky_relu", "negative_slope", negative_slope)
+    slope = check_float("leaky_relu", "negative_slope", negative_slope)
     return _elementwise("leaky_relu", x, lambda t: _leaky_relu(t, slope), zero_at_zero=True)
 
 

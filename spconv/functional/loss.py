@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from spconv.autograd import Tensor, record
-from spconv.checks import real, type_name
+from spconv.checks import check_float, type_name
 from spconv.compat import Array, array_module
 from spconv.dtypes import math_type
 from spconv.ops import get_ops
@@ -70,7 +70,7 @@ def cross_entropy(
             f"{known.max()}; pass the label of rows that do not count as ignore_index (now "
             f"{ignore_index})"
         )
-    smoothing = real("cross_entropy", "label_smoothing", label_smoothing, below=1.0)
+    smoothing = check_float("cross_entropy", "label_smoothing", label_smoothing, below=1.0)
     weights = np.ones(num_classes) if weight is None else _class_weights(weight, num_classes)
     xp, ops, dtype = array_module(logits.data), get_ops(logits.data), logits.dtype
     wide = math_type(dtype)

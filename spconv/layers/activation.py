@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from spconv import functional
-from spconv.checks import real
+from spconv.checks import check_float
 from spconv.functional._common import Features, check_features
 from spconv.layers.module import Module
 
@@ -20,7 +20,7 @@ class LeakyReLU(Module):
     """``x`` where positive, else ``negative_slope * x``; the default is Graham's (2014) 1/3."""
 
     def __init__(self, negative_slope: float = 1 / 3) -> None:
-        self.negative_slope = real("LeakyReLU", "negative_slope", negative_slope)
+        self.negative_slope = check_float("LeakyReLU", "negative_slope", negative_slope)
 
     def describe(self) -> str:
         return f"negative_slope={self.negative_slope:g}"

@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
-from typing import Any, TypeGuard, TypeVar, overload
+from typing import Any, overload
 
 from spconv import functional
 from spconv.checks import type_name
 from spconv.functional._common import check_sparse
-from spconv.layers.activation import LeakyReLU, ReLU, Tanh
-from spconv.layers.conv import SparseConv, SparseConvTranspose, SparseInverseConv, SubMConv
 from spconv.layers.dropout import BatchwiseDropout
-from spconv.layers.fractional import SparseFractionalMaxPool
-from spconv.layers.frozen import FrozenConvolution
+from spconv.layers.fusion import (
+    KNOW_CHANNELS,
+    SHRINK,
+    has_forward_of,
+    next_of,
+    pooled_first,
+    slope_behind,
+    takes_residual,
+)
 from spconv.layers.linear import Linear
 from spconv.layers.module import Module, given
-from spconv.layers.norm import BatchNorm
-from spconv.layers.pool import SparseAvgPool, SparseMaxPool
 from spconv.tensor import SparseConvTensor, all_channels
-
-AnyModule = TypeVar("AnyModule", bound=Module)
-CONVOLUTIONS = (SparseConv, SubMConv, SparseConvTranspose)
-TAKE_RESIDUAL = (*CONVOLUTIONS, SparseInverseConv)
-"""Layers that add a residual while their sums are at hand."""
-RECTIFY = (*TAKE_RESIDUAL, BatchNorm)
-"""Layers that compute a rectifier behind them while their result is at hand."""
-KEEPS_ZERO = (ReLU, LeakyReLU, Tanh, SparseMaxPool, SparseFractionalMaxPool, SparseAvgPool)
-"""Layers that act on every channel alone and leave a channel of zeros as it is."""
-KNOW_CHANNELS = (*KEEPS_ZERO, BatchwiseDropout, Linear)
-"""Layers that take a tensor with dropped channels; others get all of them."""
 
 
 class SparseSequential(Module):
@@ -90,21 +81,21 @@ class SparseSequential(Module):
     def _run(self, x: Any, **behind: Any) -> Any:
         """The layers in order; the last does what is ``behind`` it, see :func:`residual_sum`."""
         self._check_input(x)
-        kept, layers = None, _pooled_first(self.layers)
+        kept, layers = None, pooled_first(self.layers)
         for position, layer in enumerate(layers):
             if behind and position == len(layers) - 1:
                 return residual_sum(layer, x, **behind)
-            if position and _slope_behind(*layers[position - 1 : position + 1]) is not None:
+            if position and slope_behind(*layers[position - 1 : position + 1]) is not None:
                 continue
-            slope = _slope_behind(layer, *layers[position + 1 : position + 2])
-            if has_forward_of(layer, CONVOLUTIONS):
-                dropout = _next(layers, position, (BatchwiseDropout,))
+            slope = slope_behind(layer, *layers[position + 1 : position + 2])
+            if has_forward_of(layer, SHRINK):
+                dropout = next_of(layers, position, (BatchwiseDropout,))
                 whole = layer.groups > 1 or not (dropout and dropout.acts())
                 kept = None if whole else dropout.draw(layer.out_channels)
                 x = layer(x, kept, slope)
             elif has_forward_of(layer, (BatchwiseDropout,)) and layer.acts():
                 check_sparse("BatchwiseDropout", x)
-                if kept is None and _next(layers, position, (*CONVOLUTIONS, Linear)):
+                if kept is None and next_of(layers, position, (*SHRINK, Linear)):
                     x = all_channels(x)
                     kept = layer.draw(x.num_channels)
                 x = layer(x) if kept is None else functional.batchwise_dropout(x, kept)
@@ -146,61 +137,15 @@ def residual_sum(
     >>> np.allclose(y.features.data, spconv.functional.relu(x + conv(x)).features.data)
     True
     """
-    if takes_residual(layer):
+    if takes_residual(last_layer(layer)):
         run = layer._run if isinstance(layer, SparseSequential) else layer
         return run(x, **given(residual=residual, negative_slope=negative_slope))
     total = functional.add(residual, layer(x), owner="residual_sum")
     return total if negative_slope is None else functional.leaky_relu(total, negative_slope)
 
 
-def takes_residual(layer: Module) -> bool:
-    """Whether it can add a residual, and rectify the sum."""
-    if has_forward_of(layer, (SparseSequential,)):
-        return len(layer) > 0 and takes_residual(layer[-1])
-    if has_forward_of(layer, (FrozenConvolution,)):
-        return takes_residual(layer.layer)
-    # A rectifier of its own belongs in front of the sum.
-    return has_forward_of(layer, TAKE_RESIDUAL) and layer.negative_slope is None
-
-
-def _slope_behind(layer: Module, behind: Module | None = None) -> float | None:
-    """The slope of the rectifier behind a layer that computes it as well, else None."""
-    if type(behind) not in (ReLU, LeakyReLU) or not has_forward_of(layer, RECTIFY):
-        return None
-    if getattr(layer, "negative_slope", None) is not None:
-        return None
-    slope: float = getattr(behind, "negative_slope", 0.0)
-    return slope if slope >= 0 else None
-
-
-def has_forward_of(layer: Module, kinds: tuple[type[AnyModule], ...]) -> TypeGuard[AnyModule]:
-    """Whether it is one of the kinds and does what that one does: a user's own may do more."""
-    if not isinstance(layer, kinds) or "forward" in vars(layer):
-        return False
-    called = type(layer)
-    return any(called.forward is k.forward and called.__call__ is k.__call__ for k in kinds)
-
-
-def _next(layers: list[Module], position: int, kinds: tuple[type[Module], ...]) -> Any:
-    """The next layer if it is of these kinds, layers between them keeping channels apart."""
-    for layer in layers[position + 1 :]:
-        if has_forward_of(layer, kinds):
-            return layer
-        if not has_forward_of(layer, KEEPS_ZERO):
-            return None
-    return None
-
-
-def _pooled_first(layers: list[Module]) -> list[Module]:
-    """The layers with every max-pooling in front of the rectifier that it is given behind.
-
-    The two commute, and fewer sites are left to rectify, forward and backward, if the windows do
-    not overlap. Of values that a slope rounds to one, the largest wins instead of the first.
-    """
-    order = list(layers)
-    for position, (layer, pool) in enumerate(pairwise(layers)):
-        if type(layer) in (ReLU, LeakyReLU) and isinstance(pool, SparseMaxPool):
-            windows = zip(pool.geometry.kernel_size, pool.geometry.stride, strict=True)
-            if has_forward_of(pool, (SparseMaxPool,)) and all(k <= s for k, s in windows):
-                order[position : position + 2] = pool, layer
-    return order
+def last_layer(layer: Module) -> Module:
+    """What a sequence ends in, at any depth; another layer is its own end."""
+    while has_forward_of(layer, (SparseSequential,)) and len(layer):
+        layer = layer[-1]
+    return layer

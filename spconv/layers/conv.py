@@ -8,14 +8,14 @@ import numpy as np
 
 from spconv import functional, initializers
 from spconv.autograd import Parameter
-from spconv.checks import whole
+from spconv.checks import check_float, check_int
 from spconv.geometry import Geometry, IntOrTuple
 from spconv.layers.module import Module
 from spconv.tensor import KeptChannels, SparseConvTensor
 
 
 class _Convolution(Module):
-    """Weights, checks and text that all convolutions share."""
+    """Weights, checks and text that all convolutions share, sparse and dense."""
 
     ndim: ClassVar[int]
     submanifold: ClassVar[bool] = False
@@ -38,9 +38,9 @@ class _Convolution(Module):
         rng: np.random.Generator | None = None,
     ) -> None:
         owner = type(self).__name__
-        self.in_channels = in_channels = whole(owner, "in_channels", in_channels, 1)
-        self.out_channels = out_channels = whole(owner, "out_channels", out_channels, 1)
-        self.groups = groups = whole(owner, "groups", groups, 1)
+        self.in_channels = in_channels = check_int(owner, "in_channels", in_channels, 1)
+        self.out_channels = out_channels = check_int(owner, "out_channels", out_channels, 1)
+        self.groups = groups = check_int(owner, "groups", groups, 1)
         for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
             if value % groups:
                 raise ValueError(f"{owner}: groups={groups} must divide {name}={value}")
@@ -57,17 +57,23 @@ class _Convolution(Module):
             owner=owner,
         )
         volume, rows = self.geometry.volume, in_channels // groups
-        rng = np.random.default_rng() if rng is None else rng
         weight = initializers.he_normal((volume, rows, out_channels), volume * rows, rng=rng)
         self.weight = Parameter(weight)
-        self.bias = Parameter(np.zeros(out_channels, np.float32)) if bias else None
+        self.bias = Parameter(initializers.zeros((out_channels,))) if bias else None
 
     def describe(self) -> str:
-        text = f"{self.in_channels}, {self.out_channels}, {self.geometry.describe()}"
+        text = f"{self.in_channels}, {self.out_channels}, {self._kernel_text()}"
         text += f", groups={self.groups}" if self.groups > 1 else ""
         text += "" if self.bias is not None else ", bias=False"
         text += "" if self.negative_slope is None else f", negative_slope={self.negative_slope:g}"
         return text + (f", indice_key={self.indice_key!r}" if self.indice_key else "")
+
+    def _kernel_text(self) -> str:
+        return self.geometry.describe()
+
+
+class _SparseConvolution(_Convolution):
+    """One convolution over the rulebook of its geometry."""
 
     def forward(
         self,
@@ -96,13 +102,19 @@ class _Convolution(Module):
             groups=self.groups,
             indice_key=self.indice_key,
             keep=keep,
-            negative_slope=self.negative_slope if negative_slope is None else negative_slope,
+            negative_slope=self._slope(negative_slope),
             residual=residual,
             owner=type(self).__name__,
         )
 
+    def _slope(self, asked: float | None) -> float | None:
+        """The slope that a call asks for, else the layer's own."""
+        if asked is None:
+            return self.negative_slope
+        return check_float(type(self).__name__, "negative_slope", asked)
 
-class SparseConv(_Convolution):
+
+class SparseConv(_SparseConvolution):
     """Regular sparse convolution: an output wherever the kernel touches an active site.
 
     Equal to the dense layer on the whole grid when the input carries a ground state
@@ -136,7 +148,7 @@ class SparseConv(_Convolution):
     """
 
 
-class SubMConv(_Convolution):
+class SubMConv(_SparseConvolution):
     """Submanifold convolution: outputs at the input's sites only, in their order.
 
     Graham & van der Maaten 2017 (arXiv 1706.01307). The kernel is centred (PyTorch's "same"
@@ -158,7 +170,7 @@ class SubMConv(_Convolution):
     submanifold = True
 
 
-class SparseConvTranspose(_Convolution):
+class SparseConvTranspose(_SparseConvolution):
     """Transposed convolution: every active input reaches the outputs under its kernel.
 
     With a stride above 1 it acts on deviations and the output's ground state is the bias,
@@ -183,7 +195,7 @@ class SparseConvTranspose(_Convolution):
     transposed = True
 
 
-class SparseInverseConv(_Convolution):
+class SparseInverseConv(_SparseConvolution):
     """Go back to the sites that the layer with the same ``indice_key`` started from.
 
     Its pairs are that layer's with input and output exchanged, so a U-Net's decoder returns to
@@ -222,9 +234,8 @@ class SparseInverseConv(_Convolution):
         super().__init__(in_channels, out_channels, kernel_size, groups=groups, bias=bias, rng=rng)
         self.indice_key: str = indice_key
 
-    def describe(self) -> str:
-        kernel = f"kernel_size={self.geometry.kernel_size}"
-        return f"{self.in_channels}, {self.out_channels}, {kernel}, indice_key={self.indice_key!r}"
+    def _kernel_text(self) -> str:
+        return f"kernel_size={self.geometry.kernel_size}"
 
     def forward(
         self,
@@ -243,7 +254,7 @@ class SparseInverseConv(_Convolution):
             kernel_size=self.geometry.kernel_size,
             groups=self.groups,
             keep=keep,
-            negative_slope=self.negative_slope if negative_slope is None else negative_slope,
+            negative_slope=self._slope(negative_slope),
             residual=residual,
             owner=owner,
         )

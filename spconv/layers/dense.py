@@ -6,10 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from spconv import functional, initializers
-from spconv.autograd import Parameter, Tensor
+from spconv import functional
+from spconv.autograd import Tensor
 from spconv.functional._common import check_sparse
 from spconv.geometry import Geometry, IntOrTuple
+from spconv.layers.conv import _Convolution
 from spconv.layers.module import Module
 from spconv.tensor import SparseConvTensor
 
@@ -30,14 +31,12 @@ class Flatten(Module):
         return x.reshape(len(x), int(np.prod(x.shape[1:])))
 
 
-class _DenseConv(Module):
+class _DenseConv(_Convolution):
     """Dense convolution of grids (batch_size, C, *spatial_shape), zero-padded.
 
-    Parameters as for :class:`SparseConv`; ``weight`` has the same layout
-    (K, in_channels, out_channels), so parameters can be exchanged.
+    Parameters as for :class:`SparseConv`, without ``groups`` and ``indice_key``; ``weight`` has
+    the same layout (K, in_channels, out_channels), so parameters can be exchanged.
     """
-
-    ndim: ClassVar[int]
 
     def __init__(
         self,
@@ -50,24 +49,9 @@ class _DenseConv(Module):
         bias: bool = True,
         rng: np.random.Generator | None = None,
     ) -> None:
-        owner = type(self).__name__
-        if min(in_channels, out_channels) < 1:
-            raise ValueError(
-                f"{owner}: in_channels and out_channels must be at least 1, "
-                f"got {in_channels} and {out_channels}"
-            )
-        self.in_channels, self.out_channels = in_channels, out_channels
-        self.geometry = Geometry.make(
-            self.ndim, kernel_size, stride, padding, dilation, owner=owner
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, bias=bias, rng=rng
         )
-        volume = self.geometry.volume
-        rng = np.random.default_rng() if rng is None else rng
-        shape = (volume, in_channels, out_channels)
-        self.weight = Parameter(initializers.he_normal(shape, volume * in_channels, rng=rng))
-        self.bias = Parameter(np.zeros(out_channels, np.float32)) if bias else None
-
-    def describe(self) -> str:
-        return f"{self.in_channels}, {self.out_channels}, {self.geometry.describe()}"
 
     def forward(self, x: Tensor) -> Tensor:
         owner = type(self).__name__

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from spconv import functional
-from spconv.checks import real
+from spconv.checks import check_float
 from spconv.functional._common import Features, check_features, check_sparse
 from spconv.layers.module import Module
 from spconv.tensor import KeptChannels, SparseConvTensor, all_channels
@@ -13,8 +13,8 @@ from spconv.tensor import KeptChannels, SparseConvTensor, all_channels
 
 class _Dropout(Module):
     def __init__(self, p: float = 0.5, rng: np.random.Generator | None = None) -> None:
-        self.p = real(type(self).__name__, "p", p, below=1)
-        self.rng = np.random.default_rng() if rng is None else rng
+        self.p = check_float(type(self).__name__, "p", p, below=1)
+        self.rng = np.random.default_rng(rng)
 
     def describe(self) -> str:
         return f"p={self.p:g}"

@@ -6,7 +6,7 @@ import numpy as np
 
 from spconv import functional, initializers
 from spconv.autograd import Parameter
-from spconv.checks import whole
+from spconv.checks import check_int
 from spconv.functional._common import Features, check_features
 from spconv.layers.module import Module
 
@@ -34,15 +34,15 @@ class Linear(Module):
         bias: bool = True,
         rng: np.random.Generator | None = None,
     ) -> None:
-        self.in_features = in_features = whole("Linear", "in_features", in_features, 1)
-        self.out_features = out_features = whole("Linear", "out_features", out_features, 1)
-        rng = np.random.default_rng() if rng is None else rng
+        self.in_features = in_features = check_int("Linear", "in_features", in_features, 1)
+        self.out_features = out_features = check_int("Linear", "out_features", out_features, 1)
         shape = (in_features, out_features)
         self.weight = Parameter(initializers.he_normal(shape, in_features, rng=rng))
-        self.bias = Parameter(np.zeros(out_features, np.float32)) if bias else None
+        self.bias = Parameter(initializers.zeros((out_features,))) if bias else None
 
     def describe(self) -> str:
-        return f"{self.in_features}, {self.out_features}"
+        text = f"{self.in_features}, {self.out_features}"
+        return text if self.bias is not None else f"{text}, bias=False"
 
     def forward(self, x: Features) -> Features:
         check_features("Linear", x)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from spconv.autograd import Parameter, Tensor
-from spconv.checks import type_name
+from spconv.checks import check_state, type_name
 from spconv.compat import Array, array_module, is_cupy, to_device
 from spconv.dtypes import math_type
 
@@ -170,11 +170,7 @@ class Module:
             For missing or unexpected paths and for other shapes; nothing is changed then.
         """
         owner = f"{type(self).__name__}.load_state_dict"
-        if not isinstance(state, Mapping):
-            raise TypeError(
-                f"{owner}: expected a dict of arrays by path, got {type_name(state)}; a file is "
-                "loaded by spconv.load(path).restore(model)"
-            )
+        check_state(owner, state)
         parameters, buffers = dict(self.named_parameters()), dict(self.named_buffers())
         own = {path: parameter.data for path, parameter in parameters.items()} | buffers
         problems = [f"missing {path}" for path in own if path not in state]

@@ -6,9 +6,9 @@ from typing import Literal
 
 import numpy as np
 
-from spconv import functional
+from spconv import functional, initializers
 from spconv.autograd import Parameter, Tensor
-from spconv.checks import real, whole
+from spconv.checks import check_float, check_int
 from spconv.compat import Array, array_module
 from spconv.dtypes import math_type
 from spconv.functional._common import (
@@ -61,15 +61,15 @@ class BatchNorm(Module):
     ) -> None:
         if statistics not in ("active", "all"):
             raise ValueError(f"BatchNorm: statistics must be 'active' or 'all', got {statistics!r}")
-        self.num_features = num_features = whole("BatchNorm", "num_features", num_features, 1)
-        self.momentum = real("BatchNorm", "momentum", momentum)
-        if momentum > 1:
+        self.num_features = num_features = check_int("BatchNorm", "num_features", num_features, 1)
+        self.momentum = check_float("BatchNorm", "momentum", momentum)
+        if self.momentum > 1:
             raise ValueError(f"BatchNorm: momentum is a share, at most 1, got {momentum}")
-        self.eps = real("BatchNorm", "eps", eps)
+        self.eps = check_float("BatchNorm", "eps", eps)
         self.statistics = statistics
         self.weight = Parameter(np.ones(num_features, np.float32))
-        self.bias = Parameter(np.zeros(num_features, np.float32))
-        self.running_mean = np.zeros(num_features, np.float32)
+        self.bias = Parameter(initializers.zeros((num_features,)))
+        self.running_mean = initializers.zeros((num_features,))
         self.running_var = np.ones(num_features, np.float32)
 
     def describe(self) -> str:
@@ -80,6 +80,8 @@ class BatchNorm(Module):
     ) -> SparseConvTensor | Tensor:
         """Normalize; with a ``negative_slope`` as if a :class:`LeakyReLU` came behind."""
         check_features("BatchNorm", x)
+        if negative_slope is not None:
+            check_float("BatchNorm", "negative_slope", negative_slope)
         if isinstance(x, Tensor):
             if x.ndim < 2:
                 raise ValueError(

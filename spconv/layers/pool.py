@@ -29,7 +29,8 @@ class _Pool(Module):
         self.indice_key = indice_key
 
     def describe(self) -> str:
-        return self.geometry.describe()
+        key = f", indice_key={self.indice_key!r}" if self.indice_key else ""
+        return self.geometry.describe() + key
 
 
 class SparseMaxPool(_Pool):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from spconv import layers
-from spconv.checks import real
+from spconv.checks import check_float, check_int
 from spconv.functional._common import check_sparse
 
 CONVOLUTIONS = {
@@ -44,13 +44,16 @@ FRACTIONAL_MAX_POOLS = {
 }
 
 
-def check_levels(owner: str, widths: list[int], ndim: int, blocks: int) -> None:
-    """Raise for a network of levels that has none, or another number of dimensions."""
-    if not widths or ndim not in CONVOLUTIONS or blocks < 0:
-        raise ValueError(
-            f"{owner}: expected at least one width, ndim 1 to 4, blocks >= 0, got "
-            f"{widths}, {ndim}, {blocks}"
-        )
+def check_ndim(owner: str, ndim: int) -> int:
+    """The number of dimensions, of which there are layers."""
+    return check_int(owner, "ndim", ndim, min(CONVOLUTIONS), max(CONVOLUTIONS))
+
+
+def check_widths(owner: str, widths: Sequence[int]) -> list[int]:
+    """The channels of a network's levels, of which there is one at least."""
+    if not len(widths):
+        raise ValueError(f"{owner}: widths must hold at least one, got none")
+    return [check_int(owner, f"widths[{level}]", width, 1) for level, width in enumerate(widths)]
 
 
 def check_field(owner: str, x: Any, ndim: int, field: int | None, words: str = "") -> None:
@@ -74,15 +77,41 @@ def submanifold(
     return SUBMANIFOLD_CONVOLUTIONS[ndim](in_channels, out_channels, 3, bias=False, rng=rng)
 
 
+def with_dropout(
+    blocks: Sequence[list[layers.Module]],
+    rates: Sequence[float],
+    generators: Sequence[np.random.Generator],
+    kind: type[layers.Dropout | layers.BatchwiseDropout] = layers.Dropout,
+) -> list[layers.Module]:
+    """The blocks in a row, a dropout in front of each whose rate is not 0."""
+    row: list[layers.Module] = []
+    for block, rate, rng in zip(blocks, rates, generators, strict=False):
+        row += [*([kind(rate, rng=rng)] if rate else []), *block]
+    return row
+
+
+def classifier(
+    in_features: int,
+    num_classes: int,
+    dropout: float,
+    rng: np.random.Generator,
+    dropout_rng: np.random.Generator,
+) -> list[layers.Module]:
+    """A linear layer, behind a dropout if its rate is not 0."""
+    linear = layers.Linear(in_features, num_classes, rng=rng)
+    return with_dropout([[linear]], [dropout], [dropout_rng])
+
+
 def dropout_rates(
     dropout: float | Sequence[float], count: int, owner: str, formula: str
 ) -> list[float]:
     """One rate per place: those given, or rising from 0 to a single number."""
-    if isinstance(dropout, int | float):
-        largest = real(owner, "dropout", dropout, below=1)
+    if np.ndim(dropout) == 0:
+        largest = check_float(owner, "dropout", dropout, below=1)
         return [largest * n / (count - 1) for n in range(count)]
-    if len(dropout) != count:
+    rates = np.ravel(dropout).tolist()
+    if len(rates) != count:
         raise ValueError(
             f"{owner}: dropout must be one number or {formula} = {count} of them, got {dropout}"
         )
-    return list(dropout)
+    return [check_float(owner, f"dropout[{n}]", p, below=1) for n, p in enumerate(rates)]

@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 
 from spconv import layers
-from spconv.models._layers import CONVOLUTIONS, MAX_POOLS, check_field, dropout_rates
+from spconv.checks import check_int
+from spconv.models._layers import (
+    CONVOLUTIONS,
+    MAX_POOLS,
+    check_field,
+    check_ndim,
+    classifier,
+    dropout_rates,
+    with_dropout,
+)
 
 
 @dataclass(frozen=True)
@@ -85,25 +94,21 @@ class DeepCNet(layers.SparseSequential):
         seed: int = 0,
     ) -> None:
         owner = type(self).__name__
-        if l < 0 or k < 1 or ndim not in CONVOLUTIONS:
-            raise ValueError(f"{owner}: expected l >= 0, k >= 1, ndim 1 to 4, got {l}, {k}, {ndim}")
-        self.field, self.ndim = self.field_of(l), ndim
+        l = check_int(owner, "l", l, 0)  # noqa: E741
+        k = check_int(owner, "k", k, 1)
+        self.field, self.ndim = self.field_of(l), check_ndim(owner, ndim)
         rng = np.random.default_rng(seed)
         plan = _Plan(k, in_channels, l, ndim, negative_slope, rng)
         blocks = [self._block(number, plan) for number in range(1, l + 2)]
         rates = dropout_rates(dropout, l + 2, owner, "l + 2")
         # Every dropout has random numbers of its own.
         generators = [np.random.default_rng((seed, number)) for number in range(l + 2)]
-        drop = layers.BatchwiseDropout if batchwise else layers.Dropout
-        sequence: list[layers.Module] = []
-        for rate, generator, block in zip(rates, generators, blocks, strict=False):
-            sequence += [drop(rate, rng=generator)] if rate else []
-            sequence += block
-        sequence.append(layers.Flatten())
-        if rates[-1]:
-            sequence.append(layers.Dropout(rates[-1], rng=generators[-1]))
-        sequence.append(layers.Linear((l + 1) * k, num_classes, rng=rng))
-        super().__init__(*sequence)
+        kind = layers.BatchwiseDropout if batchwise else layers.Dropout
+        super().__init__(
+            *with_dropout(blocks, rates, generators, kind),
+            layers.Flatten(),
+            *classifier((l + 1) * k, num_classes, rates[-1], rng, generators[-1]),
+        )
 
     def _check_input(self, x: Any) -> None:
         words = f"a field of {self.field_text} sites, "

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from spconv import layers
+from spconv.checks import check_int
+from spconv.models._layers import check_widths, classifier, norm_relu
 
 
 class DenseVGG(layers.SparseSequential):
@@ -18,10 +20,9 @@ class DenseVGG(layers.SparseSequential):
 
     Parameters
     ----------
-    num_classes : int
-    in_channels : int
-    size : int
-        Images are size x size, a multiple of 2 ** len(widths).
+    in_channels, num_classes : int
+    field : int
+        Images are field x field, a multiple of 2 ** len(widths).
     widths : sequence of int
     depth : int
     readout : int
@@ -32,16 +33,16 @@ class DenseVGG(layers.SparseSequential):
     Examples
     --------
     >>> import numpy as np, spconv
-    >>> net = DenseVGG(183, in_channels=3, size=32)
+    >>> net = DenseVGG(in_channels=3, num_classes=183, field=32)
     >>> net(spconv.Tensor(np.zeros((2, 3, 32, 32), "float32"))).shape
     (2, 183)
     """
 
     def __init__(
         self,
+        in_channels: int,
         num_classes: int,
-        in_channels: int = 1,
-        size: int = 64,
+        field: int = 64,
         widths: Sequence[int] = (16, 32, 48, 64),
         depth: int = 2,
         readout: int = 128,
@@ -49,11 +50,12 @@ class DenseVGG(layers.SparseSequential):
         *,
         seed: int = 0,
     ) -> None:
-        widths = list(widths)
-        if not widths or depth < 1 or size < 1 or size % 2 ** len(widths):
+        widths, depth = check_widths("DenseVGG", widths), check_int("DenseVGG", "depth", depth, 1)
+        left, rest = divmod(check_int("DenseVGG", "field", field, 1), 2 ** len(widths))
+        if rest:
             raise ValueError(
-                "DenseVGG: expected at least one width, depth >= 1, and size a multiple of 2 to "
-                f"the number of widths, got {widths}, {depth}, {size}"
+                f"DenseVGG: field must be a multiple of 2**{len(widths)}, which the poolings of "
+                f"{len(widths)} levels tile, got {field}"
             )
         rng = np.random.default_rng(seed)
         sequence: list[layers.Module] = []
@@ -61,16 +63,13 @@ class DenseVGG(layers.SparseSequential):
         for width in widths:
             for _ in range(depth):
                 conv = layers.Conv2d(before, width, 3, padding=1, bias=False, rng=rng)
-                sequence += [conv, layers.BatchNorm(width), layers.ReLU()]
+                sequence += [conv, *norm_relu(width)]
                 before = width
             sequence.append(layers.MaxPool2d(2))
-        left = size // 2 ** len(widths)
-        sequence += [
+        super().__init__(
+            *sequence,
             layers.Conv2d(before, readout, left, bias=False, rng=rng),
-            layers.BatchNorm(readout),
-            layers.ReLU(),
+            *norm_relu(readout),
             layers.Flatten(),
-            layers.Dropout(dropout, rng=np.random.default_rng((seed, 1))),
-            layers.Linear(readout, num_classes, rng=rng),
-        ]
-        super().__init__(*sequence)
+            *classifier(readout, num_classes, dropout, rng, np.random.default_rng((seed, 1))),
+        )

@@ -9,8 +9,17 @@ from typing import Any
 import numpy as np
 
 from spconv import layers
+from spconv.checks import check_int
 from spconv.functional.fractional import Randomness
-from spconv.models._layers import CONVOLUTIONS, FRACTIONAL_MAX_POOLS, check_field, dropout_rates
+from spconv.models._layers import (
+    CONVOLUTIONS,
+    FRACTIONAL_MAX_POOLS,
+    check_field,
+    check_ndim,
+    classifier,
+    dropout_rates,
+    with_dropout,
+)
 
 
 class FMPNet(layers.SparseSequential):
@@ -67,32 +76,29 @@ class FMPNet(layers.SparseSequential):
         negative_slope: float = 1 / 3,
         seed: int = 0,
     ) -> None:
-        if l < 0 or k < 1 or ndim not in CONVOLUTIONS or not 1 < ratio <= 2:
-            raise ValueError(
-                f"FMPNet: expected l >= 0, k >= 1, 1 < ratio <= 2, ndim 1 to 4, got {l}, {k}, "
-                f"{ratio}, {ndim}"
-            )
-        self.field, self.ndim = _field(l, ratio), ndim
+        l = check_int("FMPNet", "l", l, 0)  # noqa: E741
+        k = check_int("FMPNet", "k", k, 1)
+        if not 1 < ratio <= 2:
+            raise ValueError(f"FMPNet: ratio must be above 1 and at most 2, got {ratio}")
+        self.field, self.ndim = _field(l, ratio), check_ndim("FMPNet", ndim)
         rng = np.random.default_rng(seed)
         rates = dropout_rates(dropout, l + 3, "FMPNet", "l + 3")
-        sequence: list[layers.Module] = []
+        generators = [np.random.default_rng((seed, 0, number)) for number in range(1, l + 4)]
+        blocks: list[list[layers.Module]] = []
         width = in_channels
         for number in range(1, l + 3):
-            if rates[number - 1]:
-                own = np.random.default_rng((seed, 0, number))
-                sequence.append(layers.Dropout(rates[number - 1], rng=own))
             size = 2 if number <= l + 1 else 1
-            sequence.append(CONVOLUTIONS[ndim](width, number * k, size, rng=rng))
-            sequence.append(layers.LeakyReLU(negative_slope))
+            conv = CONVOLUTIONS[ndim](width, number * k, size, rng=rng)
+            blocks.append([conv, layers.LeakyReLU(negative_slope)])
             if number <= l:
                 pool = FRACTIONAL_MAX_POOLS[ndim](ratio, overlapping, random, (seed, 1, number))
-                sequence.append(pool)
+                blocks[-1].append(pool)
             width = number * k
-        sequence.append(layers.Flatten())
-        if rates[-1]:
-            sequence.append(layers.Dropout(rates[-1], rng=np.random.default_rng((seed, 0, l + 3))))
-        sequence.append(layers.Linear(width, num_classes, rng=rng))
-        super().__init__(*sequence)
+        super().__init__(
+            *with_dropout(blocks, rates, generators),
+            layers.Flatten(),
+            *classifier(width, num_classes, rates[-1], rng, generators[-1]),
+        )
 
     def _check_input(self, x: Any) -> None:
         check_field("FMPNet", x, self.ndim, self.field)

@@ -8,11 +8,13 @@ from typing import Any, Literal
 import numpy as np
 
 from spconv import layers
+from spconv.checks import check_int
 from spconv.models._layers import (
     CONVOLUTIONS,
-    SUBMANIFOLD_CONVOLUTIONS,
     check_field,
-    check_levels,
+    check_ndim,
+    check_widths,
+    classifier,
     norm_relu,
     submanifold,
 )
@@ -103,8 +105,8 @@ class SparseResNet(layers.SparseSequential):
         *,
         seed: int = 0,
     ) -> None:
-        widths = list(widths)
-        check_levels("SparseResNet", widths, ndim, blocks)
+        widths, ndim = check_widths("SparseResNet", widths), check_ndim("SparseResNet", ndim)
+        blocks = check_int("SparseResNet", "blocks", blocks, 0)
         if readout not in ("average", "max", "convolution"):
             raise ValueError(
                 f"SparseResNet: readout must be 'average', 'max' or 'convolution', got {readout!r}"
@@ -116,8 +118,7 @@ class SparseResNet(layers.SparseSequential):
             )
         self.ndim, self.field = ndim, field
         rng = np.random.default_rng(seed)
-        stem = SUBMANIFOLD_CONVOLUTIONS[ndim](in_channels, widths[0], 3, bias=False, rng=rng)
-        sequence: list[layers.Module] = [stem]
+        sequence: list[layers.Module] = [submanifold(ndim, in_channels, widths[0], rng)]
         sequence += [] if preactivation else norm_relu(widths[0])
         for level, width in enumerate(widths):
             if level:
@@ -139,9 +140,7 @@ class SparseResNet(layers.SparseSequential):
             sequence.append(layers.SparseGlobalMaxPool())
         else:
             sequence.append(layers.SparseGlobalAvgPool())
-        if dropout:
-            sequence.append(layers.Dropout(dropout, rng=np.random.default_rng((seed, 1))))
-        sequence.append(layers.Linear(last, num_classes, rng=rng))
+        sequence += classifier(last, num_classes, dropout, rng, np.random.default_rng((seed, 1)))
         super().__init__(*sequence)
 
     def _check_input(self, x: Any) -> None:

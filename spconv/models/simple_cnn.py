@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from spconv import layers
+from spconv.checks import check_int
 
 
 class SimpleCNN(layers.SparseSequential):
@@ -12,11 +13,9 @@ class SimpleCNN(layers.SparseSequential):
 
     Parameters
     ----------
-    num_classes : int
-    in_channels : int
-    size : int
-        Images are size x size; at least 16, with (size - 12) divisible by 4 so that the
-        poolings tile them.
+    in_channels, num_classes : int
+    field : int
+        Images are field x field; at least 16, and a multiple of 4 so that the poolings tile them.
     width : int
         Filters of the first convolution; the second has twice as many.
     hidden : int
@@ -28,26 +27,24 @@ class SimpleCNN(layers.SparseSequential):
     Examples
     --------
     >>> import numpy as np, spconv
-    >>> SimpleCNN(10)(spconv.Tensor(np.zeros((2, 1, 28, 28), "float32"))).shape
+    >>> SimpleCNN(1, 10)(spconv.Tensor(np.zeros((2, 1, 28, 28), "float32"))).shape
     (2, 10)
     """
 
     def __init__(
         self,
+        in_channels: int,
         num_classes: int,
-        in_channels: int = 1,
-        size: int = 28,
+        field: int = 28,
         width: int = 32,
         hidden: int = 128,
         dropout: float = 0.5,
         *,
         seed: int = 0,
     ) -> None:
-        left = (size - 12) // 4
-        if left < 1 or (size - 12) % 4:
-            raise ValueError(
-                f"SimpleCNN: size must be 16, 20, 24, 28, ... (a multiple of 4), got {size}"
-            )
+        if check_int("SimpleCNN", "field", field, 16) % 4:
+            raise ValueError(f"SimpleCNN: field must be a multiple of 4, got {field}")
+        left = (field - 12) // 4
         rng = np.random.default_rng(seed)
         super().__init__(
             layers.Conv2d(in_channels, width, 5, rng=rng),

@@ -9,12 +9,14 @@ import numpy as np
 
 from spconv import layers
 from spconv.autograd import Tensor
+from spconv.checks import check_int
 from spconv.functional._common import check_sparse
 from spconv.models._layers import (
     CONVOLUTIONS,
     INVERSE_CONVOLUTIONS,
     SUBMANIFOLD_CONVOLUTIONS,
-    check_levels,
+    check_ndim,
+    check_widths,
 )
 from spconv.models.resnet import ResidualBlock
 from spconv.tensor import SparseConvTensor
@@ -68,8 +70,8 @@ class SparseUNet(layers.Module):
         *,
         seed: int = 0,
     ) -> None:
-        widths = list(widths)
-        check_levels("SparseUNet", widths, ndim, blocks)
+        widths, ndim = check_widths("SparseUNet", widths), check_ndim("SparseUNet", ndim)
+        blocks = check_int("SparseUNet", "blocks", blocks, 0)
         self.ndim = ndim
         rng = np.random.default_rng(seed)
 

@@ -14,6 +14,8 @@ from spconv.models._layers import (
     INVERSE_CONVOLUTIONS,
     MAX_POOLS,
     check_field,
+    check_ndim,
+    classifier,
     norm_relu,
     submanifold,
 )
@@ -85,10 +87,8 @@ class SparseVGG(layers.SparseSequential):
         *,
         seed: int = 0,
     ) -> None:
-        if ndim not in CONVOLUTIONS:
-            raise ValueError(f"SparseVGG: ndim must be 1 to 4, got {ndim}")
         entries = [_checked(entry, number) for number, entry in enumerate(spec)]
-        self.field, self.ndim = field, ndim
+        self.field, self.ndim = field, check_ndim("SparseVGG", ndim)
         left = _remaining(entries, field)
         rng = np.random.default_rng(seed)
         sequence: list[layers.Module] = []
@@ -111,9 +111,7 @@ class SparseVGG(layers.SparseSequential):
             sequence += norm_relu(width)
         sequence.append(CONVOLUTIONS[ndim](width, readout, left, bias=False, rng=rng))
         sequence += [*norm_relu(readout), layers.Flatten()]
-        if dropout:
-            sequence.append(layers.Dropout(dropout, rng=np.random.default_rng((seed, 1))))
-        sequence.append(layers.Linear(readout, num_classes, rng=rng))
+        sequence += classifier(readout, num_classes, dropout, rng, np.random.default_rng((seed, 1)))
         super().__init__(*sequence)
 
     def _check_input(self, x: Any) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from spconv.autograd import Parameter
-from spconv.checks import real, type_name
+from spconv.checks import check_float, check_state, type_name
 from spconv.compat import Array, array_module, to_device
 
 NamedParameters = Iterable[tuple[str, Parameter]]
@@ -102,9 +102,13 @@ class Optimizer:
 
         Raises
         ------
+        TypeError
+            For what is no mapping; nothing is changed then.
         ValueError
             If entries are missing, unexpected or of the wrong shape; nothing is changed then.
         """
+        name = type(self).__name__
+        check_state(f"{name}.load_state_dict", state)
         expected = self.state_dict()
         problems = [f"missing {key}" for key in expected if key not in state]
         problems += [f"unexpected {key}" for key in state if key not in expected]
@@ -118,7 +122,6 @@ class Optimizer:
             for key in expected
             if key in state and key.endswith("/step") and int(state[key]) < 0
         ]
-        name = type(self).__name__
         if problems or state["optimizer"] != name:
             problems = [f"optimizer {state.get('optimizer')}", *problems]
             more = f"; and {len(problems) - 8} more" if len(problems) > 8 else ""
@@ -127,7 +130,7 @@ class Optimizer:
                 f"loading; it has: {'; '.join(problems[:8])}{more}"
             )
         numbers = {
-            number: type(expected[number])(real(name, number, state[number]))
+            number: type(expected[number])(check_float(name, number, state[number]))
             for number in self.hyperparameter_names
         }
         slots = {
@@ -176,7 +179,7 @@ class Optimizer:
         return slots
 
     def _check(self, name: str, value: float, *, below: float = math.inf) -> float:
-        return real(type(self).__name__, name, value, below=below)
+        return check_float(type(self).__name__, name, value, below=below)
 
     def __repr__(self) -> str:
         numbers = ", ".join(f"{name}={value}" for name, value in self.hyperparameters.items())

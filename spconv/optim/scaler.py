@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from spconv.autograd import Tensor
+from spconv.checks import check_float, check_int, check_state
 from spconv.compat import array_module
 from spconv.optim.base import Optimizer
 from spconv.optim.clip import clip_grad_norm
@@ -49,14 +51,9 @@ class LossScaler:
     def __init__(
         self, scale: float = 2.0**15, interval: int = 2000, max_scale: float = 2.0**15
     ) -> None:
-        for name, value in (("scale", scale), ("max_scale", max_scale)):
-            if not value > 0 or np.frexp(value)[0] != 0.5:
-                raise ValueError(f"LossScaler: {name} must be a power of two, got {value!r}")
-        if interval < 1:
-            raise ValueError(f"LossScaler: interval must be at least 1, got {interval}")
-        self.scale = float(min(scale, max_scale))
-        self.interval = int(interval)
-        self.max_scale = float(max_scale)
+        self.max_scale = _power_of_two("LossScaler", "max_scale", max_scale)
+        self.scale = min(_power_of_two("LossScaler", "scale", scale), self.max_scale)
+        self.interval = check_int("LossScaler", "interval", interval, 1)
         self.good_steps = 0
 
     def backward(self, loss: Tensor) -> None:
@@ -100,5 +97,24 @@ class LossScaler:
         return {"scale": self.scale, "good_steps": self.good_steps}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Take over what :meth:`state_dict` returned."""
-        self.scale, self.good_steps = float(state["scale"]), int(state["good_steps"])
+        """Take over what :meth:`state_dict` returned.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For anything else; nothing is changed then.
+        """
+        owner = "LossScaler.load_state_dict"
+        check_state(owner, state)
+        if set(state) != set(self.state_dict()):
+            raise ValueError(f"{owner}: expected scale and good_steps, got {sorted(state)}")
+        scale = _power_of_two(owner, "scale", state["scale"])
+        self.good_steps = check_int(owner, "good_steps", state["good_steps"], 0)
+        self.scale = scale
+
+
+def _power_of_two(owner: str, name: str, value: float) -> float:
+    number = check_float(owner, name, value, positive=True)
+    if math.frexp(number)[0] != 0.5:
+        raise ValueError(f"{owner}: {name} must be a power of two, got {value!r}")
+    return number

@@ -19,7 +19,7 @@ from typing import Any
 
 from spconv.autograd import Tensor
 from spconv.checkpoint import save
-from spconv.checks import type_name, whole
+from spconv.checks import check_int, type_name
 from spconv.evaluation import Count, Loss, Prepare, batches_of, criteria, modes_kept
 from spconv.evaluation import evaluate as evaluation_of
 from spconv.layers import Module
@@ -129,7 +129,7 @@ def train(
     (20, 0.0)
     """
     _check_arguments(model, loader, optimizer, schedule, evaluate)
-    epochs = whole("train", "epochs", epochs, 1)
+    epochs = check_int("train", "epochs", epochs, 1)
     loss, count = criteria(loss, count, ignore_index)
     configuration = configuration_of(model, loader, optimizer, schedule, clip_norm, seed)
     state = State()

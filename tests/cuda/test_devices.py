@@ -6,10 +6,10 @@ import weakref
 import numpy as np
 from fake_cupy import Device
 
-from spconv.functional.fractional import region_rulebook
 from spconv.geometry import Geometry
 from spconv.ops import Ops
 from spconv.ops.cuda import CudaOps
+from spconv.regions import region_rulebook
 from spconv.sites import SiteSet
 
 

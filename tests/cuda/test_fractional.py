@@ -6,9 +6,10 @@ from fake_array import COPIES
 
 import spconv
 from spconv import functional
-from spconv.functional.fractional import draw_regions, region_rulebook
+from spconv.functional.fractional import draw_regions
 from spconv.ops import Ops
 from spconv.ops.cuda import CudaOps
+from spconv.regions import region_rulebook
 
 
 def sparse(density, ground, shape=(9, 8), dtype=np.float32):

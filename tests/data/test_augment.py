@@ -275,13 +275,17 @@ def test_fast_enough(images):
     ("make", "message"),
     [
         (lambda: Translate(-1), "Translate: max_shift must be at least 0, got -1"),
-        (lambda: Affine(max_rotation=-0.1), r"max_rotation must be >= 0, got -0\.1"),
-        (lambda: Affine(max_shear=float("nan")), "max_shear must be >= 0, got nan"),
-        (lambda: Affine(scale=(1.2, 0.8)), r"\(least, greatest\), both positive, got \(1\.2"),
-        (lambda: Affine(scale=(0, 1)), "both positive"),
-        (lambda: Elastic(-1), "strength must be >= 0, got -1"),
-        (lambda: Elastic(1, 0.5), r"spacing must be >= 1 pixel, got 0\.5"),
-        (lambda: Affine(pad=-2), "pad must be a whole number"),
+        (lambda: Affine(max_rotation=-0.1), r"max_rotation must be finite and >= 0, got -0\.1"),
+        (lambda: Affine(max_shear=float("nan")), "max_shear must be finite and >= 0, got nan"),
+        (
+            lambda: Affine(scale=(1.2, 0.8)),
+            r"Affine: scale\[1\] must be finite and >= 1\.2",
+        ),
+        (lambda: Affine(scale=(0, 1)), r"scale\[0\] must be finite and > 0, got 0"),
+        (lambda: Affine(scale=1.1), r"scale must be \(least, greatest\), got 1\.1"),
+        (lambda: Elastic(-1), "strength must be finite and >= 0, got -1"),
+        (lambda: Elastic(1, 0.5), r"spacing must be finite and >= 1, got 0\.5"),
+        (lambda: Affine(pad=-2), "Affine: pad must be at least 0, got -2"),
         (lambda: Affine()(np.zeros((28, 28), np.uint8), rng()), r"\(B, H, W\), got \(28, 28\)"),
     ],
 )
@@ -294,5 +298,7 @@ def test_value_errors(make, message):
 def test_type_error(augment):
     with pytest.raises(TypeError, match=r"Translate: max_shift must be an int, got 1\.5"):
         Translate(1.5)
+    with pytest.raises(TypeError, match=r"Affine: pad must be an int, got 1\.0"):
+        Affine(pad=1.0)
     with pytest.raises(TypeError, match="images must be uint8 or floats, got int64"):
         augment(np.zeros((1, 28, 28), np.int64), rng())

@@ -169,10 +169,12 @@ def test_image_without_ink():
         ({"images": np.zeros((50, 784))}, ValueError, r"\(N, H, W\), got \(50, 784\)"),
         ({"labels": np.zeros(49, int)}, ValueError, r"labels must have shape \(50,\).*\(49,\)"),
         ({"labels": np.zeros(50)}, TypeError, "labels must be integers, got float64"),
-        ({"batch_size": 0}, ValueError, "batch_size must be >= 1, got 0"),
-        ({"seed": -1}, ValueError, "seed must be >= 0, got -1"),
-        ({"num_threads": -1}, ValueError, "num_threads must be >= 0, got -1"),
-        ({"prefetch": 0}, ValueError, "prefetch must be >= 1, got 0"),
+        ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
+        ({"batch_size": 2.5}, TypeError, r"SparseLoader: batch_size must be an int, got 2\.5"),
+        ({"seed": -1}, ValueError, "seed must be at least 0, got -1"),
+        ({"num_threads": -1}, ValueError, "num_threads must be at least 0, got -1"),
+        ({"prefetch": 0}, ValueError, "prefetch must be at least 1, got 0"),
+        ({"field": 9.5}, TypeError, "SparseLoader: field must be an int or a sequence of 2 ints"),
     ],
 )
 def test_errors(data, options, error, message):
@@ -184,7 +186,7 @@ def test_errors(data, options, error, message):
 def test_errors_of_use(data):
     with pytest.raises(ValueError, match=r"start must be in 0\.\.7, got 8"):
         make(data).epoch(0, start=8)
-    with pytest.raises(ValueError, match="epoch must be >= 0, got -1"):
+    with pytest.raises(ValueError, match="epoch must be at least 0, got -1"):
         make(data).epoch(-1)
     with pytest.raises(ValueError, match="one image for each of 8, got 7"):
         list(make(data, augment=lambda images, rng: images[1:]))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from spconv.data.encode import encode_images
+from spconv.data.packed import pack_strokes
 from spconv.data.rasterize import rasterize_strokes, strokes_to_sites
 from spconv.data.strokes import make_strokes
 
@@ -98,5 +99,20 @@ def test_sites():
     ],
 )
 def test_errors(samples, options, message):
-    with pytest.raises(ValueError, match=message):
-        rasterize_strokes(samples, **options)
+    for draw in (rasterize_strokes, strokes_to_sites):
+        with pytest.raises(ValueError, match=f"{draw.__name__}: .*{message}"):
+            draw(samples, 28, **options)
+
+
+def test_sizes_are_ints():
+    with pytest.raises(TypeError, match=r"rasterize_strokes: size must be an int, got 28\.0"):
+        rasterize_strokes([], 28.0)
+    with pytest.raises(TypeError, match=r"strokes_to_sites: field must be an int, got 28\.0"):
+        strokes_to_sites([], 28.0)
+
+
+def test_packed_strokes():
+    samples, _ = make_strokes(300)
+    samples[7] = [np.empty((0, 2)), *samples[7]]
+    images = rasterize_strokes(samples)
+    np.testing.assert_array_equal(rasterize_strokes(pack_strokes(samples)), images)

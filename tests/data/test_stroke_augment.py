@@ -129,11 +129,11 @@ def test_nothing_to_move():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_rotation": -1}, "StrokeAffine: max_rotation must be >= 0, got -1"),
-        ({"jitter": math.nan}, "jitter must be >= 0, got nan"),
-        ({"stretch": math.inf}, "stretch must be >= 0, got inf"),
-        ({"scale": (1.2, 0.9)}, r"scale must be \(least, greatest\)"),
-        ({"scale": (0, 1)}, "both positive"),
+        ({"max_rotation": -1}, "StrokeAffine: max_rotation must be finite and >= 0, got -1"),
+        ({"jitter": math.nan}, "jitter must be finite and >= 0, got nan"),
+        ({"stretch": math.inf}, "stretch must be finite and >= 0, got inf"),
+        ({"scale": (1.2, 0.9)}, r"StrokeAffine: scale\[1\] must be finite and >= 1\.2"),
+        ({"scale": (0, 1)}, r"scale\[0\] must be finite and > 0"),
     ],
 )
 def test_errors(options, message):

@@ -104,7 +104,7 @@ def first_only(packed: PackedStrokes, rng):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"batch_size": 0}, ValueError, "StrokeLoader: batch_size must be >= 1, got 0"),
+        ({"batch_size": 0}, ValueError, "StrokeLoader: batch_size must be at least 1, got 0"),
         ({"encoder": "direction"}, TypeError, r"encoder must be Occupancy\(\).*got 'direction'"),
         ({"box": 95}, ValueError, "StrokeLoader: box must be one size"),
         ({"field": 0}, ValueError, "StrokeLoader: field must be"),

@@ -84,15 +84,20 @@ def test_learnable_but_not_trivial():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_samples": -1}, "num_samples must be >= 0, got -1"),
-        ({"num_classes": 0}, "num_classes must be >= 1, got 0"),
-        ({"num_writers": 0}, "num_writers must be >= 1, got 0"),
-        ({"points_per_stroke": 1}, "points_per_stroke must be >= 2, got 1"),
+        ({"num_samples": -1}, "num_samples must be at least 0, got -1"),
+        ({"num_classes": 0}, "num_classes must be at least 1, got 0"),
+        ({"num_writers": 0}, "num_writers must be at least 1, got 0"),
+        ({"points_per_stroke": 1}, "points_per_stroke must be at least 2, got 1"),
     ],
 )
 def test_errors(options, message):
     with pytest.raises(ValueError, match=message):
         make_strokes(**{"num_samples": 5, **options})
+
+
+def test_fractions_are_no_numbers_of_samples():
+    with pytest.raises(TypeError, match=r"make_strokes: num_samples must be an int, got 5\.0"):
+        make_strokes(5.0)
 
 
 def test_unknown_split():

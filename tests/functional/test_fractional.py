@@ -1,6 +1,4 @@
-"""Regions of fractional max-pooling, and their rulebook, against plain definitions."""
-
-import itertools
+"""Regions of fractional max-pooling, against plain definitions."""
 
 import numpy as np
 import pytest
@@ -9,8 +7,6 @@ from hypothesis import strategies as st
 
 import spconv
 from spconv import functional
-from spconv.functional import fractional
-from spconv.functional.fractional import region_rulebook
 from spconv.testing import random_sparse_tensor
 
 RANDOM = ("pseudorandom", "random")
@@ -89,46 +85,6 @@ def test_sizes_that_increments_of_one_and_two_cannot_reach():
             functional.draw_regions(extent, size, overlapping, "random", rng)
     with pytest.raises(ValueError, match="fractional_size: an axis of 1 site cannot shrink"):
         functional.fractional_size(1, 1.5)
-
-
-@pytest.mark.parametrize("table", [0, 64], ids=["sorted", "table"])
-@pytest.mark.parametrize("overlapping", [True, False])
-@pytest.mark.parametrize("ndim", [1, 2, 3])
-def test_rulebook(ndim, overlapping, table, monkeypatch):
-    monkeypatch.setattr(fractional, "TABLE_CELLS_PER_KEY", table)
-    rng = np.random.default_rng(ndim)
-    shape = (9, 7, 5)[:ndim]
-    x = random_sparse_tensor(rng, shape, 3, density=0.4, shuffle=True, empty_samples=[1])
-    regions = [
-        functional.draw_regions(n, functional.fractional_size(n, 1.5), overlapping, "random", rng)
-        for n in shape
-    ]
-    book = region_rulebook(x.sites, regions, overlapping)
-    assert book.volume == (3 if overlapping else 2) ** ndim
-    expected = set()
-    for row, (sample, *site) in enumerate(x.indices.tolist()):
-        along = [
-            [i for i in range(len(a) - 1) if a[i] <= c < a[i + 1] + overlapping]
-            for a, c in zip(regions, site, strict=True)
-        ]
-        expected |= {(row, (sample, *region)) for region in itertools.product(*along)}
-    out = [tuple(site) for site in book.out_indices.tolist()]
-    assert out == sorted(set(out)) == sorted({site for _, site in expected})
-    pairs = [
-        (m, out[n]) for m, n in zip(book.in_rows.tolist(), book.out_rows.tolist(), strict=True)
-    ]
-    assert len(pairs) == len(set(pairs))
-    assert set(pairs) == expected
-    for offset in range(book.volume):
-        in_rows, out_rows = book.pairs(offset)
-        assert (np.diff(out_rows) > 0).all()
-        assert len(set(in_rows.tolist())) == len(in_rows)
-    for region, size in zip(out, book.region_sizes, strict=True):
-        along = [a[i + 1] + overlapping - a[i] for a, i in zip(regions, region[1:], strict=True)]
-        assert size == np.prod(along)
-    inverse = book.inverse
-    assert inverse.num_pairs == book.num_pairs
-    assert inverse.inverse is book
 
 
 def test_wrong_regions():

@@ -91,6 +91,25 @@ def test_fractions_are_no_sizes():
         spconv.SparseConv2d(1, 1, 2.5)
 
 
+@pytest.mark.parametrize("kind", [spconv.SubMConv2d, spconv.Conv2d])
+def test_fractions_are_no_channels(kind):
+    for arguments, name in (((3.0, 4, 3), "in_channels"), ((3, "4", 3), "out_channels")):
+        with pytest.raises(TypeError, match=f"{kind.__name__}: {name} must be an int, got"):
+            kind(*arguments)
+
+
+@pytest.mark.parametrize("slope", [-1.0, float("nan"), float("inf")])
+def test_slopes_of_a_call(slope):
+    down = spconv.SubMConv2d(3, 3, 3, indice_key="down")
+    up, norm = spconv.SparseInverseConv2d(3, 3, 3, "down"), spconv.BatchNorm(3)
+    for layer, x in ((down, example()), (up, down(example())), (norm, example())):
+        message = f"{type(layer).__name__}: negative_slope must be finite and >= 0, got {slope}"
+        with pytest.raises(ValueError, match=message):
+            layer(x, negative_slope=slope)
+        with pytest.raises(TypeError, match="negative_slope must be a number, got str 'half'"):
+            layer(x, negative_slope="half")
+
+
 def test_submanifold_has_no_stride():
     with pytest.raises(ValueError, match=r"SubMConv2d: .*stride"):
         spconv.SubMConv2d(1, 1, 3, stride=2)
@@ -99,6 +118,12 @@ def test_submanifold_has_no_stride():
 def test_output_padding_is_below_the_stride():
     with pytest.raises(ValueError, match="SparseConvTranspose2d: output_padding must be smaller"):
         spconv.SparseConvTranspose2d(1, 1, 3, stride=2, output_padding=2)
+
+
+def test_a_transposed_kernel_that_crops_too_much():
+    layer = spconv.SparseConvTranspose2d(3, 1, 3, stride=2, padding=7, output_padding=1)
+    with pytest.raises(ValueError, match=r"too small for .* output_padding=\(1, 1\)"):
+        layer(example())
 
 
 @pytest.mark.parametrize("layer", [spconv.SparseConv2d(3, 1, 7), spconv.SparseMaxPool2d(7)])

@@ -54,6 +54,32 @@ def test_a_forward_of_one_object():
     np.testing.assert_array_equal(spconv.SparseSequential(conv)(x).features.data, expected)
 
 
+@pytest.mark.parametrize("neighbour", ["conv", "norm", "pool"])
+@pytest.mark.parametrize("rectifier", [spconv.ReLU, spconv.LeakyReLU])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_forward_of_one_rectifier(rectifier, neighbour, frozen):
+    own, layers = rectifier(), [spconv.SubMConv2d(2, 4, 3)]
+    layers += [spconv.BatchNorm(4)] if neighbour == "norm" else []
+    layers += [own, spconv.SparseMaxPool2d(2)] if neighbour == "pool" else [own]
+    own.forward = lambda x: x.replace_feature(x.features * -1.0, x.ground_state * -1.0)
+    net, y = spconv.SparseSequential(*layers).eval(), example()
+    for layer in net:
+        y = layer(y)
+    net = spconv.inference.freeze(net) if frozen else net
+    np.testing.assert_allclose(net(example()).features.data, y.features.data, rtol=1e-5, atol=1e-6)
+
+
+def test_a_rectifier_with_another_slope_than_its_attribute_says():
+    class Named(spconv.ReLU):
+        negative_slope = 0.5
+
+    layers, x = [spconv.SubMConv2d(2, 4, 3), Named()], example()
+    expected = layers[1](layers[0](x)).features.data
+    net = spconv.SparseSequential(*layers)
+    for run in (net, spconv.inference.freeze(net)):
+        np.testing.assert_array_equal(run(x).features.data, expected)
+
+
 def test_a_dropout_that_keeps_all_is_asked():
     conv, x = spconv.SubMConv2d(2, 4, 3), example()
     y = spconv.SparseSequential(conv, Kept(0.5), spconv.SubMConv2d(4, 1, 1))[:2](x)

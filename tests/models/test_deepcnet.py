@@ -218,14 +218,15 @@ def test_the_seed_decides():
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        ((-1, 4, 1, 10), {}, "DeepCNet: expected l >= 0, k >= 1, ndim 1 to 4, got -1, 4, 2"),
-        ((2, 0, 1, 10), {}, "k >= 1, ndim 1 to 4, got 2, 0, 2"),
-        ((2, 4, 1, 10), {"ndim": 5}, "ndim 1 to 4, got 2, 4, 5"),
+        ((-1, 4, 1, 10), {}, "DeepCNet: l must be at least 0, got -1"),
+        ((2, 0, 1, 10), {}, "DeepCNet: k must be at least 1, got 0"),
+        ((2, 4, 1, 10), {"ndim": 5}, "DeepCNet: ndim must be in 1..4, got 5"),
         ((2, 4, 0, 10), {}, "SparseConv2d: in_channels must be at least 1, got 0"),
         ((2, 4, 1, 0), {}, "Linear: out_features must be at least 1"),
         ((2, 4, 1, 10), {"dropout": [0.1] * 3}, "one number or l + 2 = 4 of them, got [0.1,"),
         ((2, 4, 1, 10), {"dropout": 1.0}, "DeepCNet: dropout must be in [0, 1), got 1.0"),
         ((2, 4, 1, 10), {"dropout": -0.5}, "DeepCNet: dropout must be in [0, 1), got -0.5"),
+        ((0, 4, 1, 10), {"dropout": [0, 1]}, "DeepCNet: dropout[1] must be in [0, 1), got 1.0"),
     ],
 )
 def test_errors(arguments, options, message):

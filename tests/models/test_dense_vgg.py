@@ -14,7 +14,7 @@ from spconv.testing import assert_close, check_gradients, randomize
 
 
 def small(**options):
-    return DenseVGG(5, 2, size=8, widths=(3, 4), depth=1, readout=6, **options)
+    return DenseVGG(2, 5, field=8, widths=(3, 4), depth=1, readout=6, **options)
 
 
 def images(rng, count=3, size=8, dtype=np.float64):
@@ -30,7 +30,7 @@ def settle(net, rng):
 
 @pytest.mark.parametrize(("size", "left"), [(64, 4), (96, 6)])
 def test_sizes(size, left):
-    net = DenseVGG(183, in_channels=3, size=size)
+    net = DenseVGG(3, 183, field=size)
     assert net(Tensor(np.zeros((1, 3, size, size), np.float32))).shape == (1, 183)
     widths = [3, 16, 16, 32, 32, 48, 48, 64, 64]
     expected = [(9, a, b) for a, b in itertools.pairwise(widths)]
@@ -72,7 +72,7 @@ def test_same_bits_at_any_number_of_threads():
     try:
         for threads in (1, 2):
             spconv.set_num_threads(threads)
-            net = DenseVGG(5, 2, size=32, widths=(16, 24)).seed(3)
+            net = DenseVGG(2, 5, field=32, widths=(16, 24)).seed(3)
             loss = functional.cross_entropy(net(Tensor(x)), [0, 1, 2, 3])
             loss.backward()
             results.append([loss.data, *(p.grad for p in net.parameters())])
@@ -96,11 +96,13 @@ def test_state_and_freezing():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": 40}, "got [16, 32, 48, 64], 1, 40"),
-        ({"size": 32, "widths": ()}, "expected at least one width, depth >= 1, and size"),
-        ({"depth": 0}, "got [16, 32, 48, 64], 0, 64"),
+        ({"field": 40}, "DenseVGG: field must be a multiple of 2**4, which the poolings"),
+        ({"field": 0}, "DenseVGG: field must be at least 1, got 0"),
+        ({"field": 32, "widths": ()}, "DenseVGG: widths must hold at least one, got none"),
+        ({"widths": (4, 0)}, "DenseVGG: widths[1] must be at least 1, got 0"),
+        ({"depth": 0}, "DenseVGG: depth must be at least 1, got 0"),
     ],
 )
 def test_errors(options, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        DenseVGG(10, **({"depth": 1} | options))
+        DenseVGG(1, 10, **({"depth": 1} | options))

@@ -33,9 +33,9 @@ NETWORKS = {  # name: (network, field, with a ground state)
         True,
     ),
     "FMPNet": (lambda: FMPNet(4, 8, 1, CLASSES, 1.8), 35, True),
-    "SimpleCNN": (lambda: SimpleCNN(CLASSES, width=6, hidden=32, dropout=0.2), 28, True),
+    "SimpleCNN": (lambda: SimpleCNN(1, CLASSES, width=6, hidden=32, dropout=0.2), 28, True),
     "DenseVGG": (
-        lambda: DenseVGG(CLASSES, size=32, widths=(6, 8, 12), depth=1, readout=32, dropout=0.2),
+        lambda: DenseVGG(1, CLASSES, field=32, widths=(6, 8, 12), depth=1, readout=32, dropout=0.2),
         32,
         True,
     ),

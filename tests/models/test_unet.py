@@ -125,9 +125,9 @@ def test_it_learns_the_class_of_every_site():
 @pytest.mark.parametrize(
     ("widths", "options", "message"),
     [
-        ([], {}, "at least one width"),
-        ([4], {"ndim": 5}, "ndim 1 to 4"),
-        ([4], {"blocks": -1}, "-1"),
+        ([], {}, "at least one"),
+        ([4], {"ndim": 5}, r"ndim must be in 1\.\.4, got 5"),
+        ([4], {"blocks": -1}, "blocks must be at least 0, got -1"),
     ],
 )
 def test_errors(widths, options, message):

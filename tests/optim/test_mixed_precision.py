@@ -178,10 +178,32 @@ def test_scaler_state():
 
 
 @pytest.mark.parametrize("name", ["scale", "max_scale"])
-@pytest.mark.parametrize("value", [0, -2.0, 3.0, np.nan])
-def test_scales_are_powers_of_two(name, value):
-    with pytest.raises(ValueError, match=f"LossScaler: {name} must be a power of two, got"):
+@pytest.mark.parametrize(
+    ("value", "limit"),
+    [(0, "finite and > 0"), (-2.0, "finite and > 0"), (3.0, "a power of two"), (np.nan, "finite")],
+)
+def test_scales_are_powers_of_two(name, value, limit):
+    with pytest.raises(ValueError, match=f"LossScaler: {name} must be {limit}"):
         LossScaler(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "message"),
+    [
+        (None, TypeError, r"expected a dict, as state_dict\(\) returns it, got NoneType"),
+        ({"scale": 2.0}, ValueError, r"expected scale and good_steps, got \['scale'\]"),
+        ({"scale": -3, "good_steps": 0}, ValueError, "scale must be finite and > 0, got -3"),
+        ({"scale": 3, "good_steps": 0}, ValueError, "scale must be a power of two, got 3"),
+        ({"scale": 2, "good_steps": -1}, ValueError, "good_steps must be at least 0, got -1"),
+        ({"scale": 2, "good_steps": 0.5}, TypeError, r"good_steps must be an int, got 0\.5"),
+    ],
+)
+def test_states_of_no_scaler(state, error, message):
+    scaler = LossScaler()
+    before = scaler.state_dict()
+    with pytest.raises(error, match=rf"LossScaler\.load_state_dict: {message}"):
+        scaler.load_state_dict(state)
+    assert scaler.state_dict() == before
 
 
 def test_interval_is_positive():
