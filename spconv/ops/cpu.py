@@ -9,7 +9,7 @@ import numpy as np
 from spconv.compat import Array
 from spconv.kernels import amx, convolution, elementwise, memory, normalization, optimizer, pooling
 from spconv.ops.base import Ops
-from spconv.ops.precision import get_cpu_precision
+from spconv.ops.settings import get_cpu_precision
 from spconv.rulebook import Rulebook
 from spconv.threads import threads_for
 

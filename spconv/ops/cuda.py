@@ -20,8 +20,8 @@ from spconv.ops.cuda_gemm import CudaGemm
 from spconv.ops.cuda_rulebook import CudaRulebookSteps
 from spconv.ops.cuda_samples import max_samples, sum_samples
 from spconv.ops.launch import column_sums, elementwise, storage_of
-from spconv.ops.precision import get_cuda_precision
 from spconv.ops.raw_kernels import NULL
+from spconv.ops.settings import get_cuda_precision
 from spconv.rulebook import Rulebook
 from spconv.sites import SiteSet
 

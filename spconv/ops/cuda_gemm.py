@@ -28,9 +28,9 @@ from spconv.ops.cuda_tiles import (
 from spconv.ops.launch import THREADS, check_grid, elementwise, storage_of
 from spconv.ops.raw_kernels import NULL, Launch, kernel, source
 from spconv.ops.rulebook_steps import RulebookSteps
+from spconv.ops.settings import get_cuda_tuning
 from spconv.ops.tile_map import TileMap, identity_tile_map
 from spconv.ops.tuner import Tuner, cache_file, event_timer
-from spconv.ops.tuning import get_cuda_tuning
 from spconv.rulebook import Rulebook, is_symmetric
 
 ALIGNMENT = 16

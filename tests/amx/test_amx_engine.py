@@ -30,7 +30,7 @@ def calls(monkeypatch):
             module.convolve(*arguments)
 
     monkeypatch.setattr(spconv.ops.cpu, "amx", Counting)
-    monkeypatch.setattr(spconv.ops.precision, "amx", Counting)
+    monkeypatch.setattr(spconv.ops.settings, "amx", Counting)
     threads = spconv.get_num_threads()
     yield found
     spconv.set_cpu_precision("float32")
