@@ -16,6 +16,7 @@ import numpy as np
 from spconv.compat import Array, is_cupy
 from spconv.ops.base import Ops
 from spconv.ops.cpu import INSTRUCTION_SETS, CpuOps
+from spconv.ops.epilogue import Epilogue
 from spconv.ops.settings import (
     get_cpu_precision,
     get_cuda_precision,
@@ -78,6 +79,7 @@ def _cuda_ops() -> Ops:
 __all__ = [
     "ENGINES",
     "CpuOps",
+    "Epilogue",
     "Ops",
     "get_cpu_precision",
     "get_cuda_precision",

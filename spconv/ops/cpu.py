@@ -9,6 +9,7 @@ import numpy as np
 from spconv.compat import Array
 from spconv.kernels import amx, convolution, elementwise, memory, normalization, optimizer, pooling
 from spconv.ops.base import Ops
+from spconv.ops.epilogue import PLAIN, Epilogue
 from spconv.ops.settings import get_cpu_precision
 from spconv.rulebook import Rulebook
 from spconv.threads import threads_for
@@ -46,11 +47,11 @@ class CpuOps(Ops):
         w_kco: Array,
         rulebook: Rulebook,
         groups: int = 1,
-        init_o: Array | None = None,
+        *,
         transposed: bool = False,
-        slope: float | None = None,
-        residual_no: Array | None = None,
+        epilogue: Epilogue = PLAIN,
     ) -> Array:
+        init, residual, slope = epilogue
         width = w_kco.shape[1] * groups if transposed else w_kco.shape[2]
         y = memory.empty((len(rulebook.out_sites), width), x_nc.dtype)
         kernel, form = self._convolution(x_nc, groups)
@@ -58,8 +59,8 @@ class CpuOps(Ops):
             np.ascontiguousarray(x_nc),
             np.ascontiguousarray(w_kco),
             y,
-            None if init_o is None else np.ascontiguousarray(init_o),
-            None if residual_no is None else np.ascontiguousarray(residual_no),
+            None if init is None else np.ascontiguousarray(init),
+            None if residual is None else np.ascontiguousarray(residual),
             rulebook.in_rows,
             rulebook.out_rows,
             rulebook.offset_starts,

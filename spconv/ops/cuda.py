@@ -19,6 +19,7 @@ from spconv.ops.base import Ops
 from spconv.ops.cuda_gemm import CudaGemm
 from spconv.ops.cuda_rulebook import CudaRulebookSteps
 from spconv.ops.cuda_samples import max_samples, sum_samples
+from spconv.ops.epilogue import PLAIN, Epilogue
 from spconv.ops.launch import column_sums, elementwise, storage_of
 from spconv.ops.raw_kernels import NULL
 from spconv.ops.settings import get_cuda_precision
@@ -66,14 +67,13 @@ class CudaOps(Ops):
         w_kco: Array,
         rulebook: Rulebook,
         groups: int = 1,
-        init_o: Array | None = None,
+        *,
         transposed: bool = False,
-        slope: float | None = None,
-        residual_no: Array | None = None,
+        epilogue: Epilogue = PLAIN,
     ) -> Array:
         kind = arithmetic(x_nc.dtype)
         return self._gemm.convolve(
-            x_nc, w_kco, rulebook, groups, init_o, transposed, slope, residual_no, kind
+            x_nc, w_kco, rulebook, groups, kind, transposed=transposed, epilogue=epilogue
         )
 
     def weight_gradient(

@@ -25,6 +25,7 @@ from spconv.ops.cuda_tiles import (
     candidate_tiles,
     split_pairs,
 )
+from spconv.ops.epilogue import Epilogue
 from spconv.ops.launch import THREADS, check_grid, elementwise, storage_of
 from spconv.ops.raw_kernels import NULL, Launch, kernel, source
 from spconv.ops.rulebook_steps import RulebookSteps
@@ -60,25 +61,22 @@ class CudaGemm:
         w_kco: Array,
         rulebook: Rulebook,
         groups: int,
-        init_o: Array | None,
-        transposed: bool,
-        slope: float | None,
-        residual_no: Array | None,
         kind: str,
+        *,
+        transposed: bool,
+        epilogue: Epilogue,
     ) -> Array:
         """As :meth:`spconv.ops.Ops.convolve`, with the arithmetic ``kind``."""
         mirrored = self._is_mirrored(rulebook, transposed)
         tiles = self.tile_map(rulebook.inverse if mirrored else rulebook)
         mode, num_out = (int(transposed), int(mirrored)), len(rulebook.out_sites)
-        return self._multiply(
-            x_nc, w_kco, tiles, num_out, groups, init_o, mode, slope, residual_no, kind
-        )
+        return self._multiply(x_nc, w_kco, tiles, num_out, groups, kind, mode, epilogue)
 
     def matmul(self, x_nc: Array, w_co: Array, init_o: Array | None, kind: str) -> Array:
         """``x w + init``."""
         rows = len(x_nc)
         tiles, mode = self._identity(rows, self._memo.device), (0, 0)
-        return self._multiply(x_nc, w_co[None], tiles, rows, 1, init_o, mode, None, None, kind)
+        return self._multiply(x_nc, w_co[None], tiles, rows, 1, kind, mode, Epilogue(init_o))
 
     def weight_gradient(
         self, x_nc: Array, dy_no: Array, rulebook: Rulebook, groups: int, kind: str
@@ -125,12 +123,11 @@ class CudaGemm:
         tiles: TileMap,
         num_out: int,
         groups: int,
-        init_o: Array | None,
-        mode: tuple[int, int],
-        slope: float | None,
-        residual_no: Array | None,
         kind: str,
+        mode: tuple[int, int],
+        epilogue: Epilogue,
     ) -> Array:
+        init, residual, slope = epilogue
         volume, cin, width = w_kco.shape
         cout = width // groups
         packed = self._pack(w_kco, groups, mode, kind)
@@ -140,13 +137,12 @@ class CudaGemm:
         if not y.size:
             return y
         number = math_type(x_nc.dtype)
-        init = NULL if init_o is None else self._aligned(init_o.astype(number, copy=False))
         arguments = (
             self._operand(x_nc, kind),
             packed,
             y,
-            init,
-            NULL if residual_no is None else self._dense(residual_no.astype(y.dtype, copy=False)),
+            NULL if init is None else self._aligned(init.astype(number, copy=False)),
+            NULL if residual is None else self._dense(residual.astype(y.dtype, copy=False)),
             tiles.starts,
             tiles.offsets,
             tiles.in_rows,
