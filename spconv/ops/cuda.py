@@ -15,27 +15,19 @@ import numpy as np
 from spconv.compat import Array, import_cupy
 from spconv.dtypes import math_type
 from spconv.geometry import Geometry
+from spconv.ops.arithmetic import storage_of
 from spconv.ops.base import Ops
 from spconv.ops.cuda_gemm import CudaGemm
 from spconv.ops.cuda_rulebook import CudaRulebookSteps
 from spconv.ops.cuda_samples import max_samples, sum_samples
 from spconv.ops.epilogue import PLAIN, Epilogue
-from spconv.ops.launch import column_sums, elementwise, storage_of
+from spconv.ops.launch import column_sums, elementwise
 from spconv.ops.raw_kernels import NULL
-from spconv.ops.settings import get_cuda_precision
 from spconv.rulebook import Rulebook
 from spconv.sites import SiteSet
 
-KINDS = {"double": "float64"}
-"""Arithmetic of storage types that are not called like it."""
 NO_FMA = "--fmad=false"
 """For results that are NumPy's to the bit."""
-
-
-def arithmetic(dtype: np.dtype) -> str:
-    """Name of the arithmetic of products of a dtype, for :func:`~spconv.ops.cuda_tiles`."""
-    storage = storage_of(dtype)
-    return get_cuda_precision() if storage == "float" else KINDS.get(storage, storage)
 
 
 class CudaOps(Ops):
@@ -71,21 +63,20 @@ class CudaOps(Ops):
         transposed: bool = False,
         epilogue: Epilogue = PLAIN,
     ) -> Array:
-        kind = arithmetic(x_nc.dtype)
         return self._gemm.convolve(
-            x_nc, w_kco, rulebook, groups, kind, transposed=transposed, epilogue=epilogue
+            x_nc, w_kco, rulebook, groups, transposed=transposed, epilogue=epilogue
         )
 
     def weight_gradient(
         self, x_nc: Array, dy_no: Array, rulebook: Rulebook, groups: int = 1
     ) -> Array:
-        return self._gemm.weight_gradient(x_nc, dy_no, rulebook, groups, arithmetic(x_nc.dtype))
+        return self._gemm.weight_gradient(x_nc, dy_no, rulebook, groups)
 
     def matmul(self, x_nc: Array, w_co: Array, init_o: Array | None = None) -> Array:
-        return self._gemm.matmul(x_nc, w_co, init_o, arithmetic(x_nc.dtype))
+        return self._gemm.matmul(x_nc, w_co, init_o)
 
     def matmul_gradient(self, x_nc: Array, dy_no: Array) -> Array:
-        return self._gemm.matmul_gradient(x_nc, dy_no, arithmetic(x_nc.dtype))
+        return self._gemm.matmul_gradient(x_nc, dy_no)
 
     def small_matmul(self, a_gnc: Array, b_gco: Array) -> Array:
         # Not CuPy's product: that needs cuBLAS, which its wheels do not bring.

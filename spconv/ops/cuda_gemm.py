@@ -16,9 +16,9 @@ import numpy as np
 
 from spconv.compat import Array
 from spconv.dtypes import math_type
+from spconv.ops.arithmetic import ARITHMETIC, kind_of, storage_of
 from spconv.ops.cuda_tile_map import cuda_tile_map
 from spconv.ops.cuda_tiles import (
-    STORAGE,
     TILE_ROWS,
     Tile,
     candidate_gradient_tiles,
@@ -26,7 +26,7 @@ from spconv.ops.cuda_tiles import (
     split_pairs,
 )
 from spconv.ops.epilogue import Epilogue
-from spconv.ops.launch import THREADS, check_grid, elementwise, storage_of
+from spconv.ops.launch import THREADS, check_grid, elementwise
 from spconv.ops.raw_kernels import NULL, Launch, kernel, source
 from spconv.ops.rulebook_steps import RulebookSteps
 from spconv.ops.settings import get_cuda_tuning
@@ -61,39 +61,36 @@ class CudaGemm:
         w_kco: Array,
         rulebook: Rulebook,
         groups: int,
-        kind: str,
         *,
         transposed: bool,
         epilogue: Epilogue,
     ) -> Array:
-        """As :meth:`spconv.ops.Ops.convolve`, with the arithmetic ``kind``."""
+        """As :meth:`spconv.ops.Ops.convolve`."""
         mirrored = self._is_mirrored(rulebook, transposed)
         tiles = self.tile_map(rulebook.inverse if mirrored else rulebook)
         mode, num_out = (int(transposed), int(mirrored)), len(rulebook.out_sites)
-        return self._multiply(x_nc, w_kco, tiles, num_out, groups, kind, mode, epilogue)
+        return self._multiply(x_nc, w_kco, tiles, num_out, groups, mode, epilogue)
 
-    def matmul(self, x_nc: Array, w_co: Array, init_o: Array | None, kind: str) -> Array:
+    def matmul(self, x_nc: Array, w_co: Array, init_o: Array | None) -> Array:
         """``x w + init``."""
         rows = len(x_nc)
         tiles, mode = self._identity(rows, self._memo.device), (0, 0)
-        return self._multiply(x_nc, w_co[None], tiles, rows, 1, kind, mode, Epilogue(init_o))
+        return self._multiply(x_nc, w_co[None], tiles, rows, 1, mode, Epilogue(init_o))
 
-    def weight_gradient(
-        self, x_nc: Array, dy_no: Array, rulebook: Rulebook, groups: int, kind: str
-    ) -> Array:
+    def weight_gradient(self, x_nc: Array, dy_no: Array, rulebook: Rulebook, groups: int) -> Array:
         """As :meth:`spconv.ops.Ops.weight_gradient`."""
         size = x_nc.shape[1] // groups * dy_no.shape[1]
         kept, name = self._memo.of(rulebook), ("tasks", size)
         if name not in kept:
             kept[name] = self._upload_tasks(rulebook.offset_starts, size)
         pairs = self._rulebooks.pairs(rulebook)
-        return self._gradient(x_nc, dy_no, pairs, kept[name], groups, kind)
+        return self._gradient(x_nc, dy_no, pairs, kept[name], groups)
 
-    def matmul_gradient(self, x_nc: Array, dy_no: Array, kind: str) -> Array:
+    def matmul_gradient(self, x_nc: Array, dy_no: Array) -> Array:
         """``x^T dy``."""
         size, rows = x_nc.shape[1] * dy_no.shape[1], len(x_nc)
         pairs, tasks = self._identity_pairs(rows, size, self._memo.device)
-        return self._gradient(x_nc, dy_no, pairs, tasks, 1, kind)[0]
+        return self._gradient(x_nc, dy_no, pairs, tasks, 1)[0]
 
     def tile_map(self, rulebook: Rulebook) -> TileMap:
         """The tile map of a rulebook, made once."""
@@ -123,33 +120,33 @@ class CudaGemm:
         tiles: TileMap,
         num_out: int,
         groups: int,
-        kind: str,
         mode: tuple[int, int],
         epilogue: Epilogue,
     ) -> Array:
         init, residual, slope = epilogue
+        kind, wide = kind_of(x_nc.dtype), math_type(x_nc.dtype)
         volume, cin, width = w_kco.shape
         cout = width // groups
-        packed = self._pack(w_kco, groups, mode, kind)
+        storage = ARITHMETIC[kind].storage
+        packed = self._pack(w_kco, groups, mode, storage)
         if mode[0]:
             cin, cout = cout, cin
         y = self.xp.empty((num_out, groups * cout), x_nc.dtype)
         if not y.size:
             return y
-        number = math_type(x_nc.dtype)
         arguments = (
-            self._operand(x_nc, kind),
+            self._operand(x_nc, storage),
             packed,
             y,
-            NULL if init is None else self._aligned(init.astype(number, copy=False)),
+            NULL if init is None else self._aligned(init.astype(wide, copy=False)),
             NULL if residual is None else self._dense(residual.astype(y.dtype, copy=False)),
             tiles.starts,
             tiles.offsets,
             tiles.in_rows,
             tiles.groups,
             tiles.out_rows,
-            *(np.int32(number) for number in (num_out, cin, cout, volume)),
-            number(1 if slope is None else slope),
+            *(np.int32(size) for size in (num_out, cin, cout, volume)),
+            wide(1 if slope is None else slope),
         )
         output = storage_of(y.dtype)
 
@@ -182,14 +179,14 @@ class CudaGemm:
         device = self.xp.cuda.Device()
         return self.xp.cuda.runtime.getDeviceProperties(device.id)["name"].decode()
 
-    def _pack(self, w_kco: Array, groups: int, mode: tuple[int, int], kind: str) -> Array:
+    def _pack(self, w_kco: Array, groups: int, mode: tuple[int, int], storage: str) -> Array:
         """Weights as the kernels read them, (groups, K, rows, row length)."""
         transposed, mirrored = mode
         check_grid("CudaOps", "groups", groups)
         volume, cin, width = w_kco.shape
         cout = width // groups
         rows, columns = (cin, cout) if transposed else (cout, cin)
-        storage, weight, dtype = STORAGE[kind][0], storage_of(w_kco.dtype), w_kco.dtype
+        weight, dtype = storage_of(w_kco.dtype), w_kco.dtype
         if storage != weight:
             dtype = np.dtype(np.uint16)
         padded = columns + -columns % (ALIGNMENT // dtype.itemsize)
@@ -209,8 +206,8 @@ class CudaGemm:
         pairs: tuple[Array, Array],
         tasks: tuple[Array, Array],
         groups: int,
-        kind: str,
     ) -> Array:
+        kind, wide = kind_of(x_nc.dtype), math_type(x_nc.dtype)
         task_starts, offset_tasks = tasks
         cin, cout = x_nc.shape[1] // groups, dy_no.shape[1] // groups
         volume, num_tasks = len(offset_tasks) - 1, len(task_starts) - 1
@@ -220,9 +217,9 @@ class CudaGemm:
         dw = self.xp.empty((volume, cin, groups * cout), x_nc.dtype)
         if not dw.size:
             return dw
-        partials = self.xp.empty((num_tasks, size), math_type(x_nc.dtype))
+        partials = self.xp.empty((num_tasks, size), wide)
         if num_tasks:
-            x, dy = self._operand(x_nc, kind), self._operand(dy_no, kind)
+            x, dy = (self._operand(array, ARITHMETIC[kind].storage) for array in (x_nc, dy_no))
             arguments = x, dy, partials, *pairs, task_starts, np.int32(cin), np.int32(cout)
 
             def launch(tile: Tile) -> None:
@@ -259,12 +256,11 @@ class CudaGemm:
         count = self.xp.arange(rows, dtype=np.int32)
         return (count, count), self._upload_tasks(np.array([0, rows], np.int64), size)
 
-    def _operand(self, array: Array, kind: str) -> Array:
-        """As a kernel for the arithmetic ``kind`` reads it: of its storage type, and aligned.
+    def _operand(self, array: Array, storage: str) -> Array:
+        """As the kernels of a storage type read it: of that type, and aligned.
 
         Neither NumPy nor every CuPy has a bfloat16; uint16 holds its bits.
         """
-        storage = STORAGE[kind][0]
         if storage == storage_of(array.dtype):
             return self._aligned(array)
         bits = self.xp.empty(array.shape, np.uint16)

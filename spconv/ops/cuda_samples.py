@@ -8,7 +8,7 @@ import numpy as np
 
 from spconv.compat import Array
 from spconv.dtypes import math_type
-from spconv.ops.launch import storage_of
+from spconv.ops.arithmetic import storage_of
 from spconv.ops.raw_kernels import NULL, kernel
 from spconv.ops.rulebook_steps import RulebookSteps
 from spconv.sites import SiteSet
