@@ -1,4 +1,4 @@
-// The tile map of a rulebook (spconv/ops/tile_map.py says what that is) from its table of input
+// The tile map of a rulebook (spconv/ops/cuda/tile_map.py says what that is) from its table of input
 // rows (volume, count), -1 where a tap is inactive. Every entry has one writer, so nothing depends
 // on the launch, and nobody has to know how many entries there are before they are written.
 //

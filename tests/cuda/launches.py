@@ -7,14 +7,14 @@ from convolutions import Pairs, from_storage, kernel_array, pack, to_storage
 from emulation import emulate
 from numpy.typing import NDArray
 
-from spconv.ops.arithmetic import ARITHMETIC
-from spconv.ops.cuda_tiles import (
+from spconv.ops.cuda.arithmetic import ARITHMETIC
+from spconv.ops.cuda.tile_map import TileMap, build_tile_map
+from spconv.ops.cuda.tiles import (
     Tile,
     choose_gradient_tile,
     choose_tile,
     split_pairs,
 )
-from spconv.ops.tile_map import TileMap, build_tile_map
 
 NULL = np.intp(0)
 

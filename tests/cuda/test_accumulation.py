@@ -14,7 +14,7 @@ from convolutions import (
 from emulation.build import has_compiler
 from launches import run_convolution, run_weight_gradient, tile_map
 
-from spconv.ops.arithmetic import ARITHMETIC
+from spconv.ops.cuda.arithmetic import ARITHMETIC
 from spconv.testing.tolerances import tolerance
 
 pytestmark = pytest.mark.skipif(not has_compiler(), reason="needs g++")

@@ -6,8 +6,8 @@ from convolutions import from_storage, to_storage
 
 import spconv
 from spconv.ops import Ops
-from spconv.ops.arithmetic import ARITHMETIC
 from spconv.ops.cuda import CudaOps
+from spconv.ops.cuda.arithmetic import ARITHMETIC
 from spconv.testing import assert_close, tolerance
 
 SPECIFICATION = Ops(np)

@@ -5,8 +5,8 @@ from itertools import product
 import pytest
 from nvrtc import ARCHITECTURES, compile_kernels, library
 
-from spconv.ops.arithmetic import ARITHMETIC
-from spconv.ops.cuda_tiles import (
+from spconv.ops.cuda.arithmetic import ARITHMETIC
+from spconv.ops.cuda.tiles import (
     candidate_gradient_tiles,
     candidate_tiles,
     choose_gradient_tile,

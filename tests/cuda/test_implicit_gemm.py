@@ -19,8 +19,8 @@ from emulation import ORDERS, EmulationError, emulate
 from emulation.build import has_compiler
 from launches import convolution_case, run_convolution, tile_map
 
-from spconv.ops.arithmetic import ARITHMETIC
-from spconv.ops.cuda_tiles import choose_tile
+from spconv.ops.cuda.arithmetic import ARITHMETIC
+from spconv.ops.cuda.tiles import choose_tile
 from spconv.rulebook import build_rulebook
 from spconv.testing.tolerances import tolerance
 

@@ -125,7 +125,7 @@ def test_column_sums(ops, dtype, shape):
 
 def test_parts_are_as_many_as_fit_one_wave_of_additions(ops, monkeypatch):
     """More rows than MAX_PARTS x MIN_ROWS_PER_PART make parts longer, not more."""
-    monkeypatch.setattr("spconv.ops.launch.MAX_PARTS", 3)
+    monkeypatch.setattr("spconv.ops.cuda.launch.MAX_PARTS", 3)
     compare(ops, "float32", 1, "sum_rows", random("float32", 1000, 5))
 
 

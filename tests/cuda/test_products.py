@@ -10,7 +10,7 @@ import spconv
 from spconv.geometry import Geometry
 from spconv.ops import Epilogue
 from spconv.ops.cuda import CudaOps
-from spconv.ops.cuda_gemm import TILES
+from spconv.ops.cuda.gemm import TILES
 from spconv.ops.settings import CUDA_PRECISIONS
 from spconv.sites import SiteSet
 from spconv.testing import assert_close, tolerance

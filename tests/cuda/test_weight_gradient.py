@@ -14,8 +14,8 @@ from emulation import ORDERS, EmulationError
 from emulation.build import has_compiler
 from launches import run_weight_gradient
 
-from spconv.ops.arithmetic import ARITHMETIC
-from spconv.ops.cuda_tiles import split_pairs
+from spconv.ops.cuda.arithmetic import ARITHMETIC
+from spconv.ops.cuda.tiles import split_pairs
 from spconv.testing.tolerances import tolerance
 
 pytestmark = pytest.mark.skipif(not has_compiler(), reason="needs g++")

@@ -3,9 +3,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spconv.ops import cuda_tiles
-from spconv.ops.arithmetic import ARITHMETIC
-from spconv.ops.cuda_tiles import (
+from spconv.ops.cuda.arithmetic import ARITHMETIC
+from spconv.ops.cuda.tiles import (
+    MAX_PARTIALS,
+    TARGET_TASKS,
+    TILE_ROWS,
     candidate_gradient_tiles,
     candidate_tiles,
     choose_gradient_tile,
@@ -38,7 +40,7 @@ def test_tiles_satisfy_the_kernels(kind, cin, cout):
     for tiles in (forward, gradient):
         assert len({tile.label for tile in tiles}) == len(tiles) <= 8
     # What would change bits is the same in all of them.
-    assert {tile.rows for tile in forward} == {cuda_tiles.TILE_ROWS}
+    assert {tile.rows for tile in forward} == {TILE_ROWS}
     for tiles in (forward, gradient):
         for name in ("STORAGE", "MULTIPLY"):
             assert len({tile.macros.get(name) for tile in tiles}) == 1
@@ -76,5 +78,5 @@ def test_tasks_cover_every_pair_once(counts, size):
     assert offset_tasks.dtype == np.int32
     np.testing.assert_array_equal(task_starts[offset_tasks], starts)
     assert (np.diff(task_starts) > 0).all()
-    room = max(1, min(cuda_tiles.TARGET_TASKS, cuda_tiles.MAX_PARTIALS // size))
+    room = max(1, min(TARGET_TASKS, MAX_PARTIALS // size))
     assert len(task_starts) - 1 <= room + len(counts)

@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from spconv.ops.arithmetic import ARITHMETIC, Arithmetic
+from spconv.ops.cuda.arithmetic import ARITHMETIC, Arithmetic
 
 TILE_ROWS = 64
 """Output rows of a tile: one tile map serves all layers on a rulebook."""

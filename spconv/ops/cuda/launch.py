@@ -8,8 +8,8 @@ import numpy as np
 
 from spconv.compat import Array
 from spconv.dtypes import math_type
-from spconv.ops.arithmetic import storage_of
-from spconv.ops.raw_kernels import kernel
+from spconv.ops.cuda.arithmetic import storage_of
+from spconv.ops.cuda.compiler import kernel
 
 THREADS = 256
 MAX_PARTS = 1024

@@ -16,22 +16,22 @@ import numpy as np
 
 from spconv.compat import Array
 from spconv.dtypes import math_type
-from spconv.ops.arithmetic import ARITHMETIC, kind_of, storage_of
-from spconv.ops.cuda_tile_map import cuda_tile_map
-from spconv.ops.cuda_tiles import (
+from spconv.ops.cuda.arithmetic import ARITHMETIC, kind_of, storage_of
+from spconv.ops.cuda.compiler import NULL, Launch, kernel, source
+from spconv.ops.cuda.kernel_tile_map import kernel_tile_map
+from spconv.ops.cuda.launch import THREADS, check_grid, elementwise
+from spconv.ops.cuda.store import RulebookStore
+from spconv.ops.cuda.tile_map import TileMap, identity_tile_map
+from spconv.ops.cuda.tiles import (
     TILE_ROWS,
     Tile,
     candidate_gradient_tiles,
     candidate_tiles,
     split_pairs,
 )
+from spconv.ops.cuda.tuner import Tuner, cache_file, event_timer
 from spconv.ops.epilogue import Epilogue
-from spconv.ops.launch import THREADS, check_grid, elementwise
-from spconv.ops.raw_kernels import NULL, Launch, kernel, source
-from spconv.ops.rulebook_steps import RulebookSteps
 from spconv.ops.settings import get_cuda_tuning
-from spconv.ops.tile_map import TileMap, identity_tile_map
-from spconv.ops.tuner import Tuner, cache_file, event_timer
 from spconv.rulebook import Rulebook, is_symmetric
 
 ALIGNMENT = 16
@@ -43,10 +43,10 @@ TILES = "tile map"
 class CudaGemm:
     """Launches of the convolution kernels; ``xp`` is ``cupy``."""
 
-    def __init__(self, xp: Any, rulebooks: RulebookSteps) -> None:
+    def __init__(self, xp: Any, store: RulebookStore) -> None:
         self.xp = xp
-        self._rulebooks = rulebooks
-        self._memo = rulebooks.memo
+        self._store = store
+        self._memo = store.memo
         self._identity = lru_cache(maxsize=8)(self._identity_map)
         self._identity_pairs = lru_cache(maxsize=8)(self._make_identity_pairs)
 
@@ -69,13 +69,15 @@ class CudaGemm:
         mirrored = self._is_mirrored(rulebook, transposed)
         tiles = self.tile_map(rulebook.inverse if mirrored else rulebook)
         mode, num_out = (int(transposed), int(mirrored)), len(rulebook.out_sites)
-        return self._multiply(x_nc, w_kco, tiles, num_out, groups, mode, epilogue)
+        return self._multiply(
+            x_nc, w_kco, tiles, num_out, groups=groups, mode=mode, epilogue=epilogue
+        )
 
     def matmul(self, x_nc: Array, w_co: Array, init_o: Array | None) -> Array:
         """``x w + init``."""
         rows = len(x_nc)
-        tiles, mode = self._identity(rows, self._memo.device), (0, 0)
-        return self._multiply(x_nc, w_co[None], tiles, rows, 1, mode, Epilogue(init_o))
+        tiles, epilogue = self._identity(rows, self._memo.device), Epilogue(init_o)
+        return self._multiply(x_nc, w_co[None], tiles, rows, mode=(0, 0), epilogue=epilogue)
 
     def weight_gradient(self, x_nc: Array, dy_no: Array, rulebook: Rulebook, groups: int) -> Array:
         """As :meth:`spconv.ops.Ops.weight_gradient`."""
@@ -83,21 +85,21 @@ class CudaGemm:
         kept, name = self._memo.of(rulebook), ("tasks", size)
         if name not in kept:
             kept[name] = self._upload_tasks(rulebook.offset_starts, size)
-        pairs = self._rulebooks.pairs(rulebook)
+        pairs = self._store.pairs(rulebook)
         return self._gradient(x_nc, dy_no, pairs, kept[name], groups)
 
     def matmul_gradient(self, x_nc: Array, dy_no: Array) -> Array:
         """``x^T dy``."""
         size, rows = x_nc.shape[1] * dy_no.shape[1], len(x_nc)
         pairs, tasks = self._identity_pairs(rows, size, self._memo.device)
-        return self._gradient(x_nc, dy_no, pairs, tasks, 1)[0]
+        return self._gradient(x_nc, dy_no, pairs, tasks)[0]
 
     def tile_map(self, rulebook: Rulebook) -> TileMap:
         """The tile map of a rulebook, made once."""
         kept = self._memo.of(rulebook)
         if TILES not in kept:
-            table = self._rulebooks.table(rulebook)
-            kept[TILES] = cuda_tile_map(self.xp, table, rulebook.offset_starts, TILE_ROWS)
+            table = self._store.table(rulebook)
+            kept[TILES] = kernel_tile_map(self.xp, table, rulebook.offset_starts, TILE_ROWS)
         return kept[TILES]
 
     def _is_mirrored(self, rulebook: Rulebook, transposed: bool) -> bool:
@@ -119,7 +121,8 @@ class CudaGemm:
         w_kco: Array,
         tiles: TileMap,
         num_out: int,
-        groups: int,
+        *,
+        groups: int = 1,
         mode: tuple[int, int],
         epilogue: Epilogue,
     ) -> Array:
@@ -205,7 +208,7 @@ class CudaGemm:
         dy_no: Array,
         pairs: tuple[Array, Array],
         tasks: tuple[Array, Array],
-        groups: int,
+        groups: int = 1,
     ) -> Array:
         kind, wide = kind_of(x_nc.dtype), math_type(x_nc.dtype)
         task_starts, offset_tasks = tasks
