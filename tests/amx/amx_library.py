@@ -26,7 +26,10 @@ HERE = Path(__file__).resolve().parent
 KERNELS = HERE.parents[1] / "kernels"
 CACHE = HERE.parents[1] / "build" / "amx"
 COMPILER = os.environ.get("CC", "gcc")
-HEADERS = ("amx_tiles.h", "amx_split.h", "amx_gemm.h", "pairs.h", "vector.h")
+HEADERS = (
+    *(f"amx_{part}.h" for part in ("tiles", "split", "gemm")),
+    *("clones.h", "pairs.h", "rectifier.h", "vector.h"),
+)
 FLAGS = [
     *("-std=gnu11", "-O3", "-g", "-fopenmp", "-fPIC", "-ffp-contract=off", "-Wno-psabi"),
     *("-fno-math-errno", "-fno-trapping-math"),
