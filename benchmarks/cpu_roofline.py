@@ -34,7 +34,7 @@ import spconv
 from spconv.geometry import Geometry
 from spconv.kernels import amx
 from spconv.ops import get_ops
-from spconv.ops.precision import CPU_PRECISIONS
+from spconv.ops.settings import CPU_PRECISIONS
 from spconv.rulebook import build
 from spconv.sites import SiteSet
 

@@ -28,8 +28,8 @@ import spconv
 from spconv.compat import check_device, import_cupy
 from spconv.geometry import Geometry
 from spconv.ops import get_ops
-from spconv.ops.precision import CUDA_PRECISIONS
-from spconv.ops.tuner import Timer, event_timer
+from spconv.ops.cuda.tuner import Timer, event_timer
+from spconv.ops.settings import CUDA_PRECISIONS
 from spconv.sites import SiteSet
 
 SUBMANIFOLD, DOWN = Geometry.make(3, 3, submanifold=True), Geometry.make(3, 2, 2)

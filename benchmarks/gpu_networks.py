@@ -15,7 +15,7 @@ from workloads import Sites
 import spconv
 from spconv.data import SparseLoader, load_mnist, load_strokes
 from spconv.models import DeepCNet, SparseUNet, dense_twin
-from spconv.ops.precision import CUDA_PRECISIONS
+from spconv.ops.settings import CUDA_PRECISIONS
 
 Timer = Callable[[Callable[[], object]], float]
 

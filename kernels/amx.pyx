@@ -33,6 +33,9 @@ cdef extern from "amx_gemm.h" nogil:
     int64_t amx_weight_size(const amx_convolution* c)
     void amx_convolve(const amx_convolution* c)
 
+cdef extern from "ranges.h" nogil:
+    int64_t range_rows(int64_t num_rows, int64_t row_bytes, int64_t num_threads)
+
 STATES = (
     "",
     "this build has no AMX code, which takes x86-64 Linux and GCC 11 or Clang 12 or later",
@@ -40,8 +43,6 @@ STATES = (
     "the operating system does not save the tile registers (Linux does from 5.16 on)",
     "Linux refused the tile registers to this process",
 )
-cdef Py_ssize_t RANGE_BYTES = 256 * 1024
-cdef Py_ssize_t MIN_ROWS = 96
 
 
 def missing():
@@ -75,9 +76,7 @@ def convolve(const float[:, ::1] x, const float[:, :, ::1] w, float[:, ::1] y,
     if transposed:
         c.w_row, c.w_column = 1, w.shape[2]
     c.parts, c.rectify, c.slope, c.num_threads = parts, rectify, slope, num_threads
-    c.range_rows = max(MIN_ROWS, RANGE_BYTES // (width * sizeof(float)))
-    c.range_rows = max(MIN_ROWS, min(c.range_rows,
-                                     (c.num_out + 4 * num_threads - 1) // (4 * num_threads)))
+    c.range_rows = range_rows(c.num_out, width * sizeof(float), num_threads)
     # One more: an address to hand over where there are no channels.
     cdef uint16_t[::1] rows = empty(1 + int(c.num_in) * int(amx_row_size(&c)), np.uint16)
     cdef uint16_t[::1] tiles = empty(

@@ -21,6 +21,7 @@
 #define SPCONV_AMX_GEMM_H
 #include "amx_split.h"
 #include "pairs.h"
+#include "rectifier.h"
 
 typedef struct {
     const float *x, *w, *init, *residual; /* the last two may be missing */
@@ -159,8 +160,7 @@ static SPCONV_TARGET void amx_start(const amx_convolution *c, int64_t begin, int
 }
 
 static SPCONV_TARGET void amx_rectify(float *y, int64_t count, float slope) {
-    for (int64_t i = 0; i < count; ++i) /* 0 * -inf would be NaN */
-        y[i] = slope == 0 ? (y[i] < 0 ? 0 : y[i]) : y[i] > 0 ? y[i] : slope * y[i];
+    for (int64_t i = 0; i < count; ++i) y[i] = rectified_f32(y[i], slope);
 }
 
 /* All pairs with output rows in [begin, end). */

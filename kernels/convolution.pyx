@@ -40,9 +40,12 @@ cdef extern from "indirect_gemm.h" nogil:
         int64_t k_end, int64_t num_out, int64_t tile_rows, int64_t chunk, double* dw,
         int64_t offset_stride, int64_t ldw, int64_t cin, int64_t cout, double* scratch)
 
+cdef extern from "ranges.h" nogil:
+    int64_t SPCONV_RANGE_BYTES
+    int64_t rows_within(int64_t bytes, int64_t row_bytes)
+    int64_t range_rows(int64_t num_rows, int64_t row_bytes, int64_t num_threads)
+
 ISA_NAMES = ("portable", "avx2", "avx512")
-cdef Py_ssize_t RANGE_BYTES = 256 * 1024
-cdef Py_ssize_t MIN_ROWS = 96
 # Outputs of one tile: a share of a second-level cache, unless the weights would crowd them out.
 cdef Py_ssize_t TILE_BYTES = 64 * 1024
 cdef Py_ssize_t SMALL_WEIGHT_BYTES = 128 * 1024
@@ -119,11 +122,10 @@ def convolve(const floating[:, ::1] x, const floating[:, :, ::1] w, floating[:, 
     first = &init[0] if init is not None else NULL
     if residual is not None:
         added = &residual[0, 0]
-    rows = max(MIN_ROWS, RANGE_BYTES // (width * sizeof(floating)))
-    rows = max(MIN_ROWS, min(rows, (num_out + 4 * num_threads - 1) // (4 * num_threads)))
+    rows = range_rows(num_out, width * sizeof(floating), num_threads)
     tile_rows = rows
     if volume * cin * width * sizeof(floating) <= SMALL_WEIGHT_BYTES:
-        tile_rows = max(MIN_ROWS, TILE_BYTES // (width * sizeof(floating)))
+        tile_rows = rows_within(TILE_BYTES, width * sizeof(floating))
     ranges = (num_out + rows - 1) // rows
     cdef int64_t[:, ::1] cursors = empty((ranges, volume), np.int64)
     for part in prange(ranges, nogil=True, schedule="dynamic", num_threads=num_threads):
@@ -157,7 +159,7 @@ def weight_gradient(const floating[:, ::1] x, const floating[:, ::1] dy,
     cdef Py_ssize_t ranges = min(num_threads, volume)
     cdef Py_ssize_t block = CHANNEL_BLOCK if ranges * groups < num_threads else max(cin, 1)
     cdef Py_ssize_t blocks = (cin + block - 1) // block, task, part, group, c, channels
-    cdef Py_ssize_t rows = max(MIN_ROWS, RANGE_BYTES // ((cin + cout) * sizeof(floating)))
+    cdef Py_ssize_t rows = rows_within(SPCONV_RANGE_BYTES, (cin + cout) * sizeof(floating))
     # Both from the layer alone: the order of a sum must not depend on the number of threads.
     cdef Py_ssize_t chunk = max(32, CHUNK_BYTES // ((cin + cout) * sizeof(floating)))
     cdef bint gather = cin * cout >= GATHER_FROM * (cin + cout)

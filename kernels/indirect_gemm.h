@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "pairs.h"
+#include "rectifier.h"
 
 enum { SPCONV_PORTABLE = 0, SPCONV_AVX2 = 1, SPCONV_AVX512 = 2 };
 /* The last one on vectors of half the size, for layers that do not fill a whole one. */
@@ -32,6 +33,9 @@ static inline int64_t gathered_stride(int64_t channels, size_t size) {
 #define SPCONV_PASTE3(a, b, c) a##_##b##_##c
 #define SPCONV_PASTE(a, b, c) SPCONV_PASTE3(a, b, c)
 #define NAME(function) SPCONV_PASTE(function, TYPE, ISA)
+#define SPCONV_PASTE2(a, b) a##_##b
+#define SPCONV_OF_TYPE(a, b) SPCONV_PASTE2(a, b)
+#define RECTIFIED SPCONV_OF_TYPE(rectified, TYPE)
 
 #define ISA portable
 #define SPCONV_TARGET

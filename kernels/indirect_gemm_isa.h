@@ -297,11 +297,8 @@ static SPCONV_TARGET void NAME(forward_range)(
         }
         if (!rectify) continue;
         for (int64_t row = tile; row < tile_end; ++row)
-            for (int64_t n = 0; n < cout; ++n) {
-                const REAL sum = y[row * ldy + n];
-                /* 0 * -inf would be NaN */
-                y[row * ldy + n] = slope == 0 ? (sum < 0 ? 0 : sum) : sum > 0 ? sum : slope * sum;
-            }
+            for (int64_t n = 0; n < cout; ++n)
+                y[row * ldy + n] = RECTIFIED(y[row * ldy + n], slope);
     }
 }
 

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "clones.h"
+#include "rectifier.h"
 #include "row_sums.h"
 
 #define SPCONV_NORMALIZATION(real, type)                                                         \
@@ -58,9 +59,7 @@
         for (int64_t n = 0; n < rows; ++n, x += channels, y += channels)                         \
             for (int64_t c = 0; c < channels; ++c) {                                             \
                 const real v = (x[c] - mean[c]) * scale[c] + shift[c];                           \
-                /* 0 * -inf would be NaN */                                                      \
-                const real low = slope == 0 ? (v < 0 ? 0 : v) : v > 0 ? v : slope * v;           \
-                y[c] = rectify ? low : v;                                                        \
+                y[c] = rectify ? rectified_##type(v, slope) : v;                                 \
             }                                                                                    \
     }                                                                                            \
     SPCONV_CLONES static void normalize_rows_##type(                                             \

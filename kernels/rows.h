@@ -4,19 +4,17 @@
 #include <stdint.h>
 
 #include "clones.h"
+#include "rectifier.h"
 
 #define SPCONV_ROWS(real, type)                                                                  \
     SPCONV_CLONES static void leaky_relu_##type(const real *restrict x, real slope,              \
                                                 real *restrict y, int64_t count) {               \
-        if (slope == 0) /* 0 * -inf would be NaN */                                              \
-            for (int64_t i = 0; i < count; ++i) y[i] = x[i] < 0 ? 0 : x[i];                      \
-        else                                                                                     \
-            for (int64_t i = 0; i < count; ++i) y[i] = x[i] > 0 ? x[i] : slope * x[i];           \
+        for (int64_t i = 0; i < count; ++i) y[i] = rectified_##type(x[i], slope);                \
     }                                                                                            \
     SPCONV_CLONES static void leaky_relu_gradient_##type(                                        \
         const real *restrict y, const real *restrict dy, real slope, real *restrict dx,          \
         int64_t count) {                                                                         \
-        if (slope == 0) /* 0 * inf as well */                                                    \
+        if (slope == 0) /* 0 * inf would be NaN */                                               \
             for (int64_t i = 0; i < count; ++i) dx[i] = y[i] > 0 ? dy[i] : 0;                    \
         else                                                                                     \
             for (int64_t i = 0; i < count; ++i) dx[i] = y[i] > 0 ? dy[i] : slope * dy[i];        \

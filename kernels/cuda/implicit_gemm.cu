@@ -14,7 +14,7 @@
 //   init         float (groups * cout) or null       bias, or the output's ground state; null is
 //                np.intp(0), never None
 //   residual     OUTPUT (num_out, groups * cout) or null
-//   tile_starts  int (num_tiles + 1)   entries of each tile: see spconv/ops/tile_map.py
+//   tile_starts  int (num_tiles + 1)   entries of each tile: see spconv/ops/cuda/tile_map.py
 //   tile_offsets int (entries)         kernel offset
 //   tile_rows    int (entries, TILE_M) input row or -1
 //   tile_groups  unsigned (entries)    bit i: one of the rows 16 i .. 16 i + 15 is there
@@ -25,7 +25,7 @@
 // memory STAGES * (TILE_M + TILE_N) * TILE_K bytes. No launch if num_tiles is 0.
 // Macros: STORAGE and MULTIPLY (fragments.cuh), OUTPUT (output.cuh); TILE_M, TILE_N; TILE_K in bytes: 32, 64 or 128;
 // WARPS_M, WARPS_N; STAGES >= 2; X_WIDTH: the largest of 16, 8, 4, 2 bytes that divides cin *
-// sizeof(STORAGE), to which x must be aligned too (w: to 16). spconv/ops/cuda_tiles.py chooses.
+// sizeof(STORAGE), to which x must be aligned too (w: to 16). spconv/ops/cuda/tiles.py chooses.
 #include "fragments.cuh"
 #include "output.cuh"
 #include "tiles.cuh"

@@ -1,7 +1,7 @@
 // What happens to a sum on its way to memory: y = activation(sum + init[column] + residual).
 // OUTPUT is the type of y and residual: STORAGE, unless it is given (float beside bfloat16).
 #pragma once
-#include "storage.cuh"
+#include "rectifier.cuh"
 
 #ifndef OUTPUT
 #define OUTPUT STORAGE
@@ -21,8 +21,7 @@ struct Output {
     __device__ __forceinline__ math finish(i64 at, int column, math sum) const {
         if (init) sum += init[column];
         if (residual) sum += widen(residual[at]);
-        if (sum < 0) sum = slope == 0 ? 0 : slope * sum;  // 0 * -inf would be NaN
-        return sum;
+        return rectified(sum, slope);
     }
 
     __device__ __forceinline__ void write(int row, int column, math sum) const {

@@ -79,12 +79,6 @@ PTX u16 float_to_half(float x) {
     asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
     return bits;
 }
-PTX float bfloat_to_float(u16 bits) { return __uint_as_float((u32)bits << 16); }
-PTX u16 float_to_bfloat(float x) {
-    u16 bits;
-    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x));
-    return bits;
-}
 PTX u32 float_to_tf32(float x) {
     u32 bits;
     asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));

@@ -4,8 +4,8 @@
 
 // With slope 0 infinity gives 0, not NaN.
 __device__ __forceinline__ math rectified(math value, math slope) {
-    if (slope == 0) return value < 0 ? (math)0 : value;
-    return value > 0 ? value : slope * value;
+    if (value < 0) value = slope == 0 ? 0 : slope * value;
+    return value;
 }
 
 __device__ __forceinline__ math rectified_gradient(math result, math gradient, math slope) {

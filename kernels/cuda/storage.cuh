@@ -6,8 +6,6 @@
 #pragma once
 #include "ptx.cuh"
 
-typedef long long i64;
-
 struct float16 {
     unsigned short bits;
 };

@@ -1,17 +1,13 @@
-// The tile map of a rulebook (spconv/ops/tile_map.py says what that is) from its table of input
+// The tile map of a rulebook (spconv/ops/cuda/tile_map.py says what that is) from its table of input
 // rows (volume, count), -1 where a tap is inactive. Every entry has one writer, so nothing depends
 // on the launch, and nobody has to know how many entries there are before they are written.
 //
 // -DTILE_ROWS is the number of rows of a tile, a multiple of 32. A cell is a pair (tile, kernel
 // offset), cell = tile * volume + offset; `order` (count) are the output rows in tile order. Cells
 // are counted in 32 bits, as tables of input rows with 2^31 cells of 64 rows fit nowhere.
-#include "ptx.cuh"
+#include "storage.cuh"
 
 typedef unsigned long long u64;
-
-__device__ __forceinline__ i64 thread_index() {
-    return (i64)blockIdx.x * blockDim.x + threadIdx.x;
-}
 
 // keys[word, n] = place of row n's offset mask in the Gray code, 64 bits in each word, the most
 // significant first. ranks[k] is the bit of offset k in the mask.

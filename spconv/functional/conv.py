@@ -28,7 +28,7 @@ from spconv.functional._common import (
 from spconv.functional.activation import leaky_relu
 from spconv.geometry import Geometry
 from spconv.memory import combined
-from spconv.ops import get_ops
+from spconv.ops import Epilogue, get_ops
 from spconv.rulebook import Rulebook
 from spconv.tensor import KeptChannels, SparseConvTensor, all_channels
 
@@ -76,7 +76,18 @@ def sparse_conv(
     check_sparse(owner, x, geometry.ndim)
     rulebook = rulebook_of(x, geometry, owner, indice_key)
     exact = geometry.unit_stride or not geometry.transposed
-    return _apply(x, weight, bias, rulebook, groups, exact, keep, negative_slope, residual, owner)
+    return _apply(
+        x,
+        weight,
+        bias,
+        rulebook,
+        exact=exact,
+        groups=groups,
+        keep=keep,
+        negative_slope=negative_slope,
+        residual=residual,
+        owner=owner,
+    )
 
 
 def inverse_conv(
@@ -112,9 +123,18 @@ def inverse_conv(
             f"offsets, but the weight has {weight.shape[0]}; give both layers the same kernel_size"
             + ("" if kernel_size is None else f", not {kernel_size}")
         )
-    exact = saved.geometry.unit_stride
-    book = saved.inverse
-    return _apply(x, weight, bias, book, groups, exact, keep, negative_slope, residual, owner)
+    return _apply(
+        x,
+        weight,
+        bias,
+        saved.inverse,
+        exact=saved.geometry.unit_stride,
+        groups=groups,
+        keep=keep,
+        negative_slope=negative_slope,
+        residual=residual,
+        owner=owner,
+    )
 
 
 def _apply(
@@ -122,8 +142,9 @@ def _apply(
     weight: Tensor,
     bias: Tensor | None,
     rulebook: Rulebook,
-    groups: int,
+    *,
     exact: bool,
+    groups: int,
     keep: KeptChannels | None,
     negative_slope: float | None,
     residual: SparseConvTensor | None,
@@ -148,10 +169,15 @@ def _apply(
         bias = None if bias is None else select(bias, keep.slots, axis=0)
     ground = x.ground_state
     g_out = None if ground is None else _ground_conv(ground, weight, bias, groups, exact)
-    constant = bias if ground is None else g_out
-    added = None if residual is None else residual.features
     features = _deviation_conv(
-        x.features, ground, weight, constant, added, rulebook, groups, negative_slope
+        x.features,
+        ground,
+        weight,
+        rulebook,
+        groups,
+        constant=bias if ground is None else g_out,
+        residual=None if residual is None else residual.features,
+        slope=negative_slope,
     )
     if g_out is not None and residual is not None:
         g_out = g_out + residual.ground_state
@@ -205,10 +231,11 @@ def _deviation_conv(
     x: Tensor,
     ground: Tensor | None,
     weight: Tensor,
-    constant: Tensor | None,
-    residual: Tensor | None,
     rulebook: Rulebook,
     groups: int,
+    *,
+    constant: Tensor | None,
+    residual: Tensor | None,
     slope: float | None,
 ) -> Tensor:
     """``constant + residual + sum of (x - ground) W_k``, rectified if asked for, (N_out, C_out)."""
@@ -219,9 +246,12 @@ def _deviation_conv(
     # On a GPU looking costs a round trip, more than subtracting.
     if ground is not None and (is_cupy(ground.data) or ground.data.any()):
         deviation = combined(np.subtract, deviation, cast(ground, dtype))
-    init = None if constant is None else cast(constant, dtype)
-    added = None if residual is None else cast(residual, dtype)
-    data = ops.convolve(deviation, w, rulebook, groups, init, slope=slope, residual_no=added)
+    epilogue = Epilogue(
+        None if constant is None else cast(constant, dtype),
+        None if residual is None else cast(residual, dtype),
+        slope,
+    )
+    data = ops.convolve(deviation, w, rulebook, groups, epilogue=epilogue)
     inputs = x, ground, weight, constant, residual
     given = [tensor is not None for tensor in inputs]
     wanted = needs_gradient(x), needs_gradient(ground), needs_gradient(weight)

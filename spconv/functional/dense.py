@@ -22,7 +22,7 @@ from spconv.functional._common import (
     common_dtype,
 )
 from spconv.geometry import Geometry
-from spconv.ops import get_ops
+from spconv.ops import Epilogue, get_ops
 from spconv.rulebook import Rulebook, build
 from spconv.sites import SiteSet
 
@@ -38,10 +38,10 @@ def dense_conv(
     dtype, ops, xp = common_dtype(x, weight, bias), get_ops(x.data), array_module(x.data)
     rulebook = _whole_grid(x.shape[2:], geometry, owner)
     rows, w = _to_rows(cast(x, dtype)), cast(weight, dtype)
-    init = None if bias is None else cast(bias, dtype)
+    epilogue = Epilogue(None if bias is None else cast(bias, dtype))
     y = xp.empty((x.shape[0], len(rulebook.out_sites), weight.shape[2]), dtype)
     for sample, sites in enumerate(rows):
-        y[sample] = ops.convolve(sites, w, rulebook, init_o=init)
+        y[sample] = ops.convolve(sites, w, rulebook, epilogue=epilogue)
     wanted, shape = (needs_gradient(x), needs_gradient(weight)), x.shape
     inputs = (x, weight) if bias is None else (x, weight, bias)
     num_inputs = len(inputs)

@@ -16,13 +16,15 @@ import numpy as np
 from spconv.compat import Array, is_cupy
 from spconv.ops.base import Ops
 from spconv.ops.cpu import INSTRUCTION_SETS, CpuOps
-from spconv.ops.precision import (
+from spconv.ops.epilogue import Epilogue
+from spconv.ops.settings import (
     get_cpu_precision,
     get_cuda_precision,
+    get_cuda_tuning,
     set_cpu_precision,
     set_cuda_precision,
+    set_cuda_tuning,
 )
-from spconv.ops.tuning import get_cuda_tuning, set_cuda_tuning
 
 ENGINES = ("numpy", "cpu", *INSTRUCTION_SETS)
 _cpu_engine = ContextVar("cpu_engine", default="cpu")
@@ -77,6 +79,7 @@ def _cuda_ops() -> Ops:
 __all__ = [
     "ENGINES",
     "CpuOps",
+    "Epilogue",
     "Ops",
     "get_cpu_precision",
     "get_cuda_precision",

@@ -16,6 +16,7 @@ import numpy as np
 from spconv.compat import Array
 from spconv.dtypes import math_type
 from spconv.geometry import Geometry
+from spconv.ops.epilogue import PLAIN, Epilogue
 from spconv.ops.groups import grouped_matmul, transposed_weight
 from spconv.rulebook import Rulebook, build, union_of
 from spconv.sites import SiteSet
@@ -42,24 +43,23 @@ class Ops:
         w_kco: Array,
         rulebook: Rulebook,
         groups: int = 1,
-        init_o: Array | None = None,
+        *,
         transposed: bool = False,
-        slope: float | None = None,
-        residual_no: Array | None = None,
+        epilogue: Epilogue = PLAIN,
     ) -> Array:
-        """``init + residual + sum of x[in] W_k`` over all pairs, (N_out, C_out).
+        """``init + residual + sum of x[in] W_k`` over all pairs, (N_out, C_out), rectified.
 
         ``transposed`` uses W_k^T: the input gradient is the convolution of the output gradient
-        with ``transposed=True`` over ``rulebook.inverse``. With a ``slope`` the result goes
-        through :meth:`leaky_relu`. ``residual`` has the shape and the dtype of the result.
+        with ``transposed=True`` over ``rulebook.inverse``.
         """
+        init, residual, slope = epilogue
         if transposed:
             w_kco = transposed_weight(w_kco, groups)
         y = self.xp.zeros((len(rulebook.out_sites), w_kco.shape[2]), x_nc.dtype)
-        if init_o is not None:
-            y += init_o
-        if residual_no is not None:
-            y += residual_no
+        if init is not None:
+            y += init
+        if residual is not None:
+            y += residual
         for k in range(rulebook.volume):
             in_rows, out_rows = self._pairs(rulebook, k)
             if len(in_rows):

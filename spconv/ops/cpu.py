@@ -9,7 +9,8 @@ import numpy as np
 from spconv.compat import Array
 from spconv.kernels import amx, convolution, elementwise, memory, normalization, optimizer, pooling
 from spconv.ops.base import Ops
-from spconv.ops.precision import get_cpu_precision
+from spconv.ops.epilogue import PLAIN, Epilogue
+from spconv.ops.settings import get_cpu_precision
 from spconv.rulebook import Rulebook
 from spconv.threads import threads_for
 
@@ -18,6 +19,9 @@ PARTS = {"bfloat16": 1, "bfloat16x2": 2, "bfloat16x3": 3}
 LEAST_TILE_CHANNELS = 16
 COMPILED = frozenset((np.dtype(np.float32), np.dtype(np.float64)))
 """What the kernels are compiled for: other byte orders are not among them."""
+
+Pairs = tuple[Array, Array, Array]
+"""Input rows, output rows and offset starts of a rulebook."""
 
 
 class CpuOps(Ops):
@@ -46,29 +50,56 @@ class CpuOps(Ops):
         w_kco: Array,
         rulebook: Rulebook,
         groups: int = 1,
-        init_o: Array | None = None,
+        *,
         transposed: bool = False,
-        slope: float | None = None,
-        residual_no: Array | None = None,
+        epilogue: Epilogue = PLAIN,
     ) -> Array:
+        pairs, num_out = _pairs_of(rulebook), len(rulebook.out_sites)
+        return self._multiply(x_nc, w_kco, pairs, num_out, groups, transposed, epilogue)
+
+    def weight_gradient(
+        self, x_nc: Array, dy_no: Array, rulebook: Rulebook, groups: int = 1
+    ) -> Array:
+        return self._gradient(x_nc, dy_no, _pairs_of(rulebook), groups)
+
+    # Plain products do not go to BLAS: its sums depend on its number of threads.
+
+    def matmul(self, x_nc: Array, w_co: Array, init_o: Array | None = None) -> Array:
+        rows = len(x_nc)
+        return self._multiply(
+            x_nc, w_co[None], _identity_pairs(rows), rows, epilogue=Epilogue(init_o)
+        )
+
+    def matmul_gradient(self, x_nc: Array, dy_no: Array) -> Array:
+        return self._gradient(x_nc, dy_no, _identity_pairs(len(x_nc)))[0]
+
+    def _multiply(
+        self,
+        x_nc: Array,
+        w_kco: Array,
+        pairs: Pairs,
+        num_out: int,
+        groups: int = 1,
+        transposed: bool = False,
+        epilogue: Epilogue = PLAIN,
+    ) -> Array:
+        init, residual, slope = epilogue
         width = w_kco.shape[1] * groups if transposed else w_kco.shape[2]
-        y = memory.empty((len(rulebook.out_sites), width), x_nc.dtype)
+        y = memory.empty((num_out, width), x_nc.dtype)
         kernel, form = self._convolution(x_nc, groups)
         kernel(
             np.ascontiguousarray(x_nc),
             np.ascontiguousarray(w_kco),
             y,
-            None if init_o is None else np.ascontiguousarray(init_o),
-            None if residual_no is None else np.ascontiguousarray(residual_no),
-            rulebook.in_rows,
-            rulebook.out_rows,
-            rulebook.offset_starts,
+            None if init is None else np.ascontiguousarray(init),
+            None if residual is None else np.ascontiguousarray(residual),
+            *pairs,
             groups,
             transposed,
             slope is not None,
             slope or 0.0,
             form,
-            _conv_threads(rulebook.num_pairs, w_kco),
+            _conv_threads(len(pairs[0]), w_kco),
         )
         return y
 
@@ -79,62 +110,20 @@ class CpuOps(Ops):
             return amx.convolve, parts
         return convolution.convolve, self.isa
 
-    def weight_gradient(
-        self, x_nc: Array, dy_no: Array, rulebook: Rulebook, groups: int = 1
-    ) -> Array:
-        dw = memory.zeros((rulebook.volume, x_nc.shape[1] // groups, dy_no.shape[1]), x_nc.dtype)
+    def _gradient(self, x_nc: Array, dy_no: Array, pairs: Pairs, groups: int = 1) -> Array:
+        in_rows, _, offset_starts = pairs
+        shape = len(offset_starts) - 1, x_nc.shape[1] // groups, dy_no.shape[1]
+        dw = memory.zeros(shape, x_nc.dtype)
         convolution.weight_gradient(
             np.ascontiguousarray(x_nc),
             np.ascontiguousarray(dy_no),
-            rulebook.in_rows,
-            rulebook.out_rows,
-            rulebook.offset_starts,
+            *pairs,
             dw,
             groups,
             self.isa,
-            _conv_threads(rulebook.num_pairs, dw),
+            _conv_threads(len(in_rows), dw),
         )
         return dw
-
-    # The products below do not go to BLAS: its sums depend on its number of threads.
-
-    def matmul(self, x_nc: Array, w_co: Array, init_o: Array | None = None) -> Array:
-        rows, starts = _identity_pairs(len(x_nc))
-        y = memory.empty((len(x_nc), w_co.shape[1]), x_nc.dtype)
-        kernel, form = self._convolution(x_nc, 1)
-        kernel(
-            np.ascontiguousarray(x_nc),
-            np.ascontiguousarray(w_co)[None],
-            y,
-            None if init_o is None else np.ascontiguousarray(init_o),
-            None,
-            rows,
-            rows,
-            starts,
-            1,
-            False,
-            False,
-            0.0,
-            form,
-            _conv_threads(len(x_nc), w_co),
-        )
-        return y
-
-    def matmul_gradient(self, x_nc: Array, dy_no: Array) -> Array:
-        rows, starts = _identity_pairs(len(x_nc))
-        dw = memory.zeros((1, x_nc.shape[1], dy_no.shape[1]), x_nc.dtype)
-        convolution.weight_gradient(
-            np.ascontiguousarray(x_nc),
-            np.ascontiguousarray(dy_no),
-            rows,
-            rows,
-            starts,
-            dw,
-            1,
-            self.isa,
-            _conv_threads(len(x_nc), dw),
-        )
-        return dw[0]
 
     def sum_pairs(self, x_nc: Array, rulebook: Rulebook) -> Array:
         y = memory.empty((len(rulebook.out_sites), x_nc.shape[1]), x_nc.dtype)
@@ -334,9 +323,14 @@ def _memory_order(array: Array) -> list[int]:
     return sorted(range(array.ndim), key=lambda axis: -array.strides[axis])
 
 
-def _identity_pairs(count: int) -> tuple[Array, Array]:
-    """Rows and offset starts of the rulebook of a 1x1 convolution."""
-    return np.arange(count, dtype=np.int32), np.array([0, count], np.int64)
+def _pairs_of(rulebook: Rulebook) -> Pairs:
+    return rulebook.in_rows, rulebook.out_rows, rulebook.offset_starts
+
+
+def _identity_pairs(count: int) -> Pairs:
+    """Of the rulebook of a 1x1 convolution."""
+    rows = np.arange(count, dtype=np.int32)
+    return rows, rows, np.array([0, count], np.int64)
 
 
 def _position(instruction_set: str) -> int:

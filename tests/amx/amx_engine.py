@@ -15,11 +15,10 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from amx_library import CACHE, COMPILER, EMULATED, FLAGS, HERE, KERNELS, compile_c
+from amx_library import CACHE, COMPILER, EMULATED, FLAGS, HEADERS, HERE, KERNELS, compile_c
 
-SOURCES = [*(KERNELS / f"amx{part}" for part in (".pyx", "_detect.h", "_tiles.h", "_split.h")),
-           KERNELS / "amx_gemm.h", KERNELS / "pairs.h", KERNELS / "vector.h",
-           HERE / "amx_emulated.h"]  # fmt: skip
+SOURCES = [KERNELS / name for name in ("amx.pyx", "amx_detect.h", "ranges.h", *HEADERS)]
+SOURCES.append(HERE / "amx_emulated.h")
 DIRECTIVES = ("boundscheck=False", "wraparound=False", "initializedcheck=False", "cdivision=True")
 
 

@@ -20,11 +20,16 @@ from pathlib import Path
 
 import numpy as np
 
+from spconv.ops.epilogue import PLAIN
+
 HERE = Path(__file__).resolve().parent
 KERNELS = HERE.parents[1] / "kernels"
 CACHE = HERE.parents[1] / "build" / "amx"
 COMPILER = os.environ.get("CC", "gcc")
-HEADERS = ("amx_tiles.h", "amx_split.h", "amx_gemm.h", "pairs.h", "vector.h")
+HEADERS = (
+    *(f"amx_{part}.h" for part in ("tiles", "split", "gemm")),
+    *("clones.h", "pairs.h", "rectifier.h", "vector.h"),
+)
 FLAGS = [
     *("-std=gnu11", "-O3", "-g", "-fopenmp", "-fPIC", "-ffp-contract=off", "-Wno-psabi"),
     *("-fno-math-errno", "-fno-trapping-math"),
@@ -166,10 +171,11 @@ def compile_c(source: Path, target: Path, options: list[str]) -> None:
         raise RuntimeError(f"{source.name} does not compile:\n{run.stderr[:6000]}")
 
 
-def convolve(x, w, book, groups=1, init=None, transposed=False, slope=None, residual=None, *,
-             parts, threads=1, range_rows=96, replace=(), trapped=False):  # fmt: skip
+def convolve(x, w, book, groups=1, *, transposed=False, epilogue=PLAIN, parts, threads=1,
+             range_rows=96, replace=(), trapped=False):  # fmt: skip
     """:meth:`spconv.ops.Ops.convolve` of float32 arrays on emulated tiles."""
     library = load(tuple(replace), trapped)
+    init, residual, slope = epilogue
     arrays = [np.ascontiguousarray(a) if a is not None else None for a in (x, w, init, residual)]
     x, w, init, residual = arrays
     width = w.shape[1] * groups if transposed else w.shape[2]

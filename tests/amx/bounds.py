@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import numpy as np
+from engine_checks import SPECIFICATION, exactly
 
-from spconv.ops import Ops
+from spconv.ops.epilogue import PLAIN
 
 LEFT_OUT = {1: 2.0**-7, 2: 3 * 2.0**-16, 3: 2.0**-23}
 TINY = 2.0**-126
-SPECIFICATION = Ops(np)
 
 
-def wide(array):
-    return None if array is None else array.astype(np.float64)
+def reference(x, w, book, groups=1, **options):
+    wide = {name: exactly(option) for name, option in options.items()}
+    return SPECIFICATION.convolve(exactly(x), exactly(w), book, groups, **wide)
 
 
-def reference(x, w, book, groups=1, init=None, transposed=False, slope=None, residual=None):
-    return SPECIFICATION.convolve(
-        wide(x), wide(w), book, groups, wide(init), transposed, slope, wide(residual)
-    )
-
-
-def bound(x, w, book, groups=1, init=None, transposed=False, slope=None, residual=None, *, parts):
+def bound(x, w, book, groups=1, *, transposed=False, epilogue=PLAIN, parts):
     """Largest error of each output (N_out, C_out); what the sums start from counts as a pair."""
-    x, w = abs(wide(x)), abs(wide(w))
+    init, residual, slope = epilogue
+    x, w = abs(exactly(x)), abs(exactly(w))
     products = parts * (parts + 1) // 2
     channels = x.shape[1] // groups
     pairs = np.bincount(book.out_rows, minlength=len(book.out_sites))[:, None]
@@ -32,7 +28,7 @@ def bound(x, w, book, groups=1, init=None, transposed=False, slope=None, residua
         return SPECIFICATION.convolve(x, w, book, groups, transposed=transposed)
 
     total = convolve(x, w)
-    start = sum(abs(wide(array)) for array in (init, residual) if array is not None)
+    start = sum(abs(exactly(array)) for array in (init, residual) if array is not None)
     rounding = 20 + 4 * products + (pairs + 2) * -(-channels // 128)
     tiny = convolve(x, np.ones_like(w)) + convolve(np.ones_like(x), w)
     tiny += 34 * products * pairs * -(-channels // 32)
@@ -43,7 +39,7 @@ def bound(x, w, book, groups=1, init=None, transposed=False, slope=None, residua
 
 def check(actual, *arguments, parts, **options):
     """An output against float64 and its bound."""
-    error = abs(wide(actual) - reference(*arguments, **options))
+    error = abs(exactly(actual) - reference(*arguments, **options))
     largest = bound(*arguments, **options, parts=parts)
     assert actual.dtype == np.float32
     assert (error <= largest).all(), f"error up to {(error / largest).max():.3g} times the bound"

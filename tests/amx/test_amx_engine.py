@@ -3,16 +3,15 @@
 import numpy as np
 import pytest
 from amx_engine import emulated_module
-from bounds import check, wide
+from bounds import check
+from engine_checks import SPECIFICATION, exactly
 from test_amx_kernel import BOOKS, layer
 
 import spconv
 from spconv import functional
-from spconv.ops import CpuOps, Ops, get_ops
+from spconv.ops import CpuOps, Epilogue, get_ops
 from spconv.ops.cpu import PARTS, convolution
 from spconv.testing import assert_close, tolerance
-
-SPECIFICATION = Ops(np)
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def calls(monkeypatch):
             module.convolve(*arguments)
 
     monkeypatch.setattr(spconv.ops.cpu, "amx", Counting)
-    monkeypatch.setattr(spconv.ops.precision, "amx", Counting)
+    monkeypatch.setattr(spconv.ops.settings, "amx", Counting)
     threads = spconv.get_num_threads()
     yield found
     spconv.set_cpu_precision("float32")
@@ -52,9 +51,9 @@ def test_convolutions_and_input_gradients(precision, calls, kind):
         dy, _, inverse, _ = layer(book.inverse, cout, cin, groups, seed=1)
         residual, init = layer(book.inverse, cout, 1, seed=2)[0], w[0, 0]
         check(ops.convolve(x, w, book, groups), x, w, book, groups, parts=parts)
-        options = {"init": init, "residual": residual, "slope": 0.25}
-        y = ops.convolve(x, w, book, groups, init, slope=0.25, residual_no=residual)
-        check(y, x, w, book, groups, **options, parts=parts)
+        epilogue = Epilogue(init, residual, 0.25)
+        y = ops.convolve(x, w, book, groups, epilogue=epilogue)
+        check(y, x, w, book, groups, epilogue=epilogue, parts=parts)
         back = ops.convolve(dy, w, inverse, groups, transposed=True)
         check(back, dy, w, inverse, groups, transposed=True, parts=parts)
     assert calls == 6 * [parts]
@@ -68,8 +67,9 @@ def test_any_strides_and_read_only_arrays(precision, calls):
     init = rng.standard_normal(14).astype(np.float32)[::2]
     for array in (x, w, init):
         array.flags.writeable = False
-    y = CpuOps().convolve(x, w, book, 1, init)
-    check(y, x, w, book, init=init, parts=PARTS[precision])
+    epilogue = Epilogue(init)
+    y = CpuOps().convolve(x, w, book, epilogue=epilogue)
+    check(y, x, w, book, epilogue=epilogue, parts=PARTS[precision])
     assert len(calls) == 1
 
 
@@ -78,7 +78,7 @@ def test_products(precision, calls, count):
     rng = np.random.default_rng(count)
     x, w = (rng.standard_normal(s).astype(np.float32) for s in ((count, 40), (40, 18)))
     y = CpuOps().matmul(x, w, w[0])
-    assert_close(y, SPECIFICATION.matmul(*map(wide, (x, w, w[0]))), tolerance(precision, 40), "")
+    assert_close(y, SPECIFICATION.matmul(*map(exactly, (x, w, w[0]))), tolerance(precision, 40), "")
     assert len(calls) == 1
 
 
@@ -96,8 +96,8 @@ def test_what_stays_on_the_vector_units(precision, calls):
         x, w, *_ = layer(book, cin, 6, groups)
         ops.convolve(x, w, book, groups)
     x, w, *_ = layer(book, 32, 6)
-    ops.convolve(wide(x), wide(w), book)
-    ops.weight_gradient(x, ops.convolve(wide(x), wide(w), book).astype(np.float32), book)
+    ops.convolve(exactly(x), exactly(w), book)
+    ops.weight_gradient(x, ops.convolve(exactly(x), exactly(w), book).astype(np.float32), book)
     CpuOps("portable").convolve(x, w, book)
     with spconv.ops.use_engine("portable") as held:
         held.convolve(x, w, book)

@@ -9,6 +9,7 @@ from bounds import TINY, check, reference
 from example_books import KINDS, make_book
 
 import spconv
+from spconv.ops import Epilogue
 
 CHANNELS = [1, 3, 16, 17, 31, 33, 64, 129, 183]
 
@@ -82,9 +83,10 @@ def test_first_values_residuals_and_rectifiers(parts, slope):
     rng = np.random.default_rng(1)
     init = rng.standard_normal(21).astype(np.float32)
     residual = rng.standard_normal((len(book.out_sites), 21)).astype(np.float32)
-    for start in ({}, {"init": init}, {"residual": residual}, {"init": init, "residual": residual}):
-        y = convolve(x, w, book, slope=slope, **start, parts=parts)
-        check(y, x, w, book, slope=slope, **start, parts=parts)
+    for start in ((None, None), (init, None), (None, residual), (init, residual)):
+        epilogue = Epilogue(*start, slope)
+        y = convolve(x, w, book, epilogue=epilogue, parts=parts)
+        check(y, x, w, book, epilogue=epilogue, parts=parts)
 
 
 def test_the_same_bits_for_any_threads_and_ranges(parts):

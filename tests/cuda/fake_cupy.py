@@ -159,10 +159,10 @@ def make_module() -> types.ModuleType:
 def installed(monkeypatch):
     """``import cupy`` gives the stand-in; everything that remembers CuPy forgets it afterwards."""
     from spconv import compat, ops
-    from spconv.ops import raw_kernels
+    from spconv.ops.cuda import compiler
 
     memories = [compat.has_cupy, compat.import_cupy, compat.has_gpu]
-    memories += [ops._cuda_ops, raw_kernels._entry, raw_kernels._module]
+    memories += [ops._cuda_ops, compiler._entry, compiler._module]
     cupy = make_module()
     for memory in memories:
         memory.cache_clear()

@@ -7,14 +7,14 @@ from convolutions import Pairs, from_storage, kernel_array, pack, to_storage
 from emulation import emulate
 from numpy.typing import NDArray
 
-from spconv.ops.cuda_tiles import (
-    STORAGE,
+from spconv.ops.cuda.arithmetic import ARITHMETIC
+from spconv.ops.cuda.tile_map import TileMap, build_tile_map
+from spconv.ops.cuda.tiles import (
     Tile,
     choose_gradient_tile,
     choose_tile,
     split_pairs,
 )
-from spconv.ops.tile_map import TileMap, build_tile_map
 
 NULL = np.intp(0)
 
@@ -44,7 +44,7 @@ def run_convolution(
 ) -> NDArray[np.float64]:
     """x, packed and residual in the storage format of ``kind``; float64 result."""
     tile = tile or choose_tile(kind, cin, cout)
-    y = to_storage(np.full((len(tiles.out_rows), groups * cout), np.nan), STORAGE[kind][0])
+    y = to_storage(np.full((len(tiles.out_rows), groups * cout), np.nan), ARITHMETIC[kind].storage)
     if not tiles.num_tiles:
         return from_storage(y)
     real = accumulator(kind)
@@ -125,7 +125,7 @@ def run_weight_gradient(
 
 def convolution_case(rng, kind, pairs, cin, cout, groups=1):
     """Random features and weights, in storage format and as float64."""
-    storage = STORAGE[kind][0]
+    storage = ARITHMETIC[kind].storage
     x = to_storage(rng.standard_normal((pairs.num_in, groups * cin)), storage)
     w = to_storage(rng.standard_normal((pairs.volume, cin, groups * cout)), storage)
     return x, w, pack(w, groups), from_storage(x), from_storage(w)

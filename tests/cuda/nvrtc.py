@@ -15,7 +15,7 @@ from pathlib import Path
 
 from emulation.build import SOURCES
 
-from spconv.ops.raw_kernels import INCLUDE, source
+from spconv.ops.cuda.compiler import INCLUDE, source
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
 USAGE = re.compile(

@@ -14,7 +14,7 @@ from convolutions import (
 from emulation.build import has_compiler
 from launches import run_convolution, run_weight_gradient, tile_map
 
-from spconv.ops.cuda_tiles import STORAGE
+from spconv.ops.cuda.arithmetic import ARITHMETIC
 from spconv.testing.tolerances import tolerance
 
 pytestmark = pytest.mark.skipif(not has_compiler(), reason="needs g++")
@@ -92,7 +92,7 @@ def test_exact_sums_hide_that(rng):
 
 @pytest.mark.parametrize("kind", ["float16", "bfloat16", "tf32"])
 def test_other_kinds_keep_within_their_tolerances(rng, kind):
-    storage = STORAGE[kind][0]
+    storage = ARITHMETIC[kind].storage
     pairs = random_pairs(rng, ROWS, ROWS, 27, 1)
     x = to_storage(values(rng, True, ROWS, 256), storage)
     w = to_storage(values(rng, True, 27, 256, COLUMNS) / 256, storage)

@@ -5,8 +5,9 @@ import pytest
 from convolutions import from_storage, to_storage
 
 import spconv
-from spconv.ops import Ops, launch
+from spconv.ops import Ops
 from spconv.ops.cuda import CudaOps
+from spconv.ops.cuda.arithmetic import ARITHMETIC
 from spconv.testing import assert_close, tolerance
 
 SPECIFICATION = Ops(np)
@@ -14,7 +15,7 @@ SPECIFICATION = Ops(np)
 
 @pytest.fixture
 def ops(emulated, monkeypatch):
-    monkeypatch.setitem(launch.STORAGE, "uint16", "bfloat16")
+    monkeypatch.setitem(ARITHMETIC, "uint16", ARITHMETIC["bfloat16"])
     return CudaOps()
 
 

@@ -5,8 +5,8 @@ from itertools import product
 import pytest
 from nvrtc import ARCHITECTURES, compile_kernels, library
 
-from spconv.ops.cuda_tiles import (
-    STORAGE,
+from spconv.ops.cuda.arithmetic import ARITHMETIC
+from spconv.ops.cuda.tiles import (
     candidate_gradient_tiles,
     candidate_tiles,
     choose_gradient_tile,
@@ -33,7 +33,7 @@ def cases():
         *zip(CHANNELS, CHANNELS[4:] + CHANNELS[:4], strict=True),
     ]
     for candidates in (candidate_tiles, candidate_gradient_tiles):
-        for (number, (cin, cout)), kind in product(enumerate(shapes), sorted(STORAGE)):
+        for (number, (cin, cout)), kind in product(enumerate(shapes), sorted(ARITHMETIC)):
             for tile in candidates(kind, cin, cout):
                 macros, chosen = [tile.macros], tile == candidates(kind, cin, cout)[0]
                 if kind == "bfloat16" and candidates is candidate_tiles:  # of float32 arrays

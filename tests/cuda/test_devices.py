@@ -53,7 +53,7 @@ def test_copies_go_with_what_they_are_of(emulated):
     book = Ops(np).build_rulebook(where, Geometry.make(2, 3, submanifold=True), "test")
     x = emulated.ones((len(where), 8), np.float32)
     ops.convolve(x, emulated.ones((9, 8, 8), np.float32), book)
-    table = weakref.ref(ops._rulebooks.table(book))
+    table = weakref.ref(ops._store.table(book))
     assert table() is not None
     del book
     gc.collect()

@@ -196,16 +196,12 @@ def test_conversions():
     )
     x = x.astype(np.float32)
     n = len(x)
-    half, bfloat = np.zeros(n, np.uint16), np.zeros(n, np.uint16)
-    tf32, back = np.zeros(n, np.uint32), np.zeros(n, np.float32)
-    tensor("convert", 1, n, (x, half, bfloat, tf32, back))
+    half, tf32, back = np.zeros(n, np.uint16), np.zeros(n, np.uint32), np.zeros(n, np.float32)
+    tensor("convert", 1, n, (x, half, tf32, back))
     with np.errstate(over="ignore"):
         np.testing.assert_array_equal(half.view(np.float16), x.astype(np.float16))
-    rounded = (bfloat.astype(np.uint32) << 16).view(np.float32)
+    np.testing.assert_array_equal(back, half.view(np.float16).astype(np.float32))
     finite = np.isfinite(x)
-    assert (np.abs(rounded[finite] - x[finite]) <= 2.0**-8 * np.abs(x[finite])).all()
-    assert np.isnan(rounded[9])
-    assert rounded[8] == np.inf
     near = tf32.view(np.float32)
     assert (np.abs(near[finite] - x[finite]) <= 2.0**-11 * np.abs(x[finite])).all()
     assert near[6] == 1 + 2**-10  # a tie goes away from zero

@@ -79,5 +79,5 @@ def test_copies_and_conversions():
     values = np.concatenate([x, x * 1e5, [0, -0.0, np.inf, 1 + 2**-11, 1 + 3 * 2**-11]])
     values = values.astype(np.float32)
     n = len(values)
-    out = (np.zeros(n, np.uint16), np.zeros(n, np.uint16), np.zeros(n, np.uint32))
-    assert_same("convert", (values, *out, np.zeros(n, np.float32)), threads=n)
+    out = np.zeros(n, np.uint16), np.zeros(n, np.uint32), np.zeros(n, np.float32)
+    assert_same("convert", (values, *out), threads=n)

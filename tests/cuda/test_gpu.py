@@ -8,7 +8,7 @@ from spconv.compat import has_gpu, import_cupy
 from spconv.geometry import Geometry
 from spconv.ops import CpuOps
 from spconv.ops.cuda import CudaOps
-from spconv.ops.precision import CUDA_PRECISIONS
+from spconv.ops.settings import CUDA_PRECISIONS
 from spconv.rulebook import build
 from spconv.sites import SiteSet
 from spconv.testing import assert_close, tolerance

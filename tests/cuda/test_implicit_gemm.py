@@ -19,7 +19,8 @@ from emulation import ORDERS, EmulationError, emulate
 from emulation.build import has_compiler
 from launches import convolution_case, run_convolution, tile_map
 
-from spconv.ops.cuda_tiles import STORAGE, choose_tile
+from spconv.ops.cuda.arithmetic import ARITHMETIC
+from spconv.ops.cuda.tiles import choose_tile
 from spconv.rulebook import build_rulebook
 from spconv.testing.tolerances import tolerance
 
@@ -91,7 +92,7 @@ def test_epilogue(rng, kind, slope, cout, groups):
     x, _, packed, exact_x, exact_w = convolution_case(rng, kind, pairs, 64, cout, groups)
     width = cout * groups
     init = rng.standard_normal(width) * 10
-    residual = to_storage(rng.standard_normal((150, width)) * 10, STORAGE[kind][0])
+    residual = to_storage(rng.standard_normal((150, width)) * 10, ARITHMETIC[kind].storage)
     behind = {"init": init, "residual": residual, "slope": slope}
     y = run_convolution(kind, x, packed, tile_map(pairs), 64, cout, groups, **behind)
     expected = convolve(exact_x, exact_w, pairs, groups) + init + from_storage(residual)
@@ -198,7 +199,7 @@ def test_injected_bugs_are_caught(rng, bug):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", sorted(STORAGE))
+@pytest.mark.parametrize("kind", sorted(ARITHMETIC))
 @pytest.mark.parametrize(("cin", "cout"), partners((1, 2, 3, 4, 7, 8, 13, 16, 32, 96, 183)))
 def test_lattice(rng, kind, cin, cout):
     for volume, groups, density in ((1, 1, 1), (8, 2, 0.3), (27, 1, 0.3), (125, 1, 0.1)):

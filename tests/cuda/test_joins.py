@@ -5,7 +5,7 @@ import pytest
 from fake_cupy import COPIES
 
 import spconv
-from spconv.ops.device_rulebook import DeviceSites
+from spconv.ops.cuda.rulebook import DeviceSites
 from spconv.testing import assert_close, tolerance
 
 add, concat = spconv.functional.add, spconv.functional.concat

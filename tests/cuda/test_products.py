@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 from emulation import EmulationError
+from engine_checks import SPECIFICATION, exactly
 from fake_cupy import COPIES, RawKernel
 
 import spconv
 from spconv.geometry import Geometry
-from spconv.ops import Ops
+from spconv.ops import Epilogue
 from spconv.ops.cuda import CudaOps
-from spconv.ops.cuda_gemm import TILES
-from spconv.ops.precision import CUDA_PRECISIONS
+from spconv.ops.cuda.gemm import TILES
+from spconv.ops.settings import CUDA_PRECISIONS
 from spconv.sites import SiteSet
 from spconv.testing import assert_close, tolerance
 
-SPECIFICATION = Ops(np)
 KINDS = ["float32", "tf32", "bfloat16", "float64", "float16"]
 
 
@@ -54,11 +54,17 @@ def random(dtype, *shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
 
+def on_device(ops, argument):
+    if isinstance(argument, Epilogue):
+        return Epilogue(*(on_device(ops, part) for part in argument))
+    return ops.xp.asarray(argument) if isinstance(argument, np.ndarray) else argument
+
+
 def compare(ops, kind, length, name, *arguments, **options):
-    device = [ops.xp.asarray(a) if isinstance(a, np.ndarray) else a for a in arguments]
-    wide = [a.astype(np.float64) if isinstance(a, np.ndarray) else a for a in arguments]
-    actual = getattr(ops, name)(*device, **options)
-    expected = getattr(SPECIFICATION, name)(*wide, **options)
+    device = {option: on_device(ops, value) for option, value in options.items()}
+    wide = {option: exactly(value) for option, value in options.items()}
+    actual = getattr(ops, name)(*(on_device(ops, a) for a in arguments), **device)
+    expected = getattr(SPECIFICATION, name)(*map(exactly, arguments), **wide)
     assert isinstance(actual, ops.xp.ndarray)
     assert actual.dtype == dtype_of(kind)
     assert_close(actual.get(), expected, tolerance(kind, length), name)
@@ -69,10 +75,10 @@ def check_convolution(ops, kind, book, cin, cout, groups=1):
     x = random(dtype, len(book.in_sites), cin)
     dy = random(dtype, len(book.out_sites), cout, seed=1)
     w, init = random(dtype, book.volume, cin // groups, cout, seed=2), random(dtype, cout, seed=3)
-    compare(ops, kind, book.volume * cin, "convolve", x, w, book, groups)
-    compare(ops, kind, book.volume * cin, "convolve", x, w, book, groups, init)
-    behind = groups, init, False, None, random(dtype, *dy.shape, seed=4)
-    compare(ops, kind, book.volume * cin, "convolve", x, w, book, *behind)
+    residual = random(dtype, *dy.shape, seed=4)
+    for epilogue in (Epilogue(), Epilogue(init), Epilogue(init, residual)):
+        length = book.volume * cin
+        compare(ops, kind, length, "convolve", x, w, book, groups, epilogue=epilogue)
     length = book.volume * cout
     compare(ops, kind, length, "convolve", dy, w, book.inverse, groups, transposed=True)
     compare(ops, kind, len(x), "weight_gradient", x, dy, book, groups)
@@ -144,9 +150,9 @@ def test_any_strides(ops):
     x = random(np.float32, 2 * len(book.in_sites), 16)[::2, ::2]
     w = random(np.float32, 16, 8, book.volume).transpose(2, 1, 0)
     init = random(np.float32, 32)[::2]
-    compare(ops, "float32", 32, "convolve", x, w, book, 1, init)
     residual = random(np.float32, 16, len(book.out_sites)).T
-    compare(ops, "float32", 32, "convolve", x, w, book, 1, init, False, None, residual)
+    for epilogue in (Epilogue(init), Epilogue(init, residual)):
+        compare(ops, "float32", 32, "convolve", x, w, book, epilogue=epilogue)
 
 
 def test_arrays_that_begin_anywhere(ops, monkeypatch):
@@ -221,7 +227,7 @@ def test_the_rectifier_is_part_of_the_convolution(ops, kind, slope):
     w = random(dtype_of(kind), book.volume, 8, 16, seed=2)
     init = random(dtype_of(kind), 16, seed=3)
     RawKernel.launches.clear()
-    compare(ops, kind, 32, "convolve", x, w, book, 1, init, slope=slope)
+    compare(ops, kind, 32, "convolve", x, w, book, epilogue=Epilogue(init, slope=slope))
     assert "leaky_relu" not in RawKernel.launches
 
 
@@ -232,7 +238,8 @@ def test_the_residual_is_part_of_the_convolution(ops, kind, slope):
     w = random(dtype_of(kind), book.volume, 8, 16, seed=2)
     residual = random(dtype_of(kind), len(book.out_sites), 16, seed=3)
     RawKernel.launches.clear()
-    compare(ops, kind, 32, "convolve", x, w, book, 1, None, False, slope, residual)
+    epilogue = Epilogue(residual=residual, slope=slope)
+    compare(ops, kind, 32, "convolve", x, w, book, epilogue=epilogue)
     launches = [name for name in RawKernel.launches if name.startswith(("implicit", "leaky"))]
     assert len(launches) == (1 if hasattr(ops.xp, "emulated") else 0)
 

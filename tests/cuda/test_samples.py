@@ -74,9 +74,9 @@ def test_sums(ops, dtype, kind, channels):
 def test_one_large_sample_is_cut_into_parts(ops, monkeypatch):
     where = sites("sorted")
     x = features("float32", len(where), 3)
-    monkeypatch.setattr("spconv.ops.cuda_samples.ROWS_PER_PART", 16)
+    monkeypatch.setattr("spconv.ops.cuda.samples.ROWS_PER_PART", 16)
     for limit in (2, 256):
-        monkeypatch.setattr("spconv.ops.cuda_samples.MAX_PARTS", limit)
+        monkeypatch.setattr("spconv.ops.cuda.samples.MAX_PARTS", limit)
         y, winner = ops.max_samples(ops.xp.asarray(x), where)
         expected = SPECIFICATION.max_samples(x, where)
         np.testing.assert_array_equal(y.get(), expected[0])

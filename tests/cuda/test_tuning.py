@@ -7,8 +7,8 @@ from fake_cupy import RawKernel
 import spconv
 from spconv.geometry import Geometry
 from spconv.ops.cuda import CudaOps
-from spconv.ops.cuda_tiles import candidate_gradient_tiles, candidate_tiles
-from spconv.ops.tuner import Tuner
+from spconv.ops.cuda.tiles import candidate_gradient_tiles, candidate_tiles
+from spconv.ops.cuda.tuner import Tuner
 from spconv.sites import SiteSet
 
 SHAPES = [

@@ -14,7 +14,8 @@ from emulation import ORDERS, EmulationError
 from emulation.build import has_compiler
 from launches import run_weight_gradient
 
-from spconv.ops.cuda_tiles import STORAGE, split_pairs
+from spconv.ops.cuda.arithmetic import ARITHMETIC
+from spconv.ops.cuda.tiles import split_pairs
 from spconv.testing.tolerances import tolerance
 
 pytestmark = pytest.mark.skipif(not has_compiler(), reason="needs g++")
@@ -45,8 +46,8 @@ def small_tasks(starts, size):
 def check(rng, case, num_in=90, num_out=150, orders=ORDERS, **options):
     kind, cin, cout, groups, volume, density = case
     pairs = random_pairs(rng, num_in, num_out, volume, density)
-    x = to_storage(rng.standard_normal((num_in, groups * cin)), STORAGE[kind][0])
-    dy = to_storage(rng.standard_normal((num_out, groups * cout)), STORAGE[kind][0])
+    x = to_storage(rng.standard_normal((num_in, groups * cin)), ARITHMETIC[kind].storage)
+    dy = to_storage(rng.standard_normal((num_out, groups * cout)), ARITHMETIC[kind].storage)
     expected = weight_gradient(from_storage(x), from_storage(dy), pairs, groups)
     longest = int(np.diff(pairs.starts).max(initial=1))
     results = []
@@ -98,7 +99,7 @@ def test_injected_bugs_are_caught(rng, bug):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", sorted(STORAGE))
+@pytest.mark.parametrize("kind", sorted(ARITHMETIC))
 @pytest.mark.parametrize(("cin", "cout"), partners((1, 3, 4, 8, 13, 32, 96, 183)))
 def test_lattice(rng, kind, cin, cout):
     for volume, groups, density in ((1, 1, 1), (8, 2, 0.3), (27, 1, 0.3)):

@@ -8,7 +8,7 @@ from engine_checks import SPECIFICATION, compare, random
 from example_books import KINDS, make_book
 
 import spconv
-from spconv.ops import ENGINES, CpuOps, Ops, get_ops, use_engine
+from spconv.ops import ENGINES, CpuOps, Epilogue, Ops, get_ops, use_engine
 from spconv.ops.cpu import convolution
 from spconv.ops.cuda import CudaOps
 
@@ -27,13 +27,15 @@ def check_convolution(ops, dtype, book, cin, cout, groups=1, seed=0):
     w = random(rng, dtype, book.volume, cin // groups, cout)
     init, residual = random(rng, dtype, cout), random(rng, dtype, len(book.out_sites), cout)
     length = book.volume * cin // groups
-    compare(ops, dtype, length, "convolve", x, w, book, groups)
-    compare(ops, dtype, length, "convolve", x, w, book, groups, init)
-    for slope in (0.0, 0.25):
-        compare(ops, dtype, length, "convolve", x, w, book, groups, init, slope=slope)
-    for first, slope in ((init, None), (None, 0.25)):
-        behind = groups, first, False, slope, residual
-        compare(ops, dtype, length, "convolve", x, w, book, *behind)
+    for epilogue in (
+        Epilogue(),
+        Epilogue(init),
+        Epilogue(init, slope=0.0),
+        Epilogue(init, slope=0.25),
+        Epilogue(init, residual),
+        Epilogue(residual=residual, slope=0.25),
+    ):
+        compare(ops, dtype, length, "convolve", x, w, book, groups, epilogue=epilogue)
     length = book.volume * cout // groups
     compare(ops, dtype, length, "convolve", dy, w, book.inverse, groups, transposed=True)
     compare(ops, dtype, len(x), "weight_gradient", x, dy, book, groups)
@@ -118,8 +120,8 @@ def test_any_strides_and_read_only_arrays(ops, dtype):
     init = random(rng, dtype, 14)[::2]
     for array in (x, w, dy, init):
         array.flags.writeable = False
-    compare(ops, dtype, 30, "convolve", x, w, book, 1, init)
-    compare(ops, dtype, 42, "convolve", dy, w, book.inverse, 1, transposed=True)
+    compare(ops, dtype, 30, "convolve", x, w, book, epilogue=Epilogue(init))
+    compare(ops, dtype, 42, "convolve", dy, w, book.inverse, transposed=True)
     compare(ops, dtype, len(x), "weight_gradient", x, dy, book)
     compare(ops, dtype, 5, "matmul", x, w[0], init)
     compare(ops, dtype, len(x), "matmul_gradient", x, x)
@@ -309,7 +311,8 @@ def test_a_fused_rectifier_is_the_rectifier_bit_for_bit(ops, dtype, slope):
         w = random(rng, dtype, book.volume, 3, channels)
         with np.errstate(invalid="ignore"):
             plain = SPECIFICATION.leaky_relu(ops.convolve(x, w, book), slope)
-        np.testing.assert_array_equal(ops.convolve(x, w, book, slope=slope), plain)
+        fused = ops.convolve(x, w, book, epilogue=Epilogue(slope=slope))
+        np.testing.assert_array_equal(fused, plain)
 
 
 def test_engines_nest_and_are_put_back():

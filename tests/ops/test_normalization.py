@@ -53,7 +53,7 @@ def test_normalization_with_a_rectifier(dtype, shape, slope):
     np.testing.assert_array_equal(y, SPECIFICATION.normalize(x, mean, scale, shift, slope))
     length = 1 if dtype == np.float32 else len(x)  # they add up in float64
     sums = CPU.normalize_sums(dy, x, y, mean, slope)
-    expected = SPECIFICATION.normalize_sums(*exactly(dy, x, y, mean), slope)
+    expected = SPECIFICATION.normalize_sums(*map(exactly, (dy, x, y, mean)), slope)
     for total, exact in zip(sums, expected, strict=True):
         assert total.dtype == dtype
         assert_close(total, exact, tolerance(dtype, length), "normalize_sums")
@@ -66,13 +66,13 @@ def test_batch_norm(dtype, shape, slope):
     x, dy = random(rng, dtype, *shape), random(rng, dtype, *shape)
     weight, bias = random(rng, dtype, shape[1]), random(rng, dtype, shape[1])
     y, moments = CPU.batch_norm(x, weight, bias, 0.1, slope)
-    expected = SPECIFICATION.batch_norm(*exactly(x, weight, bias), 0.1, slope)
+    expected = SPECIFICATION.batch_norm(*map(exactly, (x, weight, bias)), 0.1, slope)
     for actual, exact in zip((y, moments), expected, strict=True):
         assert actual.dtype == dtype
         assert_close(actual, exact, tolerance(dtype, 4), "batch_norm")
     arguments = dy, x, y, weight, moments, 0.1, slope
     gradients = CPU.batch_norm_gradient(*arguments)
-    expected = SPECIFICATION.batch_norm_gradient(*exactly(*arguments))
+    expected = SPECIFICATION.batch_norm_gradient(*map(exactly, arguments))
     for name, actual, exact in zip(("x", "weight", "bias"), gradients, expected, strict=True):
         assert actual.dtype == dtype
         assert_close(actual, exact, tolerance(dtype, max(len(x), 4)), f"gradient of {name}")

@@ -5,7 +5,7 @@ import pytest
 from example_books import make_book
 
 import spconv
-from spconv.ops import Ops
+from spconv.ops import Epilogue, Ops
 from spconv.ops.cpu import convolution
 from spconv.testing import assert_close, tolerance
 
@@ -29,10 +29,10 @@ def arrays(dtype, book, cin, cout, groups):
 
 def test_the_specification_is_a_sum():
     x, w, init, residual = arrays(np.float64, BOOK, 3, 5, 1)
-    plain = SPECIFICATION.convolve(x, w, BOOK, 1, init) + residual
-    y = SPECIFICATION.convolve(x, w, BOOK, 1, init, residual_no=residual)
+    plain = SPECIFICATION.convolve(x, w, BOOK, epilogue=Epilogue(init)) + residual
+    y = SPECIFICATION.convolve(x, w, BOOK, epilogue=Epilogue(init, residual))
     assert_close(y, plain, 1e-12)
-    y = SPECIFICATION.convolve(x, w, BOOK, 1, init, slope=0.3, residual_no=residual)
+    y = SPECIFICATION.convolve(x, w, BOOK, epilogue=Epilogue(init, residual, 0.3))
     assert_close(y, SPECIFICATION.leaky_relu(plain, 0.3), 1e-12)
 
 
@@ -44,10 +44,9 @@ def test_values(ops, dtype, cin, cout, groups, slope, with_init):
         x, w, init, residual = arrays(dtype, book, cin, cout, groups)
         init = init if with_init else None
         wide = [None if a is None else a.astype(np.float64) for a in (x, w, init, residual)]
-        options = {"groups": groups, "slope": slope}
-        y = ops.convolve(x, w, book, init_o=init, residual_no=residual, **options)
+        y = ops.convolve(x, w, book, groups, epilogue=Epilogue(init, residual, slope))
         expected = SPECIFICATION.convolve(
-            *wide[:2], book, init_o=wide[2], residual_no=wide[3], **options
+            *wide[:2], book, groups, epilogue=Epilogue(*wide[2:], slope)
         )
         assert y.dtype == dtype
         assert_close(y, expected, tolerance(dtype, book.volume * cin // groups))
@@ -58,9 +57,9 @@ def test_sums_start_from_it(ops, dtype):
     alone = INVERSE.pairs_per_output == 0
     assert 0 < alone.sum() < len(alone)
     x, w, init, residual = arrays(dtype, INVERSE, 3, 5, 1)
-    y = ops.convolve(x, w, INVERSE, residual_no=residual)
+    y = ops.convolve(x, w, INVERSE, epilogue=Epilogue(residual=residual))
     np.testing.assert_array_equal((y == residual).all(axis=1), alone)
-    y = ops.convolve(x, w, INVERSE, 1, init, slope=0.5, residual_no=residual)
+    y = ops.convolve(x, w, INVERSE, epilogue=Epilogue(init, residual, 0.5))
     expected = SPECIFICATION.leaky_relu(init + residual, 0.5)
     np.testing.assert_array_equal(y[alone], expected[alone])
 
@@ -68,7 +67,7 @@ def test_sums_start_from_it(ops, dtype):
 @every_width
 def test_the_same_bits_at_any_number_of_threads(ops, dtype, cin, cout, groups):
     x, w, init, residual = arrays(dtype, BOOK, cin, cout, groups)
-    expected = ops.convolve(x, w, BOOK, groups, init, slope=0.3, residual_no=residual)
+    expected = ops.convolve(x, w, BOOK, groups, epilogue=Epilogue(init, residual, 0.3))
     for threads in (1, 2, 4):
         y = np.full_like(residual, np.nan)
         behind = groups, False, True, 0.3, ops.isa, threads
@@ -78,26 +77,27 @@ def test_the_same_bits_at_any_number_of_threads(ops, dtype, cin, cout, groups):
 
 def test_any_strides_and_read_only_arrays(ops, dtype):
     x, w, init, residual = arrays(dtype, BOOK, 7, 13, 1)
-    expected = ops.convolve(x, w, BOOK, 1, init, residual_no=residual)
+    expected = ops.convolve(x, w, BOOK, epilogue=Epilogue(init, residual))
     strided = np.repeat(np.asfortranarray(residual), 2, axis=1)[:, ::2]
     before = strided.copy()
     strided.flags.writeable = False
-    np.testing.assert_array_equal(ops.convolve(x, w, BOOK, 1, init, residual_no=strided), expected)
+    y = ops.convolve(x, w, BOOK, epilogue=Epilogue(init, strided))
+    np.testing.assert_array_equal(y, expected)
     np.testing.assert_array_equal(strided, before)
 
 
 @every_width
 def test_nothing_behind_the_end_is_read(ops, dtype, cin, cout, groups):
     x, w, init, residual = arrays(dtype, BOOK, cin, cout, groups)
-    expected = ops.convolve(x, w, BOOK, groups, init, residual_no=residual)
+    expected = ops.convolve(x, w, BOOK, groups, epilogue=Epilogue(init, residual))
     buffer = np.full(residual.size + 64, np.nan, dtype)
     view = buffer[: residual.size].reshape(residual.shape)
     view[...] = residual
-    y = ops.convolve(x, w, BOOK, groups, init, residual_no=view)
+    y = ops.convolve(x, w, BOOK, groups, epilogue=Epilogue(init, view))
     np.testing.assert_array_equal(y, expected)
 
 
 def test_no_outputs(ops, dtype):
     book = spconv.build_rulebook([], (19, 15), 2, 3, submanifold=True)
     x, w, init, residual = arrays(dtype, book, 3, 5, 1)
-    assert ops.convolve(x, w, book, 1, init, residual_no=residual).shape == (0, 5)
+    assert ops.convolve(x, w, book, epilogue=Epilogue(init, residual)).shape == (0, 5)

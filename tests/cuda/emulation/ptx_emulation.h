@@ -79,8 +79,6 @@ inline void mma_tf32(float (&d)[4], const u32 (&a)[4], const u32 (&b)[2]) {
     emulation::mma(d, a, b, emulation::run_mma_tf32);
 }
 
-using emulation::bfloat_to_float;
-using emulation::float_to_bfloat;
 using emulation::float_to_half;
 using emulation::float_to_tf32;
 using emulation::half_to_float;

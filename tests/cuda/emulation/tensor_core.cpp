@@ -20,12 +20,7 @@ uint16_t float_to_half(float x) {
     if (x != x) return 0x7FFF;
     return (uint16_t)to_bits((_Float16)x);
 }
-float bfloat_to_float(uint16_t bits) { return __uint_as_float((uint32_t)bits << 16); }
-uint16_t float_to_bfloat(float x) {
-    if (x != x) return 0x7FFF;
-    uint32_t bits = __float_as_uint(x);
-    return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
-}
+static float bfloat_to_float(uint16_t bits) { return __uint_as_float((uint32_t)bits << 16); }
 // mma reads the upper 19 bits of a tf32 operand.
 static float tf32_operand(uint32_t bits) { return __uint_as_float(bits & 0xFFFFE000u); }
 // cvt.rna.tf32.f32: to nearest, ties away from zero.

@@ -6,8 +6,6 @@ namespace emulation {
 
 float half_to_float(uint16_t bits);
 uint16_t float_to_half(float x);
-float bfloat_to_float(uint16_t bits);
-uint16_t float_to_bfloat(float x);
 uint32_t float_to_tf32(float x);
 
 void run_ldmatrix(Thread** lanes, uint32_t mask);

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 import spconv
 from spconv.geometry import Geometry
 from spconv.ops.cuda import CudaOps
-from spconv.ops.cuda_rulebook import CudaRulebookSteps
-from spconv.ops.rulebook_steps import RulebookSteps
+from spconv.ops.cuda.kernel_store import KernelRulebookStore
+from spconv.ops.cuda.store import RulebookStore
 from spconv.rulebook import build
 from spconv.sites import SiteSet
 
-STEPS = RulebookSteps(np)
+STORE = RulebookStore(np)
 
 
 def some_sites(shape, batch_size=2, density=0.4, seed=0, sort=False):
@@ -85,7 +85,7 @@ def is_possible(sites, geometry):
 def test_array_code(case):
     sites, geometry = case
     if is_possible(sites, geometry):
-        check_equal(STEPS.build(sites, geometry, "test"), build(sites, geometry, "test"))
+        check_equal(STORE.build(sites, geometry, "test"), build(sites, geometry, "test"))
 
 
 GEOMETRIES = [
@@ -106,7 +106,7 @@ GEOMETRIES = [
 def test_kernels(cupy, geometry, density, sort):
     sites = some_sites((6, 7, 5, 3)[: geometry.ndim], density=density, sort=sort)
     RawKernel.launches.clear()
-    book = CudaRulebookSteps(cupy).build(sites, geometry, "test")
+    book = KernelRulebookStore(cupy).build(sites, geometry, "test")
     check_equal(book, build(sites, geometry, "test"))
     if density and hasattr(cupy, "emulated"):
         assert "lookup" in RawKernel.launches
@@ -115,13 +115,13 @@ def test_kernels(cupy, geometry, density, sort):
 
 def test_a_rulebook_of_the_host_is_uploaded_once(cupy):
     book = build(some_sites((9, 7)), Geometry.make(2, 3, 2), "test")
-    steps = CudaRulebookSteps(cupy)
+    store = KernelRulebookStore(cupy)
     for one in (book, book.inverse):
-        np.testing.assert_array_equal(steps.table(one).get(), one.table.T)
-        in_rows, out_rows = steps.pairs(one)
+        np.testing.assert_array_equal(store.table(one).get(), one.table.T)
+        in_rows, out_rows = store.pairs(one)
         np.testing.assert_array_equal(in_rows.get(), one.in_rows)
         np.testing.assert_array_equal(out_rows.get(), one.out_rows)
-        assert steps.pairs(one)[0] is in_rows
+        assert store.pairs(one)[0] is in_rows
     kept = weakref.ref(in_rows)
     del in_rows, out_rows, one, book
     assert kept() is None, "the copy outlives its rulebook"
@@ -130,13 +130,13 @@ def test_a_rulebook_of_the_host_is_uploaded_once(cupy):
 @pytest.mark.parametrize("geometry", [GEOMETRIES[1], GEOMETRIES[6]], ids=str)
 def test_one_copy_to_the_host(emulated, geometry):
     """Building, both directions, and the next layer on the output's sites."""
-    steps = CudaRulebookSteps(emulated)
+    store = KernelRulebookStore(emulated)
     sites = some_sites((9, 7))
     before = COPIES["to_host"]
-    book = steps.build(sites, geometry, "test")
-    steps.pairs(book), steps.table(book), steps.table(book.inverse), steps.pairs(book.inverse)
+    book = store.build(sites, geometry, "test")
+    store.pairs(book), store.table(book), store.table(book.inverse), store.pairs(book.inverse)
     assert COPIES["to_host"] == before + 1
-    steps.build(book.out_sites, Geometry.make(2, 3, submanifold=True), "test")
+    store.build(book.out_sites, Geometry.make(2, 3, submanifold=True), "test")
     assert COPIES["to_host"] == before + 2
 
 
@@ -146,7 +146,7 @@ def test_sites_far_apart():
     indices = list(itertools.product(range(2), (0, 5, 2**29 - 1), (0, 7, 2**30 - 1)))
     sites = SiteSet(np.array(indices, np.int32), shape, 2)
     for geometry in (GEOMETRIES[1], GEOMETRIES[5 + 1]):
-        check_equal(STEPS.build(sites, geometry, "test"), build(sites, geometry, "test"))
+        check_equal(STORE.build(sites, geometry, "test"), build(sites, geometry, "test"))
 
 
 def test_errors_are_those_of_the_host(cupy):

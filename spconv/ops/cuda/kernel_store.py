@@ -1,4 +1,4 @@
-"""The steps of building a rulebook through kernels/cuda/rulebook.cu."""
+"""Rulebooks built on the GPU through kernels/cuda/rulebook.cu."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from numpy.typing import NDArray
 
 from spconv.compat import Array
 from spconv.geometry import Geometry
-from spconv.ops.device_rulebook import DeviceRulebook
-from spconv.ops.launch import check_grid, elementwise
-from spconv.ops.raw_kernels import NULL
-from spconv.ops.rulebook_steps import NO_KEY, RulebookSteps
+from spconv.ops.cuda.compiler import NULL
+from spconv.ops.cuda.launch import check_grid, elementwise
+from spconv.ops.cuda.rulebook import DeviceRulebook
+from spconv.ops.cuda.store import NO_KEY, RulebookStore
 from spconv.sites import SiteSet
 
 
-class CudaRulebookSteps(RulebookSteps):
-    """The same arrays as those of the plain steps; ``xp`` is ``cupy``."""
+class KernelRulebookStore(RulebookStore):
+    """The same arrays as those of the plain store; ``xp`` is ``cupy``."""
 
     def build(self, sites: SiteSet, geometry: Geometry, owner: str) -> DeviceRulebook:
         check_grid(owner, "kernel offsets", geometry.volume)

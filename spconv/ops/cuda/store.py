@@ -1,4 +1,4 @@
-"""The steps of building a rulebook where the features live, in plain array code.
+"""What a device holds of sites and rulebooks, built and kept there, in plain array code.
 
 A kernel offset k joins each output to at most one input, so all pairs fit in a table (K, N_out) of
 input rows. The table comes from a search among sorted keys; read in order without its empty
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from spconv.compat import Array, to_device
 from spconv.geometry import Geometry, check_cells
-from spconv.ops.device_memo import DeviceMemo
-from spconv.ops.device_rulebook import DeviceRulebook, DeviceSites
+from spconv.ops.cuda.memo import DeviceMemo
+from spconv.ops.cuda.rulebook import DeviceRulebook, DeviceSites
 from spconv.rulebook import Rulebook, check_rows
 from spconv.sites import SiteSet
 
@@ -26,8 +26,10 @@ NO_KEY = 2**62
 """Larger than every key: sorts behind all sites."""
 
 
-class RulebookSteps:
-    """Builds rulebooks from arrays of ``xp``; the specification of kernels/cuda/rulebook.cu.
+class RulebookStore:
+    """Builds rulebooks, and keeps keys, tables and pairs of what came from the host.
+
+    The specification of kernels/cuda/rulebook.cu: :mod:`spconv.ops.cuda.kernel_store`.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spconv.ops.tile_map import build_tile_map, identity_tile_map
+from spconv.ops.cuda.tile_map import build_tile_map, identity_tile_map
 
 
 @pytest.fixture

@@ -3,8 +3,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spconv.ops import cuda_tiles
-from spconv.ops.cuda_tiles import (
+from spconv.ops.cuda.arithmetic import ARITHMETIC
+from spconv.ops.cuda.tiles import (
+    MAX_PARTIALS,
+    TARGET_TASKS,
+    TILE_ROWS,
     candidate_gradient_tiles,
     candidate_tiles,
     choose_gradient_tile,
@@ -16,7 +19,7 @@ from spconv.ops.cuda_tiles import (
 channels = st.integers(1, 600)
 
 
-@given(kind=st.sampled_from(sorted(cuda_tiles.STORAGE)), cin=channels, cout=channels)
+@given(kind=st.sampled_from(sorted(ARITHMETIC)), cin=channels, cout=channels)
 def test_tiles_satisfy_the_kernels(kind, cin, cout):
     """What the static assertions of the sources demand, and shared memory that sm_86 has."""
     forward, gradient = candidate_tiles(kind, cin, cout), candidate_gradient_tiles(kind, cin, cout)
@@ -33,11 +36,11 @@ def test_tiles_satisfy_the_kernels(kind, cin, cout):
         assert tile.block == 32 * macros["WARPS_M"] * macros["WARPS_N"]
         assert tile.rows // macros["WARPS_M"] % 16 == 0
         assert tile.columns // macros["WARPS_N"] % 16 == 0
-        assert cin * cuda_tiles.STORAGE[kind][1] % macros["X_WIDTH"] == 0
+        assert cin * ARITHMETIC[kind].size % macros["X_WIDTH"] == 0
     for tiles in (forward, gradient):
         assert len({tile.label for tile in tiles}) == len(tiles) <= 8
     # What would change bits is the same in all of them.
-    assert {tile.rows for tile in forward} == {cuda_tiles.TILE_ROWS}
+    assert {tile.rows for tile in forward} == {TILE_ROWS}
     for tiles in (forward, gradient):
         for name in ("STORAGE", "MULTIPLY"):
             assert len({tile.macros.get(name) for tile in tiles}) == 1
@@ -75,5 +78,5 @@ def test_tasks_cover_every_pair_once(counts, size):
     assert offset_tasks.dtype == np.int32
     np.testing.assert_array_equal(task_starts[offset_tasks], starts)
     assert (np.diff(task_starts) > 0).all()
-    room = max(1, min(cuda_tiles.TARGET_TASKS, cuda_tiles.MAX_PARTIALS // size))
+    room = max(1, min(TARGET_TASKS, MAX_PARTIALS // size))
     assert len(task_starts) - 1 <= room + len(counts)

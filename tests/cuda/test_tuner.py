@@ -3,8 +3,8 @@ import stat
 
 import pytest
 
-from spconv.ops.cuda_tiles import candidate_tiles
-from spconv.ops.tuner import Tuner, cache_file
+from spconv.ops.cuda.tiles import candidate_tiles
+from spconv.ops.cuda.tuner import Tuner, cache_file
 
 TILES = candidate_tiles("float16", 64, 64)
 

@@ -1,24 +1,55 @@
-"""set_cpu_precision on any processor; ``tests/amx`` has the arithmetic."""
+"""Settings of the whole process; ``tests/amx`` and ``tests/cuda`` have the arithmetic."""
 
-import contextvars
 import platform
+from threading import Thread
 
 import pytest
 
 import spconv
 from spconv.kernels import amx
-from spconv.ops.precision import CPU_PRECISIONS
+from spconv.ops.settings import CPU_PRECISIONS
+
+SETTINGS = {
+    "cpu_precision": ("float32", "bfloat16x2"),
+    "cuda_precision": ("float32", "tf32"),
+    "cuda_tuning": (False, True),
+}
+"""Default, and another value."""
 
 
-def test_the_default_is_float32():
-    assert contextvars.Context().run(spconv.get_cpu_precision) == "float32"
-    spconv.set_cpu_precision("float32")
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_thread_has_the_setting(monkeypatch, name):
+    monkeypatch.setattr(amx, "missing", lambda: "")
+    default, other = SETTINGS[name]
+    get, change = (getattr(spconv, f"{verb}_{name}") for verb in ("get", "set"))
+    seen = []
+
+    def look_and_put_back():
+        seen.append(get())
+        change(default)
+
+    assert get() == default
+    change(other)
+    try:
+        thread = Thread(target=look_and_put_back)
+        thread.start()
+        thread.join()
+        assert seen == [other]
+        assert get() == default
+    finally:
+        change(default)
 
 
-def test_unknown_names():
+def test_unknown_precisions():
     message = r"set_cpu_precision: expected one of \('float32', 'bfloat16x3', .*\), got 'tf32'"
     with pytest.raises(ValueError, match=message):
         spconv.set_cpu_precision("tf32")
+
+
+def test_tuning_is_on_or_off():
+    with pytest.raises(TypeError, match="set_cuda_tuning: expected True or False, got 'fast'"):
+        spconv.set_cuda_tuning("fast")
+    assert spconv.get_cuda_tuning() is False
 
 
 @pytest.mark.parametrize("state", range(1, 5))

@@ -12,17 +12,10 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from spconv.ops.cuda.arithmetic import ARITHMETIC, Arithmetic
+
 TILE_ROWS = 64
 """Output rows of a tile: one tile map serves all layers on a rulebook."""
-
-STORAGE = {
-    "float16": ("float16", 2, "multiply_float16"),
-    "bfloat16": ("bfloat16", 2, "multiply_bfloat16"),
-    "tf32": ("float", 4, "multiply_tf32"),
-    "float32": ("float", 4, "multiply_tf32x3"),
-    "float64": ("double", 8, None),
-}
-"""Arithmetic -> storage type, its bytes, product of fragments (None: no tensor cores)."""
 
 MIN_PAIRS = 512
 TARGET_TASKS = 512
@@ -94,7 +87,7 @@ def choose_tile(kind: str, cin: int, cout: int, architecture: int = 80) -> Tile:
     >>> choose_tile("float64", 64, 96).kernel
     'implicit_gemm_simt'
     """
-    storage, size, multiply = _storage(kind, "choose_tile")
+    storage, size, multiply = _arithmetic(kind, "choose_tile")
     if multiply is None or architecture < 80:
         return _simt_tile("implicit_gemm_simt", storage, TILE_ROWS, 32 if cout <= 32 else 64)
     columns = next((n for n in (16, 32, 64, 96) if cout <= n), 128)
@@ -116,7 +109,7 @@ def candidate_tiles(kind: str, cin: int, cout: int, architecture: int = 80) -> t
     first = choose_tile(kind, cin, cout, architecture)
     if "STAGES" not in first.macros:
         return (first,)
-    row_bytes = cin * STORAGE[kind][1]
+    row_bytes = cin * ARITHMETIC[kind].size
     deep = [(64, 4), (32, 4)] if row_bytes > 32 else [(32, 4)]
     if row_bytes > 64:
         deep.append((128, 3))
@@ -139,7 +132,7 @@ def choose_gradient_tile(kind: str, cin: int, cout: int, architecture: int = 80)
     >>> tile.rows, tile.columns, tile.block
     (64, 128, 128)
     """
-    storage, size, multiply = _storage(kind, "choose_gradient_tile")
+    storage, size, multiply = _arithmetic(kind, "choose_gradient_tile")
     if multiply is None or architecture < 80:
         return _simt_tile(
             "weight_gradient_simt", storage, 32 if cin <= 32 else 64, 32 if cout <= 32 else 64
@@ -214,14 +207,14 @@ def copy_width(row_bytes: int) -> int:
     return next(width for width in (16, 8, 4, 2) if row_bytes % width == 0)
 
 
-def _storage(kind: str, owner: str) -> tuple[str, int, str | None]:
-    if kind not in STORAGE:
-        raise ValueError(f"{owner}: expected one of {sorted(STORAGE)}, got {kind!r}")
-    return STORAGE[kind]
+def _arithmetic(kind: str, owner: str) -> Arithmetic:
+    if kind not in ARITHMETIC:
+        raise ValueError(f"{owner}: expected one of {sorted(ARITHMETIC)}, got {kind!r}")
+    return ARITHMETIC[kind]
 
 
 def _gemm_tile(kind: str, cin: int, columns: int, depth: int, stages: int) -> Tile:
-    storage, size, multiply = STORAGE[kind]
+    storage, size, multiply = ARITHMETIC[kind]
     warps = (4, 1) if columns == 16 else (2, 2)
     macros: dict[str, str | int] = {
         "STORAGE": storage,
@@ -239,7 +232,7 @@ def _gemm_tile(kind: str, cin: int, columns: int, depth: int, stages: int) -> Ti
 
 
 def _gradient_tile(kind: str, cin: int, cout: int, shape: tuple[int, int], stages: int) -> Tile:
-    storage, size, multiply = STORAGE[kind]
+    storage, size, multiply = ARITHMETIC[kind]
     rows, columns = shape
     warps = (1 if rows == 16 else 2, 1 if columns == 16 else 2)
     padding = 16 if size == 2 else 32

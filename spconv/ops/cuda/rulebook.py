@@ -16,7 +16,7 @@ from spconv.rulebook import Rulebook
 from spconv.sites import SiteSet, read_only, sites_of
 
 if TYPE_CHECKING:
-    from spconv.ops.rulebook_steps import RulebookSteps
+    from spconv.ops.cuda.store import RulebookStore
 
 
 class DeviceSites(SiteSet):
@@ -75,7 +75,7 @@ class DeviceRulebook(Rulebook):
     offset_starts : int64 ndarray (K + 1,) on the host
     in_sites, out_sites, geometry
         As of :class:`~spconv.Rulebook`.
-    builder : RulebookSteps
+    store : RulebookStore
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class DeviceRulebook(Rulebook):
         in_sites: SiteSet,
         out_sites: SiteSet,
         geometry: Geometry,
-        builder: RulebookSteps,
+        store: RulebookStore,
         origin: weakref.ref[Rulebook] | None = None,
     ) -> None:
         fields = {
@@ -94,19 +94,19 @@ class DeviceRulebook(Rulebook):
             "in_sites": in_sites,
             "out_sites": out_sites,
             "geometry": geometry,
-            "builder": builder,
+            "store": store,
             "_origin": origin,
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)
 
     device_table: Array
-    builder: RulebookSteps
+    store: RulebookStore
 
     @cached_property
     def device_pairs(self) -> tuple[Array, Array]:
         """Input rows and output rows (P,) of all pairs."""
-        return self.builder.compact(self.device_table, self.num_pairs)
+        return self.store.compact(self.device_table, self.num_pairs)
 
     @property
     def num_pairs(self) -> int:
@@ -132,11 +132,11 @@ class DeviceRulebook(Rulebook):
     @cached_property
     def _swapped(self) -> Rulebook:
         return DeviceRulebook(
-            self.builder.invert(self.device_table, len(self.in_sites)),
+            self.store.invert(self.device_table, len(self.in_sites)),
             self.offset_starts,
             self.out_sites,
             self.in_sites,
             self.geometry,
-            self.builder,
+            self.store,
             weakref.ref(self),
         )

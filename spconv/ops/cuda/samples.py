@@ -8,9 +8,9 @@ import numpy as np
 
 from spconv.compat import Array
 from spconv.dtypes import math_type
-from spconv.ops.launch import storage_of
-from spconv.ops.raw_kernels import NULL, kernel
-from spconv.ops.rulebook_steps import RulebookSteps
+from spconv.ops.cuda.arithmetic import storage_of
+from spconv.ops.cuda.compiler import NULL, kernel
+from spconv.ops.cuda.store import RulebookStore
 from spconv.sites import SiteSet
 
 BLOCK = 32, 8
@@ -18,21 +18,21 @@ ROWS_PER_PART = 128
 MAX_PARTS = 256
 
 
-def sum_samples(xp: ModuleType, x_nc: Array, sites: SiteSet, rulebooks: RulebookSteps) -> Array:
+def sum_samples(xp: ModuleType, x_nc: Array, sites: SiteSet, store: RulebookStore) -> Array:
     """As :meth:`spconv.ops.Ops.sum_samples`; ``x_nc`` is contiguous. Sums run in float64."""
     y = xp.empty((sites.batch_size, x_nc.shape[1]), math_type(x_nc.dtype))
     if y.size:
         parts = _parts(sites)
         sizes = np.int64(parts), np.int64(x_nc.shape[1])
         partial = xp.empty((len(y) * parts, x_nc.shape[1]), np.float64)
-        rows = _starts_and_order(sites, rulebooks)
+        rows = _starts_and_order(sites, store)
         _run("sum_sample_parts", len(partial), x_nc, (x_nc, *rows, partial, *sizes))
         _run("add_sample_parts", len(y), x_nc, (partial, y, *sizes))
     return y
 
 
 def max_samples(
-    xp: ModuleType, x_nc: Array, sites: SiteSet, rulebooks: RulebookSteps
+    xp: ModuleType, x_nc: Array, sites: SiteSet, store: RulebookStore
 ) -> tuple[Array, Array]:
     """As :meth:`spconv.ops.Ops.max_samples`; ``x_nc`` is contiguous."""
     y = xp.empty((sites.batch_size, x_nc.shape[1]), x_nc.dtype)
@@ -42,7 +42,7 @@ def max_samples(
         sizes = np.int64(parts), np.int64(x_nc.shape[1])
         values = xp.empty((len(y) * parts, x_nc.shape[1]), x_nc.dtype)
         from_rows = xp.empty(values.shape, np.int64)
-        rows = _starts_and_order(sites, rulebooks)
+        rows = _starts_and_order(sites, store)
         _run("max_sample_parts", len(values), x_nc, (x_nc, *rows, values, from_rows, *sizes))
         _run("join_max_parts", len(y), x_nc, (values, from_rows, y, winner, *sizes))
     return y, winner
@@ -53,9 +53,9 @@ def _parts(sites: SiteSet) -> int:
     return min(MAX_PARTS, max(1, -(-len(sites) // (sites.batch_size * ROWS_PER_PART))))
 
 
-def _starts_and_order(sites: SiteSet, rulebooks: RulebookSteps) -> tuple[Array, Array]:
-    order = rulebooks.site_keys(sites)[1]
-    return rulebooks.sample_starts(sites), NULL if order is None else order
+def _starts_and_order(sites: SiteSet, store: RulebookStore) -> tuple[Array, Array]:
+    order = store.site_keys(sites)[1]
+    return store.sample_starts(sites), NULL if order is None else order
 
 
 def _run(entry: str, blocks: int, x_nc: Array, arguments: tuple) -> None:

@@ -16,25 +16,18 @@ from spconv.compat import Array, import_cupy
 from spconv.dtypes import math_type
 from spconv.geometry import Geometry
 from spconv.ops.base import Ops
-from spconv.ops.cuda_gemm import CudaGemm
-from spconv.ops.cuda_rulebook import CudaRulebookSteps
-from spconv.ops.cuda_samples import max_samples, sum_samples
-from spconv.ops.launch import column_sums, elementwise, storage_of
-from spconv.ops.precision import get_cuda_precision
-from spconv.ops.raw_kernels import NULL
+from spconv.ops.cuda.arithmetic import storage_of
+from spconv.ops.cuda.compiler import NULL
+from spconv.ops.cuda.gemm import CudaGemm
+from spconv.ops.cuda.kernel_store import KernelRulebookStore
+from spconv.ops.cuda.launch import column_sums, elementwise
+from spconv.ops.cuda.samples import max_samples, sum_samples
+from spconv.ops.epilogue import PLAIN, Epilogue
 from spconv.rulebook import Rulebook
 from spconv.sites import SiteSet
 
-KINDS = {"double": "float64"}
-"""Arithmetic of storage types that are not called like it."""
 NO_FMA = "--fmad=false"
 """For results that are NumPy's to the bit."""
-
-
-def arithmetic(dtype: np.dtype) -> str:
-    """Name of the arithmetic of products of a dtype, for :func:`~spconv.ops.cuda_tiles`."""
-    storage = storage_of(dtype)
-    return get_cuda_precision() if storage == "float" else KINDS.get(storage, storage)
 
 
 class CudaOps(Ops):
@@ -54,11 +47,11 @@ class CudaOps(Ops):
 
     def __init__(self) -> None:
         super().__init__(import_cupy())
-        self._rulebooks = CudaRulebookSteps(self.xp)
-        self._gemm = CudaGemm(self.xp, self._rulebooks)
+        self._store = KernelRulebookStore(self.xp)
+        self._gemm = CudaGemm(self.xp, self._store)
 
     def build_rulebook(self, sites: SiteSet, geometry: Geometry, owner: str) -> Rulebook:
-        return self._rulebooks.build(sites, geometry, owner)
+        return self._store.build(sites, geometry, owner)
 
     def convolve(
         self,
@@ -66,26 +59,24 @@ class CudaOps(Ops):
         w_kco: Array,
         rulebook: Rulebook,
         groups: int = 1,
-        init_o: Array | None = None,
+        *,
         transposed: bool = False,
-        slope: float | None = None,
-        residual_no: Array | None = None,
+        epilogue: Epilogue = PLAIN,
     ) -> Array:
-        kind = arithmetic(x_nc.dtype)
         return self._gemm.convolve(
-            x_nc, w_kco, rulebook, groups, init_o, transposed, slope, residual_no, kind
+            x_nc, w_kco, rulebook, groups, transposed=transposed, epilogue=epilogue
         )
 
     def weight_gradient(
         self, x_nc: Array, dy_no: Array, rulebook: Rulebook, groups: int = 1
     ) -> Array:
-        return self._gemm.weight_gradient(x_nc, dy_no, rulebook, groups, arithmetic(x_nc.dtype))
+        return self._gemm.weight_gradient(x_nc, dy_no, rulebook, groups)
 
     def matmul(self, x_nc: Array, w_co: Array, init_o: Array | None = None) -> Array:
-        return self._gemm.matmul(x_nc, w_co, init_o, arithmetic(x_nc.dtype))
+        return self._gemm.matmul(x_nc, w_co, init_o)
 
     def matmul_gradient(self, x_nc: Array, dy_no: Array) -> Array:
-        return self._gemm.matmul_gradient(x_nc, dy_no, arithmetic(x_nc.dtype))
+        return self._gemm.matmul_gradient(x_nc, dy_no)
 
     def small_matmul(self, a_gnc: Array, b_gco: Array) -> Array:
         # Not CuPy's product: that needs cuBLAS, which its wheels do not bring.
@@ -104,7 +95,7 @@ class CudaOps(Ops):
         winner = self.xp.empty(y.shape, np.int32)
         ground, taps = NULL, None
         if ground_c is not None:
-            ground, taps = self._dense(ground_c), self._rulebooks.complete_taps(rulebook)
+            ground, taps = self._dense(ground_c), self._store.complete_taps(rulebook)
         arrays = self._table(rulebook), ground, NULL if taps is None else taps, y, winner
         self._pool("max_table", y, rulebook, self._dense(x_nc), *arrays)
         return y, winner
@@ -120,20 +111,20 @@ class CudaOps(Ops):
         return dx
 
     def union_sites(self, sets: tuple[SiteSet, ...]) -> SiteSet:
-        return self._rulebooks.union(sets)
+        return self._store.union(sets)
 
     def rows_among(self, sites: SiteSet, sorted_sites: SiteSet) -> Array:
-        keys = self._rulebooks.site_keys(sites)[2]
-        return self.xp.searchsorted(self._rulebooks.site_keys(sorted_sites)[0], keys)
+        keys = self._store.site_keys(sites)[2]
+        return self.xp.searchsorted(self._store.site_keys(sorted_sites)[0], keys)
 
     def sample_counts(self, sites: SiteSet) -> Array:
-        return self.xp.diff(self._rulebooks.sample_starts(sites))
+        return self.xp.diff(self._store.sample_starts(sites))
 
     def sum_samples(self, x_nc: Array, sites: SiteSet) -> Array:
-        return sum_samples(self.xp, self._dense(x_nc), sites, self._rulebooks)
+        return sum_samples(self.xp, self._dense(x_nc), sites, self._store)
 
     def max_samples(self, x_nc: Array, sites: SiteSet) -> tuple[Array, Array]:
-        return max_samples(self.xp, self._dense(x_nc), sites, self._rulebooks)
+        return max_samples(self.xp, self._dense(x_nc), sites, self._store)
 
     def max_samples_gradient(self, dy_bc: Array, winner_bc: Array, num_rows: int) -> Array:
         dx = self.xp.zeros((num_rows, dy_bc.shape[1]), dy_bc.dtype)
@@ -144,7 +135,7 @@ class CudaOps(Ops):
 
     def spread_samples(self, y_bc: Array, sites: SiteSet) -> Array:
         x = self._new(y_bc, len(sites), y_bc.shape[1])
-        keys, cells = self._rulebooks.site_keys(sites)[2], np.int64(prod(sites.spatial_shape))
+        keys, cells = self._store.site_keys(sites)[2], np.int64(prod(sites.spatial_shape))
         arguments = self._dense(y_bc), keys, x, cells, *(np.int64(size) for size in x.shape)
         self._run("samples.cu", "spread_samples", x.size, x.dtype, arguments)
         return x
@@ -287,11 +278,11 @@ class CudaOps(Ops):
 
     def _pairs(self, rulebook: Rulebook, k: int) -> tuple[Array, Array]:
         part = slice(int(rulebook.offset_starts[k]), int(rulebook.offset_starts[k + 1]))
-        in_rows, out_rows = self._rulebooks.pairs(rulebook)
+        in_rows, out_rows = self._store.pairs(rulebook)
         return in_rows[part], out_rows[part]
 
     def _table(self, rulebook: Rulebook) -> Array:
-        return self._rulebooks.table(rulebook)
+        return self._store.table(rulebook)
 
     def _dense(self, array: Array) -> Array:
         return self.xp.ascontiguousarray(array)

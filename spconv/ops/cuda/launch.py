@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-from functools import cache
 from types import ModuleType
 
 import numpy as np
 
 from spconv.compat import Array
 from spconv.dtypes import math_type
-from spconv.ops.raw_kernels import kernel
+from spconv.ops.cuda.arithmetic import storage_of
+from spconv.ops.cuda.compiler import kernel
 
 THREADS = 256
-STORAGE = {
-    "float32": "float",
-    "float64": "double",
-    "float16": "float16",
-    "bfloat16": "bfloat16",
-}
-"""What a dtype is called in the sources."""
 MAX_PARTS = 1024
 MIN_ROWS_PER_PART = 128
 MAX_GRID = 65_535
 """Blocks along the second and third axis of a grid."""
-
-
-@cache  # the name of a dtype takes NumPy longer to make than a launch
-def storage_of(dtype: np.dtype) -> str:
-    """Name in the sources of a floating point dtype.
-
-    Raises
-    ------
-    TypeError
-        For other dtypes.
-    """
-    name = np.dtype(dtype).name
-    if name not in STORAGE:
-        raise TypeError(f"CudaOps: arrays must be one of {sorted(STORAGE)}, got dtype {name}")
-    return STORAGE[name]
 
 
 def check_grid(owner: str, what: str, count: int) -> None:

@@ -6,15 +6,15 @@ from convolutions import random_pairs
 from emulation import EmulationError, emulate
 from fake_cupy import COPIES
 
-from spconv.ops.cuda_tile_map import cuda_tile_map
-from spconv.ops.rulebook_steps import RulebookSteps
-from spconv.ops.tile_map import build_tile_map
+from spconv.ops.cuda.kernel_tile_map import kernel_tile_map
+from spconv.ops.cuda.store import RulebookStore
+from spconv.ops.cuda.tile_map import build_tile_map
 from spconv.rulebook import build_rulebook
 
 
 def table_of(pairs):
-    steps = RulebookSteps(np)
-    return steps.table_of_pairs(pairs.in_rows, pairs.out_rows, pairs.starts, pairs.num_out)
+    store = RulebookStore(np)
+    return store.table_of_pairs(pairs.in_rows, pairs.out_rows, pairs.starts, pairs.num_out)
 
 
 def check(cupy, pairs, tile_rows=64):
@@ -23,7 +23,7 @@ def check(cupy, pairs, tile_rows=64):
     )
     table = cupy.asarray(table_of(pairs))
     before = COPIES["to_host"]
-    tiles = cuda_tile_map(cupy, table, pairs.starts, tile_rows)
+    tiles = kernel_tile_map(cupy, table, pairs.starts, tile_rows)
     assert COPIES["to_host"] == before
     assert tiles.num_tiles == expected.num_tiles
     assert tiles.tile_rows == tile_rows
@@ -53,7 +53,7 @@ def test_other_tiles(cupy, rng, tile_rows):
 def test_a_real_rulebook(cupy, rng):
     sites = np.argwhere(rng.random((2, 20, 20)) < 0.3)
     book = build_rulebook(sites, (20, 20), 2, 3, submanifold=True)
-    tiles = cuda_tile_map(
+    tiles = kernel_tile_map(
         cupy, cupy.asarray(np.ascontiguousarray(book.table.T)), book.offset_starts, 64
     )
     rows = (tiles.in_rows[: int(tiles.starts.get()[-1])].get() >= 0).sum()

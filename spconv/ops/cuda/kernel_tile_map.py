@@ -8,16 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spconv.compat import Array
-from spconv.ops.launch import elementwise
-from spconv.ops.tile_map import TileMap, offset_ranks
+from spconv.ops.cuda.launch import elementwise
+from spconv.ops.cuda.tile_map import TileMap, offset_ranks
 
 WARP = 32
 
 
-def cuda_tile_map(
+def kernel_tile_map(
     xp: Any, table: Array, offset_starts: NDArray[np.int64], tile_rows: int
 ) -> TileMap:
-    """As :func:`~spconv.ops.tile_map.build_tile_map`, through kernels/cuda/tile_map.cu.
+    """As :func:`~spconv.ops.cuda.tile_map.build_tile_map`, through kernels/cuda/tile_map.cu.
 
     Nothing is copied to the host: ``offsets``, ``in_rows`` and ``groups`` have as many entries
     as there can be, and what lies behind ``starts[-1]`` is undefined.

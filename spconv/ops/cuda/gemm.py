@@ -16,21 +16,22 @@ import numpy as np
 
 from spconv.compat import Array
 from spconv.dtypes import math_type
-from spconv.ops.cuda_tile_map import cuda_tile_map
-from spconv.ops.cuda_tiles import (
-    STORAGE,
+from spconv.ops.cuda.arithmetic import ARITHMETIC, kind_of, storage_of
+from spconv.ops.cuda.compiler import NULL, Launch, kernel, source
+from spconv.ops.cuda.kernel_tile_map import kernel_tile_map
+from spconv.ops.cuda.launch import THREADS, check_grid, elementwise
+from spconv.ops.cuda.store import RulebookStore
+from spconv.ops.cuda.tile_map import TileMap, identity_tile_map
+from spconv.ops.cuda.tiles import (
     TILE_ROWS,
     Tile,
     candidate_gradient_tiles,
     candidate_tiles,
     split_pairs,
 )
-from spconv.ops.launch import THREADS, check_grid, elementwise, storage_of
-from spconv.ops.raw_kernels import NULL, Launch, kernel, source
-from spconv.ops.rulebook_steps import RulebookSteps
-from spconv.ops.tile_map import TileMap, identity_tile_map
-from spconv.ops.tuner import Tuner, cache_file, event_timer
-from spconv.ops.tuning import get_cuda_tuning
+from spconv.ops.cuda.tuner import Tuner, cache_file, event_timer
+from spconv.ops.epilogue import Epilogue
+from spconv.ops.settings import get_cuda_tuning
 from spconv.rulebook import Rulebook, is_symmetric
 
 ALIGNMENT = 16
@@ -42,10 +43,10 @@ TILES = "tile map"
 class CudaGemm:
     """Launches of the convolution kernels; ``xp`` is ``cupy``."""
 
-    def __init__(self, xp: Any, rulebooks: RulebookSteps) -> None:
+    def __init__(self, xp: Any, store: RulebookStore) -> None:
         self.xp = xp
-        self._rulebooks = rulebooks
-        self._memo = rulebooks.memo
+        self._store = store
+        self._memo = store.memo
         self._identity = lru_cache(maxsize=8)(self._identity_map)
         self._identity_pairs = lru_cache(maxsize=8)(self._make_identity_pairs)
 
@@ -60,49 +61,45 @@ class CudaGemm:
         w_kco: Array,
         rulebook: Rulebook,
         groups: int,
-        init_o: Array | None,
+        *,
         transposed: bool,
-        slope: float | None,
-        residual_no: Array | None,
-        kind: str,
+        epilogue: Epilogue,
     ) -> Array:
-        """As :meth:`spconv.ops.Ops.convolve`, with the arithmetic ``kind``."""
+        """As :meth:`spconv.ops.Ops.convolve`."""
         mirrored = self._is_mirrored(rulebook, transposed)
         tiles = self.tile_map(rulebook.inverse if mirrored else rulebook)
         mode, num_out = (int(transposed), int(mirrored)), len(rulebook.out_sites)
         return self._multiply(
-            x_nc, w_kco, tiles, num_out, groups, init_o, mode, slope, residual_no, kind
+            x_nc, w_kco, tiles, num_out, groups=groups, mode=mode, epilogue=epilogue
         )
 
-    def matmul(self, x_nc: Array, w_co: Array, init_o: Array | None, kind: str) -> Array:
+    def matmul(self, x_nc: Array, w_co: Array, init_o: Array | None) -> Array:
         """``x w + init``."""
         rows = len(x_nc)
-        tiles, mode = self._identity(rows, self._memo.device), (0, 0)
-        return self._multiply(x_nc, w_co[None], tiles, rows, 1, init_o, mode, None, None, kind)
+        tiles, epilogue = self._identity(rows, self._memo.device), Epilogue(init_o)
+        return self._multiply(x_nc, w_co[None], tiles, rows, mode=(0, 0), epilogue=epilogue)
 
-    def weight_gradient(
-        self, x_nc: Array, dy_no: Array, rulebook: Rulebook, groups: int, kind: str
-    ) -> Array:
+    def weight_gradient(self, x_nc: Array, dy_no: Array, rulebook: Rulebook, groups: int) -> Array:
         """As :meth:`spconv.ops.Ops.weight_gradient`."""
         size = x_nc.shape[1] // groups * dy_no.shape[1]
         kept, name = self._memo.of(rulebook), ("tasks", size)
         if name not in kept:
             kept[name] = self._upload_tasks(rulebook.offset_starts, size)
-        pairs = self._rulebooks.pairs(rulebook)
-        return self._gradient(x_nc, dy_no, pairs, kept[name], groups, kind)
+        pairs = self._store.pairs(rulebook)
+        return self._gradient(x_nc, dy_no, pairs, kept[name], groups)
 
-    def matmul_gradient(self, x_nc: Array, dy_no: Array, kind: str) -> Array:
+    def matmul_gradient(self, x_nc: Array, dy_no: Array) -> Array:
         """``x^T dy``."""
         size, rows = x_nc.shape[1] * dy_no.shape[1], len(x_nc)
         pairs, tasks = self._identity_pairs(rows, size, self._memo.device)
-        return self._gradient(x_nc, dy_no, pairs, tasks, 1, kind)[0]
+        return self._gradient(x_nc, dy_no, pairs, tasks)[0]
 
     def tile_map(self, rulebook: Rulebook) -> TileMap:
         """The tile map of a rulebook, made once."""
         kept = self._memo.of(rulebook)
         if TILES not in kept:
-            table = self._rulebooks.table(rulebook)
-            kept[TILES] = cuda_tile_map(self.xp, table, rulebook.offset_starts, TILE_ROWS)
+            table = self._store.table(rulebook)
+            kept[TILES] = kernel_tile_map(self.xp, table, rulebook.offset_starts, TILE_ROWS)
         return kept[TILES]
 
     def _is_mirrored(self, rulebook: Rulebook, transposed: bool) -> bool:
@@ -124,36 +121,35 @@ class CudaGemm:
         w_kco: Array,
         tiles: TileMap,
         num_out: int,
-        groups: int,
-        init_o: Array | None,
+        *,
+        groups: int = 1,
         mode: tuple[int, int],
-        slope: float | None,
-        residual_no: Array | None,
-        kind: str,
+        epilogue: Epilogue,
     ) -> Array:
+        init, residual, slope = epilogue
+        kind, wide = kind_of(x_nc.dtype), math_type(x_nc.dtype)
         volume, cin, width = w_kco.shape
         cout = width // groups
-        packed = self._pack(w_kco, groups, mode, kind)
+        storage = ARITHMETIC[kind].storage
+        packed = self._pack(w_kco, groups, mode, storage)
         if mode[0]:
             cin, cout = cout, cin
         y = self.xp.empty((num_out, groups * cout), x_nc.dtype)
         if not y.size:
             return y
-        number = math_type(x_nc.dtype)
-        init = NULL if init_o is None else self._aligned(init_o.astype(number, copy=False))
         arguments = (
-            self._operand(x_nc, kind),
+            self._operand(x_nc, storage),
             packed,
             y,
-            init,
-            NULL if residual_no is None else self._dense(residual_no.astype(y.dtype, copy=False)),
+            NULL if init is None else self._aligned(init.astype(wide, copy=False)),
+            NULL if residual is None else self._dense(residual.astype(y.dtype, copy=False)),
             tiles.starts,
             tiles.offsets,
             tiles.in_rows,
             tiles.groups,
             tiles.out_rows,
-            *(np.int32(number) for number in (num_out, cin, cout, volume)),
-            number(1 if slope is None else slope),
+            *(np.int32(size) for size in (num_out, cin, cout, volume)),
+            wide(1 if slope is None else slope),
         )
         output = storage_of(y.dtype)
 
@@ -186,14 +182,14 @@ class CudaGemm:
         device = self.xp.cuda.Device()
         return self.xp.cuda.runtime.getDeviceProperties(device.id)["name"].decode()
 
-    def _pack(self, w_kco: Array, groups: int, mode: tuple[int, int], kind: str) -> Array:
+    def _pack(self, w_kco: Array, groups: int, mode: tuple[int, int], storage: str) -> Array:
         """Weights as the kernels read them, (groups, K, rows, row length)."""
         transposed, mirrored = mode
         check_grid("CudaOps", "groups", groups)
         volume, cin, width = w_kco.shape
         cout = width // groups
         rows, columns = (cin, cout) if transposed else (cout, cin)
-        storage, weight, dtype = STORAGE[kind][0], storage_of(w_kco.dtype), w_kco.dtype
+        weight, dtype = storage_of(w_kco.dtype), w_kco.dtype
         if storage != weight:
             dtype = np.dtype(np.uint16)
         padded = columns + -columns % (ALIGNMENT // dtype.itemsize)
@@ -212,9 +208,9 @@ class CudaGemm:
         dy_no: Array,
         pairs: tuple[Array, Array],
         tasks: tuple[Array, Array],
-        groups: int,
-        kind: str,
+        groups: int = 1,
     ) -> Array:
+        kind, wide = kind_of(x_nc.dtype), math_type(x_nc.dtype)
         task_starts, offset_tasks = tasks
         cin, cout = x_nc.shape[1] // groups, dy_no.shape[1] // groups
         volume, num_tasks = len(offset_tasks) - 1, len(task_starts) - 1
@@ -224,9 +220,9 @@ class CudaGemm:
         dw = self.xp.empty((volume, cin, groups * cout), x_nc.dtype)
         if not dw.size:
             return dw
-        partials = self.xp.empty((num_tasks, size), math_type(x_nc.dtype))
+        partials = self.xp.empty((num_tasks, size), wide)
         if num_tasks:
-            x, dy = self._operand(x_nc, kind), self._operand(dy_no, kind)
+            x, dy = (self._operand(array, ARITHMETIC[kind].storage) for array in (x_nc, dy_no))
             arguments = x, dy, partials, *pairs, task_starts, np.int32(cin), np.int32(cout)
 
             def launch(tile: Tile) -> None:
@@ -263,12 +259,11 @@ class CudaGemm:
         count = self.xp.arange(rows, dtype=np.int32)
         return (count, count), self._upload_tasks(np.array([0, rows], np.int64), size)
 
-    def _operand(self, array: Array, kind: str) -> Array:
-        """As a kernel for the arithmetic ``kind`` reads it: of its storage type, and aligned.
+    def _operand(self, array: Array, storage: str) -> Array:
+        """As the kernels of a storage type read it: of that type, and aligned.
 
         Neither NumPy nor every CuPy has a bfloat16; uint16 holds its bits.
         """
-        storage = STORAGE[kind][0]
         if storage == storage_of(array.dtype):
             return self._aligned(array)
         bits = self.xp.empty(array.shape, np.uint16)

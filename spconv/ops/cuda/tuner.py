@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from spconv.ops.cuda_tiles import Tile
+from spconv.ops.cuda.tiles import Tile
 
 VERSION = 1
 WARM_UPS, REPEATS = 2, 5
@@ -35,7 +35,7 @@ class Tuner:
 
     Examples
     --------
-    >>> from spconv.ops.cuda_tiles import candidate_tiles
+    >>> from spconv.ops.cuda.tiles import candidate_tiles
     >>> tiles = candidate_tiles("float16", 64, 64)
     >>> times = iter([3.0, 1.0, 2.0, 4.0, 5.0, 6.0, 7.0, 8.0])
     >>> tuner = Tuner(Path(tempfile.mkdtemp()) / "tiles.json", lambda run: next(times))

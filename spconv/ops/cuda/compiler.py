@@ -56,7 +56,7 @@ def _lines(file: str, seen: set[str]) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ValueError(f"raw_kernels: there is no kernels/cuda/{file}") from None
+        raise ValueError(f"spconv: there is no kernels/cuda/{file}") from None
     lines = [f'#line 1 "kernels/cuda/{file}"']
     for number, line in enumerate(text.splitlines(), start=1):
         include = INCLUDE.match(line)

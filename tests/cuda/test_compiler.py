@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from spconv import compat
-from spconv.ops import raw_kernels
-from spconv.ops.raw_kernels import kernel, source
+from spconv.ops.cuda import compiler
+from spconv.ops.cuda.compiler import kernel, source
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(path.name for path in (ROOT / "kernels" / "cuda").glob("*.cu"))
@@ -55,7 +55,7 @@ def cupy(monkeypatch):
         ),
     )
     memories = [compat.has_cupy, compat.import_cupy, compat.has_gpu]
-    memories += [raw_kernels._entry, raw_kernels._module]
+    memories += [compiler._entry, compiler._module]
     for memory in memories:
         memory.cache_clear()
     with monkeypatch.context() as patch:
@@ -101,7 +101,7 @@ def test_headers_are_compiled_too():
 
 
 def test_unknown_sources():
-    with pytest.raises(ValueError, match=r"raw_kernels: there is no kernels/cuda/other\.cu"):
+    with pytest.raises(ValueError, match=r"spconv: there is no kernels/cuda/other\.cu"):
         source("other.cu")
 
 
