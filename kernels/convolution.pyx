@@ -32,13 +32,15 @@ cdef extern from "indirect_gemm.h" nogil:
     void weight_gradient_f32(
         int isa, const float* x, int64_t ldx, const float* dy, int64_t ldy,
         const int32_t* in_rows, const int32_t* out_rows, const int64_t* starts, int64_t k_begin,
-        int64_t k_end, int64_t num_out, int64_t tile_rows, int64_t chunk, float* dw,
-        int64_t offset_stride, int64_t ldw, int64_t cin, int64_t cout, float* scratch)
+        int64_t k_end, int64_t num_out, int64_t tile_rows, int64_t section, int64_t chunk,
+        float* dw, double* total, int64_t offset_stride, int64_t ldw, int64_t cin, int64_t cout,
+        float* scratch)
     void weight_gradient_f64(
         int isa, const double* x, int64_t ldx, const double* dy, int64_t ldy,
         const int32_t* in_rows, const int32_t* out_rows, const int64_t* starts, int64_t k_begin,
-        int64_t k_end, int64_t num_out, int64_t tile_rows, int64_t chunk, double* dw,
-        int64_t offset_stride, int64_t ldw, int64_t cin, int64_t cout, double* scratch)
+        int64_t k_end, int64_t num_out, int64_t tile_rows, int64_t section, int64_t chunk,
+        double* dw, double* total, int64_t offset_stride, int64_t ldw, int64_t cin, int64_t cout,
+        double* scratch)
 
 cdef extern from "ranges.h" nogil:
     int64_t SPCONV_RANGE_BYTES
@@ -56,6 +58,8 @@ cdef Py_ssize_t CHUNK_BYTES = 16 * 1024
 # many pairs at once.
 cdef Py_ssize_t GATHER_FROM = 32
 cdef Py_ssize_t GATHERED_PAIRS = 96
+# Rows whose weight gradients are summed in float32, before they are added up in float64.
+cdef Py_ssize_t SECTION_ROWS = 32 * 1024
 
 
 def best_isa():
@@ -162,7 +166,11 @@ def weight_gradient(const floating[:, ::1] x, const floating[:, ::1] dy,
     cdef Py_ssize_t rows = rows_within(SPCONV_RANGE_BYTES, (cin + cout) * sizeof(floating))
     # Both from the layer alone: the order of a sum must not depend on the number of threads.
     cdef Py_ssize_t chunk = max(32, CHUNK_BYTES // ((cin + cout) * sizeof(floating)))
+    cdef Py_ssize_t section = max(1, SECTION_ROWS // rows)
     cdef bint gather = cin * cout >= GATHER_FROM * (cin + cout)
+    cdef double[:, :, ::1] totals = None
+    cdef double* total = NULL
+    cdef Py_ssize_t per_offset = cin * dw.shape[2], first
     cdef floating[:, ::1] scratch = None
     cdef floating* thread_scratch = NULL
     cdef Py_ssize_t room
@@ -172,6 +180,9 @@ def weight_gradient(const floating[:, ::1] x, const floating[:, ::1] dy,
         chunk = GATHERED_PAIRS
         room = gathered_stride(cin, sizeof(floating)) + gathered_stride(cout, sizeof(floating))
         scratch = empty((num_threads, chunk * room), np.float32 if floating is float else np.float64)
+    if floating is float and num_out > section * rows:
+        totals = np.zeros((volume, cin, dw.shape[2]))
+        total = &totals[0, 0, 0]
     cdef int64_t[::1] bounds = _balanced_ranges(offset_starts, ranges)
     for task in prange(ranges * groups * blocks, nogil=True, schedule="dynamic",
                        num_threads=num_threads):
@@ -180,20 +191,21 @@ def weight_gradient(const floating[:, ::1] x, const floating[:, ::1] dy,
         c = task % blocks * block
         channels = min(block, cin - c)
         thread_scratch = &scratch[threadid(), 0] if gather else NULL
+        first = c * dw.shape[2] + group * cout
         if floating is float:
             weight_gradient_f32(isa, &x[0, group * cin + c], ldx, &dy[0, group * cout], ldy,
                                 &in_rows[0], &out_rows[0], &offset_starts[0], bounds[part],
-                                bounds[part + 1], num_out, rows, chunk,
-                                &dw[0, c, group * cout],
-                                cin * dw.shape[2], dw.shape[2], channels, cout,
-                                thread_scratch)
+                                bounds[part + 1], num_out, rows, section, chunk,
+                                &dw[0, 0, 0] + first, total + first if total else NULL,
+                                per_offset, dw.shape[2], channels, cout, thread_scratch)
         else:
             weight_gradient_f64(isa, &x[0, group * cin + c], ldx, &dy[0, group * cout], ldy,
                                 &in_rows[0], &out_rows[0], &offset_starts[0], bounds[part],
-                                bounds[part + 1], num_out, rows, chunk,
-                                &dw[0, c, group * cout],
-                                cin * dw.shape[2], dw.shape[2], channels, cout,
-                                thread_scratch)
+                                bounds[part + 1], num_out, rows, section, chunk,
+                                &dw[0, 0, 0] + first, total + first if total else NULL,
+                                per_offset, dw.shape[2], channels, cout, thread_scratch)
+    if total:
+        np.asarray(dw)[...] = totals
 
 
 cdef int64_t[::1] _balanced_ranges(const int64_t[::1] starts, Py_ssize_t ranges):
