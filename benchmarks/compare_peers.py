@@ -53,6 +53,7 @@ def time_ours(sites: Sites, x: np.ndarray, w: np.ndarray) -> dict[str, float]:
         functional.sparse_conv(sites.tensor(x), weight, None, geometry)
 
     def training() -> None:
+        weight.grad = None
         leaf = spconv.Tensor(x, requires_grad=True)
         out = functional.sparse_conv(warm.replace_feature(leaf), weight, None, geometry)
         out.features.backward(gradient)
