@@ -58,7 +58,7 @@ def setting(record: Record, names: Sequence[str]) -> Setting:
 
 def _epoch_seconds(step: Record | None, runs: Sequence[Record]) -> float:
     if step is not None and step.timing is not None and "steps" in step.case:
-        return step.timing.min_ms * step.case["steps"] / 1000
+        return step.timing.median_ms * step.case["steps"] / 1000
     return median(epoch["seconds"] for run in runs for epoch in run.case["epochs"])
 
 
@@ -80,7 +80,7 @@ def step_ms(records: Sequence[Record], variant: str, **wanted: Any) -> float:
     """Milliseconds per sample of a training step; not a number where it was left out."""
     for record in select(records, experiment="step", variant=variant, **wanted):
         if record.timing is not None:
-            return record.timing.min_ms / record.case["batch_size"]
+            return record.timing.median_ms / record.case["batch_size"]
     return nan
 
 

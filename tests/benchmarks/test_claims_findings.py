@@ -39,6 +39,6 @@ def test_faster_means_three_times_at_a_comparable_error(error, milliseconds, ver
 
 def changed(record, error, milliseconds):
     if record.experiment == "step":
-        return replace(record, timing=replace(record.timing, min_ms=milliseconds))
+        return replace(record, timing=replace(record.timing, median_ms=milliseconds))
     interval = [0.9 * error, 1.1 * error]
     return replace(record, case={**record.case, "test_error": error, "interval": interval})
