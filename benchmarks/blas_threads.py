@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 
@@ -11,14 +10,6 @@ from torch_baseline import set_torch_threads
 import spconv
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-
-
-def positive(text: str) -> int:
-    """The type of ``--threads``."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected at least 1, got {value}")
-    return value
 
 
 def use_threads(num_threads: int | None, *, restart: bool) -> None:

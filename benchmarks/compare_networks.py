@@ -17,13 +17,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import command_line
 import numpy as np
-import standalone
 import subjects
 from blas_threads import thread_variables, use_threads
 from exported import export
 from harness import Budget, Turns, measure_in_turns
 from layers import check_close
+from steps import LR, MOMENTUM
+from table import markdown
 
 import spconv
 
@@ -93,8 +95,8 @@ def write(subject: subjects.Subject, path: Path) -> None:
     x = subject.source()
     description = {
         "layers": layers,
-        "lr": subjects.LR,
-        "momentum": subjects.MOMENTUM,
+        "lr": LR,
+        "momentum": MOMENTUM,
         "spatial_shape": x.spatial_shape,
         "batch_size": x.batch_size,
     }
@@ -121,9 +123,8 @@ def compare(python: str, subject: subjects.Subject, budget: Budget) -> Turns:
 
 
 def main() -> None:
-    parser = standalone.parser(__doc__)
+    parser = command_line.parser(__doc__)
     parser.add_argument("--python", required=True, help="interpreter with PyTorch and spconv")
-    parser.add_argument("--data", help="folder that holds the data sets")
     options = parser.parse_args()
     use_threads(options.threads, restart=True)
     rows, results = [], []
@@ -143,9 +144,9 @@ def main() -> None:
     columns = ["training step", f"{OURS} (ms)", f"{PEER} (ms)", "times as long", "rounds in turns"]
     threads = spconv.get_num_threads()
     heading = f"Medians on {threads} threads; ratios are medians over the rounds."
-    text = f"{heading}\n\n{standalone.markdown(columns, rows)}"
+    text = f"{heading}\n\n{markdown(columns, rows)}"
     result = {"size": options.size, "threads": threads, "networks": results}
-    standalone.write(options.out, "peer_networks", result, text)
+    command_line.write(options.out, "peer_networks", result, text)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from counting import count_network
-from datasets import DataSet
+from datasets import DataSet, stroke_data
 from harness import Budget, Record
 from peak_memory import peak_megabytes
 from plans import Plan
+from session import Options
 from steps import time_step
 from training import outcome
 
@@ -21,6 +22,33 @@ class Entry:
 
     variant: str
     plan: Plan
+
+
+def compare_on_strokes(
+    entries: Callable[[str], Sequence[Entry]], name: str, section: str, options: Options
+) -> list[Record]:
+    """Compare the entries of the size that was asked for; there is no quick form.
+
+    Parameters
+    ----------
+    entries : callable
+        Takes the size.
+    name : str
+        Of the data set.
+    section : str
+        Of the report.
+    options : Options
+    """
+    if options.size == "quick":
+        return []
+    return compare(
+        entries(options.size),
+        stroke_data(name, options.size, options.data),
+        options.out / "runs",
+        Budget(0.005, 2) if options.size == "tiny" else Budget(2.0),
+        options.echo_of(section),
+        options.earlier(section),
+    )
 
 
 def compare(

@@ -35,6 +35,16 @@ def load_images(
     return DataSet(MNIST, *splits)
 
 
+def image_data(size: str, folder: str | None, echo: Callable[[str], object]) -> DataSet:
+    """What a benchmark of this size trains on, see :func:`load_images`."""
+    return few_images() if size == "tiny" else load_images(folder, echo)
+
+
+def stroke_data(name: str, size: str, folder: str | None) -> DataSet:
+    """What a benchmark of this size trains on, see :func:`load_required`."""
+    return few_strokes() if size == "tiny" else load_required(name, folder)
+
+
 def few_images() -> DataSet:
     """Synthetic strokes, for a check that everything runs."""
     return DataSet(SYNTHETIC, load_strokes("train", 100), load_strokes("test", 40))

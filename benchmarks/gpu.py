@@ -22,6 +22,7 @@ import gpu_torch
 import numpy as np
 from gpu_floors import floors, ratio
 from lidar import lidar_scan
+from table import markdown
 from workloads import Sites
 
 import spconv
@@ -46,6 +47,7 @@ KINDS = {
 }
 """Arithmetic -> dtype of the arrays."""
 RUNS = 10
+TIMED = ("rulebook", "forward", "input gradient", "weight gradient")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -148,24 +150,21 @@ def folder_name(gpu: str) -> str:
 
 def table(rows: list[dict[str, Any]], rates: dict[str, float]) -> str:
     """Times of every layer and of its floors (:mod:`gpu_floors`), as Markdown."""
-    lines = [
-        "| sites | pairs/row | layer | arithmetic | rulebook | forward | input gradient | "
-        "weight gradient | forward TFLOP/s | memory floor | gather | matrix floor | "
-        "forward / floor | PyTorch gather-matmul forward | PyTorch dense forward | same bits |",
-        "|---:|---:|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|",
-    ]
+    columns = ["layer", "arithmetic", "same bits", "sites", "pairs/row", *TIMED]
+    columns += ["forward TFLOP/s", "memory floor", "gather", "matrix floor", "forward / floor"]
+    columns += ["PyTorch gather-matmul forward", "PyTorch dense forward"]
+    lines = []
     for row in rows:
         ms, found = row["ms"], floors(row, rates)
-        names = ("rulebook", "forward", "input gradient", "weight gradient")
-        cells = [f"{row['sites']:,}", f"{row['pairs per row']}", f"{row['cin']} -> {row['cout']}"]
-        cells += [row["kind"], *(f"{ms[name]:.3f} ms" for name in names)]
+        same = "yes" if row["same bits"] else "**no**"
+        cells = [f"{row['cin']} -> {row['cout']}", row["kind"], same, f"{row['sites']:,}"]
+        cells += [f"{row['pairs per row']}", *(f"{ms[name]:.3f} ms" for name in TIMED)]
         cells.append(f"{row['gflop'] / ms['forward']:.1f}")
         cells += [_milliseconds(found[name]) for name in ("memory", "gather", "matrix")]
         cells.append(f"{ratio(row, rates):.1f}")
         cells += [_milliseconds(row[f"torch {name} ms"]) for name in ("gather-matmul", "dense")]
-        cells.append("yes" if row["same bits"] else "**no**")
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        lines.append(cells)
+    return markdown(columns, lines, num_words=3) + "\n"
 
 
 def _milliseconds(value: float | None) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import gpu_torch
 import numpy as np
+from steps import sgd, training_step, update
 from workloads import Sites
 
 import spconv
@@ -27,19 +28,10 @@ def unet_step(
 ) -> Callable[[], float]:
     """A training step, rulebooks and optimizer included; returns the loss."""
     net = SparseUNet(widths, in_channels=4, num_classes=19).to(device)
-    sgd = spconv.optim.SGD(net.named_parameters(), lr=0.01, momentum=0.9)
     features = sites.features(4)
     labels = np.random.default_rng(0).integers(0, 19, len(sites))
-
-    def step() -> float:
-        x = sites.tensor(features).to(device)
-        loss = spconv.functional.cross_entropy(net(x), labels)
-        sgd.zero_grad()
-        loss.backward()
-        sgd.step()
-        return loss.item()
-
-    return step
+    step = training_step(net, lambda: sites.tensor(features).to(device), labels)
+    return lambda: step().item()
 
 
 def deepcnet_epoch(
@@ -54,15 +46,12 @@ def deepcnet_epoch(
     net = DeepCNet(4, 32, in_channels=1, num_classes=10)
     loader = SparseLoader(images, labels, batch_size=100, field=net.field, shuffle=True)
     net.to(device)
-    sgd = spconv.optim.SGD(net.named_parameters(), lr=0.01, momentum=0.9)
+    optimizer = sgd(net)
     seconds = 0.0
     for _ in range(2):
         began = time.perf_counter()
         for x, target in loader:
-            loss = spconv.functional.cross_entropy(net(x.to(device)), target)
-            sgd.zero_grad()
-            loss.backward()
-            sgd.step()
+            loss = update(net, optimizer, x.to(device), target)
         value = loss.item()  # waits for the device
         seconds = time.perf_counter() - began
     batches = [

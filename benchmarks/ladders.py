@@ -9,12 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from plans import NUM_DIGITS, Training, image_loader
+from plans import NUM_DIGITS, ImageRun, Training
 
 import spconv
 from spconv import layers
-from spconv.data import SparseLoader
-from spconv.tensor import SparseConvTensor
 
 NEGATIVE_SLOPE = 1 / 3
 
@@ -127,7 +125,7 @@ class Ladder(layers.SparseSequential):
 
 
 @dataclass(frozen=True)
-class LadderRun:
+class LadderRun(ImageRun):
     """A ladder on images in the middle of its field, on active sites only."""
 
     levels: tuple[Level, ...]
@@ -148,15 +146,6 @@ class LadderRun:
 
     def model(self) -> spconv.Module:
         return Ladder(self.levels, self.k, NUM_DIGITS, self.dropout, self.training.seed)
-
-    def loader(self, split: tuple[np.ndarray, np.ndarray], *, training: bool) -> SparseLoader:
-        return image_loader(split, self.field, self.training, training=training)
-
-    def views(self, split: tuple[np.ndarray, np.ndarray]) -> SparseLoader:
-        return image_loader(split, self.field, self.training, training=False, augment=True)
-
-    def prepare(self, x: SparseConvTensor) -> SparseConvTensor:
-        return x
 
 
 def ladder_text(levels: Sequence[Level]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import session
-from datasets import few_images, load_images
+from datasets import image_data
 from harness import Record
 from plans import Augmentation, DeepCNetRun, Plan, SimpleCNNRun, Training
 from training import fit, record
@@ -40,7 +40,7 @@ PLANS: dict[str, tuple[Plan, Plan]] = {
 def run(options: session.Options) -> list[Record]:
     """Train both networks, or go on where an interrupted run ended."""
     echo = options.echo_of("mnist")
-    data = few_images() if options.size == "tiny" else load_images(options.data, echo)
+    data = image_data(options.size, options.data, echo)
     records = []
     for plan in PLANS[options.size]:
         folder = options.out / "runs" / f"{plan.name}-{options.size}"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import session
-from datasets import DataSet, few_images, load_images
+from datasets import DataSet, image_data
 from harness import Budget, Record
 from plans import Augmentation, DeepCNetRun, Plan, SimpleCNNRun, Training
 from steps import time_step
@@ -91,7 +91,7 @@ def run(options: session.Options) -> list[Record]:
     if sweep is None:
         return []
     echo = options.echo_of("mnist-dropout")
-    data = few_images() if options.size == "tiny" else load_images(options.data, echo)
+    data = image_data(options.size, options.data, echo)
     records, earlier = [], options.earlier("mnist-dropout")
     for plan, what in sweep.runs():
         folder = options.out / "runs" / f"{plan.name}-{options.size}"

@@ -17,7 +17,7 @@ from typing import Any
 
 import session
 from counting import count_network
-from datasets import DataSet, few_images, load_images
+from datasets import DataSet, image_data
 from harness import Budget, Record, too_large
 from ladders import FractionalPool, LadderRun, Level, MaxPool, deepc2_levels, deepcnet_levels
 from networks import training_bytes
@@ -85,7 +85,7 @@ def run(options: session.Options) -> list[Record]:
     if sweep is None:
         return []
     echo = options.echo_of("mnist-slow-pooling")
-    data = few_images() if options.size == "tiny" else load_images(options.data, echo)
+    data = image_data(options.size, options.data, echo)
     records: list[Record] = []
     earlier = options.earlier("mnist-slow-pooling")
     for name, plan in sweep.runs():

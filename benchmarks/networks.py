@@ -15,16 +15,15 @@ import session
 from counting import LayerCount, count_network
 from harness import Budget, Record, Recorder, too_large
 from layers import check_close
+from steps import LR, MOMENTUM, training_step
 from torch_baseline import TorchBaseline, import_torch
 from workloads import pen_strokes
 
 import spconv
-from spconv.functional import cross_entropy
 from spconv.models import DeepCNet, dense_twin
 
 INFERENCE, TRAINING, MULTIPLY_ADDS = "inference", "training step", "multiply-adds"
 NUM_CLASSES = 10
-LR, MOMENTUM = 1e-3, 0.9
 
 
 @dataclass(frozen=True)
@@ -120,19 +119,12 @@ def _time_both(
     source: Callable[[], Any],
     labels: np.ndarray,
 ) -> None:
-    optimizer = spconv.optim.SGD(model.named_parameters(), LR, MOMENTUM)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        cross_entropy(model(source()), labels).backward()
-        optimizer.step()
-
     def inference() -> object:
         with spconv.no_grad():
             return model(source())
 
     model.train()
-    recorder.time("fields", implementation, TRAINING, case, step)
+    recorder.time("fields", implementation, TRAINING, case, training_step(model, source, labels))
     model.eval()
     recorder.time("fields", implementation, INFERENCE, case, inference)
 

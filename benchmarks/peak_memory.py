@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 from plans import Plan
-
-import spconv
-from spconv.functional import cross_entropy
+from steps import training_step
 
 STEPS = 3
 UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
@@ -42,11 +40,9 @@ def peak_megabytes(plan: Plan, x: Any, labels: np.ndarray) -> float:
 
 def _train(plan: Plan, x: Any, labels: np.ndarray) -> float:
     model = plan.model()
-    optimizer = spconv.optim.SGD(model.named_parameters(), 1e-4, 0.9)
+    step = training_step(model, lambda: plan.prepare(x), labels)
     for _ in range(STEPS):
-        optimizer.zero_grad()
-        cross_entropy(model(plan.prepare(x)), labels).backward()
-        optimizer.step()
+        step()
     return own_peak_megabytes()
 
 

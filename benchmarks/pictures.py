@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import session
 from counting import count_network, observed
-from datasets import DataSet, few_images, few_strokes, load_images, load_required
+from datasets import DataSet, image_data, stroke_data
 from harness import Record
 from packing import pack
 from pictures_strokes import confusions, encodings, strokes
@@ -35,11 +35,11 @@ CLIMB = (5, 60)
 def run(options: session.Options) -> list[Record]:
     """Collect what the pictures show."""
     echo = options.echo_of("pictures")
-    data = few_images() if options.size == "tiny" else load_images(options.data, echo)
+    data = image_data(options.size, options.data, echo)
     records = [samples(data), climb(data)]
     for name, pen in PENS.items():
         try:
-            found = few_strokes() if options.size == "tiny" else load_required(name, options.data)
+            found = stroke_data(name, options.size, options.data)
         except FileNotFoundError as error:
             echo(f"no picture of {name}: {error}")
         else:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 import spconv
-from spconv.data import Affine, SparseLoader
+from spconv.data import Affine, SparseLoader, StrokeLoader
 from spconv.models import DeepCNet, SimpleCNN
 
 NUM_DIGITS = 10
 TEST_BATCH = 200
+Split = tuple[Any, np.ndarray]
+"""Samples and their labels."""
 
 
 @dataclass(frozen=True)
@@ -44,46 +47,70 @@ class Training:
     num_test: int | None = None
     augment: Augmentation | None = None
 
+    def part_of(self, split: Split, *, training: bool) -> tuple[Any, np.ndarray, int]:
+        """The samples and labels that are used, and how many go into a batch."""
+        samples, labels = split
+        count = self.num_train if training else self.num_test
+        return samples[:count], labels[:count], self.batch_size if training else TEST_BATCH
 
-class Plan(Protocol):
+
+class Plan(ABC):
     """All that the result of one training run depends on, except the data's content.
 
-    A frozen dataclass of plain values: equal plans on equal data give equal bits.
+    Subclasses are frozen dataclasses of plain values: equal plans on equal data give equal bits.
     """
 
-    @property
-    def name(self) -> str:
-        """For folders and files."""
+    name: str
+    """For folders and files."""
+    title: str
+    """For tables and plots: the kind of network."""
+    sparse: bool
+    """Whether it computes on active sites only."""
+    training: Training
 
-    @property
-    def title(self) -> str:
-        """For tables and plots: the kind of network."""
-
-    @property
-    def sparse(self) -> bool:
-        """Whether it computes on active sites only."""
-
-    @property
-    def training(self) -> Training: ...
-
+    @abstractmethod
     def describe(self) -> str:
         """The network and its field, in words."""
 
+    @abstractmethod
     def model(self) -> spconv.Module:
         """The network, with its initial weights."""
 
-    def loader(self, split: tuple[Any, np.ndarray], *, training: bool) -> Any:
+    @abstractmethod
+    def batches(self, split: Split, *, shuffle: bool, augment: bool) -> SparseLoader | StrokeLoader:
+        """Batches of one split; shuffled ones are for training."""
+
+    def loader(self, split: Split, *, training: bool) -> SparseLoader | StrokeLoader:
         """Batches of one split, augmented and shuffled for training."""
+        return self.batches(split, shuffle=training, augment=training)
 
-    def views(self, split: tuple[Any, np.ndarray]) -> Any:
+    def views(self, split: Split) -> SparseLoader | StrokeLoader:
         """Batches of one split in its order, augmented: another view in every epoch."""
+        return self.batches(split, shuffle=False, augment=True)
 
-    def prepare(self, x: Any) -> Any:
+    def prepare(self, x: spconv.SparseConvTensor) -> Any:
         """A batch as the network takes it."""
+        return x if self.sparse else x.dense()
+
+
+class ImageRun(Plan):
+    """What all networks on images in the middle of a field share."""
+
+    field: int
+
+    def batches(self, split: Split, *, shuffle: bool, augment: bool) -> SparseLoader:
+        settings = self.training
+        return SparseLoader(
+            *settings.part_of(split, training=shuffle),
+            self.field,
+            augment=settings.augment.make() if augment and settings.augment else None,
+            shuffle=shuffle,
+            seed=settings.seed,
+        )
 
 
 @dataclass(frozen=True)
-class DeepCNetRun:
+class DeepCNetRun(ImageRun):
     """DeepCNet(l, k) on images in fields of 3 * 2**l, on active sites only.
 
     ``dropout`` is one number for rates that rise from 0, or l + 2 rates; see
@@ -118,18 +145,9 @@ class DeepCNetRun:
             seed=self.training.seed,
         )
 
-    def loader(self, split: tuple[np.ndarray, np.ndarray], *, training: bool) -> SparseLoader:
-        return image_loader(split, self.field, self.training, training=training)
-
-    def views(self, split: tuple[np.ndarray, np.ndarray]) -> SparseLoader:
-        return image_loader(split, self.field, self.training, training=False, augment=True)
-
-    def prepare(self, x: Any) -> Any:
-        return x
-
 
 @dataclass(frozen=True)
-class SimpleCNNRun:
+class SimpleCNNRun(ImageRun):
     """The simple dense CNN on images in the middle of a field just large enough."""
 
     field: int
@@ -154,35 +172,3 @@ class SimpleCNNRun:
             dropout=self.dropout,
             seed=self.training.seed,
         )
-
-    def loader(self, split: tuple[np.ndarray, np.ndarray], *, training: bool) -> SparseLoader:
-        return image_loader(split, self.field, self.training, training=training)
-
-    def views(self, split: tuple[np.ndarray, np.ndarray]) -> SparseLoader:
-        return image_loader(split, self.field, self.training, training=False, augment=True)
-
-    def prepare(self, x: Any) -> Any:
-        return x.dense()
-
-
-def image_loader(
-    split: tuple[np.ndarray, np.ndarray],
-    field: int,
-    settings: Training,
-    *,
-    training: bool,
-    augment: bool | None = None,
-) -> SparseLoader:
-    """Batches of images in the middle of the field; augmented for training, or if so asked."""
-    images, labels = split
-    count = settings.num_train if training else settings.num_test
-    augmented = training if augment is None else augment
-    return SparseLoader(
-        images[:count],
-        labels[:count],
-        settings.batch_size if training else TEST_BATCH,
-        field,
-        augment=settings.augment.make() if augmented and settings.augment else None,
-        shuffle=training,
-        seed=settings.seed,
-    )

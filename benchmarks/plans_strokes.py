@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-from plans import TEST_BATCH, Training
+from plans import Plan, Split, Training
 
 import spconv
 from spconv.data import (
@@ -58,14 +56,10 @@ class Pen:
         return ENCODERS[self.features].channels
 
     def loader(
-        self, split: tuple[Any, np.ndarray], settings: Training, *, shuffle: bool, augment: bool
+        self, split: Split, settings: Training, *, shuffle: bool, augment: bool
     ) -> StrokeLoader:
-        samples, labels = split
-        count = settings.num_train if shuffle else settings.num_test
         return StrokeLoader(
-            samples[:count],
-            labels[:count],
-            settings.batch_size if shuffle else TEST_BATCH,
+            *settings.part_of(split, training=shuffle),
             self.field,
             ENCODERS[self.features],
             self.box,
@@ -77,7 +71,7 @@ class Pen:
 
 
 @dataclass(frozen=True)
-class StrokeRun:
+class StrokeRun(Plan):
     """What all networks on pen strokes share."""
 
     pen: Pen
@@ -86,14 +80,8 @@ class StrokeRun:
     training: Training
     name: str
 
-    def loader(self, split: tuple[Any, np.ndarray], *, training: bool) -> StrokeLoader:
-        return self.pen.loader(split, self.training, shuffle=training, augment=training)
-
-    def views(self, split: tuple[Any, np.ndarray]) -> StrokeLoader:
-        return self.pen.loader(split, self.training, shuffle=False, augment=True)
-
-    def prepare(self, x: Any) -> Any:
-        return x
+    def batches(self, split: Split, *, shuffle: bool, augment: bool) -> StrokeLoader:
+        return self.pen.loader(split, self.training, shuffle=shuffle, augment=augment)
 
     def _text(self, network: str) -> str:
         return f"{network}, {self.pen.field}x{self.pen.field}, {self.pen.features}"
@@ -173,6 +161,3 @@ class StrokeDenseRun(StrokeRun):
             self.dropout,
             seed=self.training.seed,
         )
-
-    def prepare(self, x: spconv.SparseConvTensor) -> Any:
-        return x.dense()

@@ -17,7 +17,9 @@ import results as results_file
 from plots import Plot, draw_all
 from results import Results
 from summary import duration_text, headlines
-from tables import Table, all_tables
+from table import Table
+from table import markdown as table_text
+from tables import all_tables
 
 TEMPLATE = Path(__file__).with_name("report_template.html")
 SECTIONS = {
@@ -124,14 +126,9 @@ def markdown(results: Results, plots: Sequence[Plot], tables: Sequence[Table]) -
 
 
 def _markdown_table(table: Table) -> list[str]:
-    rows = [table.columns, _alignment(table), *table.rows]
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    lines = table_text(table.columns, table.rows, table.num_words)
     title = [] if table.name == "machine" else [f"**{table.title}**", ""]
-    return [*title, *lines, *(["", table.note] if table.note else [])]
-
-
-def _alignment(table: Table) -> list[str]:
-    return [*["---"] * table.num_words, *["---:"] * (len(table.columns) - table.num_words)]
+    return [*title, lines, *(["", table.note] if table.note else [])]
 
 
 def html(results: Results, plots: Sequence[Plot], tables: Sequence[Table], folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""The command line that all scripts share: measure, merge into results.json, write the report."""
+"""What the sections of the report share: measure, merge into results.json, write the report."""
 
 from __future__ import annotations
 
@@ -10,12 +10,18 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import command_line
 import report
 import results
-from blas_threads import positive, use_threads
+from blas_threads import use_threads
 from harness import BaselineMismatch, Record
 from machine import describe_machine
 from summary import headlines
+
+SIZES = {
+    "quick": "at most ten minutes on two cores for everything (default)",
+    "full": "the long form: hours",
+}
 
 
 @dataclass(frozen=True)
@@ -96,17 +102,7 @@ def _run(runs: Mapping[str, Run], wanted: Sequence[str], options: Options) -> Pa
 
 
 def _parser(runs: Mapping[str, Run], description: str | None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    size = parser.add_mutually_exclusive_group()
-    for name, text in (
-        ("quick", "at most ten minutes on two cores for everything (default)"),
-        ("full", "the long form: hours"),
-        ("tiny", "seconds: a check that everything runs, numbers without meaning"),
-    ):
-        size.add_argument(f"--{name}", dest="size", action="store_const", const=name, help=text)
-    parser.set_defaults(size="quick")
+    parser = command_line.parser(description, SIZES)
     if len(runs) > 1:
         parser.add_argument(
             "--only", nargs="+", choices=list(runs), help="run these, keep the other results"
@@ -118,10 +114,5 @@ def _parser(runs: Mapping[str, Run], description: str | None) -> argparse.Argume
         action="store_true",
         help="of the experiments, report the trainings that have ended, in OUT/runs or in "
         "OUT/results.json already, and start no other",
-    )
-    parser.add_argument("--out", type=Path, default=Path("out"), help="folder of the results")
-    parser.add_argument("--data", help="folder that holds MNIST, or mnist/ with it")
-    parser.add_argument(
-        "--threads", type=positive, help="threads of spconv, of NumPy's BLAS and of PyTorch"
     )
     return parser

@@ -11,21 +11,18 @@ import numpy as np
 from datasets import (
     SYNTHETIC,
     DataSet,
-    few_images,
-    few_strokes,
-    load_images,
-    load_required,
+    image_data,
+    stroke_data,
 )
 from lidar import lidar_scan
 from recipes import ASSAMESE
+from steps import fresh, training_step
 from workloads import surfaces
 
 import spconv
 from spconv.data import encode_images, make_strokes
-from spconv.functional import cross_entropy
 from spconv.models import DeepCNet, SparseUNet
 
-LR, MOMENTUM = 1e-3, 0.9
 NUM_DIGITS, SCAN_CHANNELS, SCAN_CLASSES = 10, 4, 19
 TINY: dict[str, Any] = {
     "mnist": {"l": 4, "k": 2},
@@ -54,37 +51,23 @@ class Subject:
     source: Callable[[], spconv.SparseConvTensor]
     labels: np.ndarray
 
-    def optimizer(self) -> spconv.optim.SGD:
-        return spconv.optim.SGD(self.model.named_parameters(), LR, MOMENTUM)
-
     def step(self) -> Callable[[], spconv.Tensor]:
         """A call that makes a training step, rulebooks and optimizer included; returns the loss."""
-        optimizer = self.optimizer()
-
-        def call() -> spconv.Tensor:
-            optimizer.zero_grad()
-            loss = cross_entropy(self.model(self.source()), self.labels)
-            loss.backward()
-            optimizer.step()
-            return loss
-
-        return call
+        return training_step(self.model, self.source, self.labels)
 
 
 @cache
 def images(size: str, data: str | None) -> DataSet:
     """MNIST, or what takes its place; the small form has a few synthetic images."""
-    return few_images() if size == "tiny" else load_images(data, print)
+    return image_data(size, data, print)
 
 
 def training_data(name: str, size: str, data: str | None) -> DataSet:
     """A data set by name; what takes its place where there are neither files nor a network."""
     if name == "mnist":
         return images(size, data)
-    if size == "tiny":
-        return few_strokes()
     try:
-        return load_required(name, data)
+        return stroke_data(name, size, data)
     except FileNotFoundError as error:
         print(f"{error}\nTraining on {SYNTHETIC} instead.")
         return DataSet(SYNTHETIC, make_strokes(6_600), make_strokes(1_000))
@@ -97,15 +80,10 @@ def characters(size: str, data: str | None) -> Subject:
     pixels, labels = dataset.train
     model = DeepCNet(depth, width, in_channels=1, num_classes=NUM_DIGITS)
     indices, features = encode_images(pixels[:batch_size], model.field)
-    ground = np.zeros(1, np.float32)
-
-    def source() -> spconv.SparseConvTensor:
-        return spconv.SparseConvTensor(
-            features, indices, (model.field,) * 2, batch_size, ground, check=False
-        )
-
+    shape, ground = (model.field,) * 2, np.zeros(1, np.float32)
+    x = spconv.SparseConvTensor(features, indices, shape, batch_size, ground, check=False)
     name = f"DeepCNet({depth}, {width}), {dataset.name}, {model.field}x{model.field}"
-    return Subject(f"{name}, batch {batch_size}", model, source, labels[:batch_size])
+    return Subject(f"{name}, batch {batch_size}", model, fresh(x), labels[:batch_size])
 
 
 def handwriting(size: str, data: str | None) -> Subject:
@@ -115,15 +93,8 @@ def handwriting(size: str, data: str | None) -> Subject:
         plan = replace(plan, **TINY[ASSAMESE.data])
     dataset = training_data(ASSAMESE.data, size, data)
     x, labels = next(iter(plan.loader(dataset.train, training=True)))
-    model = plan.model()
-
-    def source() -> spconv.SparseConvTensor:
-        return spconv.SparseConvTensor(
-            x.features.data, x.indices, x.spatial_shape, x.batch_size, check=False
-        )
-
     name = f"{plan.describe()}, {dataset.name}, batch {len(labels)}"
-    return Subject(name, model, source, labels)
+    return Subject(name, plan.model(), fresh(x), labels)
 
 
 def scan(size: str) -> Subject:

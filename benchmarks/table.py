@@ -1,7 +1,8 @@
-"""A table of the report."""
+"""Tables, and their Markdown."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 NOTHING = "\N{EN DASH}"
@@ -17,3 +18,16 @@ class Table:
     rows: list[list[str]]
     note: str = ""
     num_words: int = 1
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]], num_words: int = 1) -> str:
+    """A table; the first ``num_words`` columns hold words, the others numbers.
+
+    >>> print(markdown(["layer", "ms"], [["first", "1.5"]]))
+    | layer | ms |
+    | --- | ---: |
+    | first | 1.5 |
+    """
+    alignment = ["---"] * num_words + ["---:"] * (len(columns) - num_words)
+    escaped = ([cell.replace("|", "\\|") for cell in row] for row in (columns, alignment, *rows))
+    return "\n".join(f"| {' | '.join(row)} |" for row in escaped)
