@@ -1,6 +1,7 @@
 """PyTorch's version of a dense layer or network, if PyTorch is installed.
 
-The only file that imports ``torch``, and only when a baseline is asked for.
+``torch`` is imported only when a baseline is asked for. The workers, which run in an interpreter
+that has PyTorch, import it themselves.
 """
 
 from __future__ import annotations
