@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import command_line
-import subjects
-from blas_threads import use_threads
-from harness import Budget, measure
-from table import markdown
+from harness import command_line
+from harness.measuring import Budget, measure
+from harness.threads import use_threads
+from reporting.table import markdown
+from training import subjects
 
 import spconv
 from spconv.threads import available_cpus

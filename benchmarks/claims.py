@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import results as results_file
-from claims_findings import (
+from harness import results as results_file
+from harness.results import Results
+from reporting.claims.verdicts import (
     Finding,
     assamese_error,
     dense_on_mnist,
@@ -30,8 +31,7 @@ from claims_findings import (
     studied,
     work_saved,
 )
-from results import Results
-from table import markdown
+from reporting.table import markdown
 
 SIGNATURES = "Graham 2013, [arXiv 1308.0371](https://arxiv.org/abs/1308.0371)"
 SPARSE = "Graham 2014, [arXiv 1409.6070](https://arxiv.org/abs/1409.6070)"

@@ -17,19 +17,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import command_line
 import numpy as np
-import subjects
-from blas_threads import thread_variables, use_threads
-from exported import export
-from harness import Budget, Turns, measure_in_turns
+from harness import command_line
+from harness.measuring import Budget, Turns, measure_in_turns
+from harness.threads import thread_variables, use_threads
 from layers import check_close
-from steps import LR, MOMENTUM
-from table import markdown
+from peers.exported import export
+from reporting.table import markdown
+from training import subjects
+from training.steps import LR, MOMENTUM
 
 import spconv
 
-WORKER = Path(__file__).with_name("networks_worker.py")
+WORKER = Path(__file__).parent / "peers" / "networks_worker.py"
 BUDGETS = {"tiny": Budget(0.05, 2), "quick": Budget(30.0, 5), "full": Budget(120.0, 15)}
 OURS, PEER = "this package", "other spconv"
 STEPS = 2

@@ -16,12 +16,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import command_line
 import numpy as np
-from blas_threads import thread_variables
-from harness import Budget, measure
-from table import markdown
-from workloads import Sites, pen_strokes, surfaces
+from harness import command_line
+from harness.measuring import Budget, measure
+from harness.threads import thread_variables
+from reporting.table import markdown
+from workloads.sites import Sites, pen_strokes, surfaces
 
 import spconv
 from spconv import functional
@@ -31,7 +31,7 @@ from spconv.sites import SiteSet
 
 KERNEL_SIZE = 3
 PEERS = {"spconv": "other spconv", "gather-matmul": "PyTorch gather-matmul"}
-WORKER = Path(__file__).with_name("peers_worker.py")
+WORKER = Path(__file__).parent / "peers" / "layers_worker.py"
 BUDGET = Budget(seconds=1.0, least=3, most=30)
 
 
@@ -78,7 +78,7 @@ def time_ours(sites: Sites, x: np.ndarray, w: np.ndarray) -> dict[str, float]:
 def time_peers(
     python: str, sites: Sites, x: np.ndarray, w: np.ndarray, threads: int
 ) -> dict[str, Any]:
-    """What peers_worker.py measures on the same arrays, in the other interpreter."""
+    """What layers_worker.py measures on the same arrays, in the other interpreter."""
     geometry = Geometry.make(sites.ndim, KERNEL_SIZE, submanifold=True)
     book = build(
         SiteSet(sites.indices, sites.spatial_shape, sites.batch_size), geometry, "benchmark"

@@ -21,12 +21,12 @@ from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import command_line
 import numpy as np
-from harness import Budget, measure
-from lidar import lidar_scan
-from table import markdown
-from workloads import Sites, pen_strokes, surfaces
+from harness import command_line
+from harness.measuring import Budget, measure
+from reporting.table import markdown
+from workloads.lidar import lidar_scan
+from workloads.sites import Sites, pen_strokes, surfaces
 
 import spconv
 from spconv.geometry import Geometry

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import session
-from datasets import image_data
-from harness import Record
-from plans import Augmentation, DeepCNetRun, Plan, SimpleCNNRun, Training
-from training import fit, record
+from harness.measuring import Record
+from harness.options import Options
+from plans.images import DeepCNetRun, SimpleCNNRun
+from plans.plan import Augmentation, Plan, Training
+from reporting import session
+from training.fitting import fit, record
+from workloads.datasets import image_data
 
 TINY = Training(2, 20, 0.02, 0.9, 1e-4, warmup_steps=2, num_train=100, num_test=40)
 QUICK = Training(
@@ -37,7 +39,7 @@ PLANS: dict[str, tuple[Plan, Plan]] = {
 }
 
 
-def run(options: session.Options) -> list[Record]:
+def run(options: Options) -> list[Record]:
     """Train both networks, or go on where an interrupted run ended."""
     echo = options.echo_of("mnist")
     data = image_data(options.size, options.data, echo)

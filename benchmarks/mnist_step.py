@@ -12,17 +12,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import command_line
-import subjects
-from blas_threads import use_threads
-from counting import LayerCount, count_network
-from harness import Budget, Turns, measure_in_turns
+from harness import command_line
+from harness.measuring import Budget, Turns, measure_in_turns
+from harness.pytorch import import_torch
+from harness.threads import use_threads
 from layers import check_close
 from networks import training_bytes
-from steps import LR, MOMENTUM, training_step
-from table import markdown
-from torch_baseline import TorchBaseline, import_torch
-from views import BASELINES
+from peers.torch_baseline import TorchBaseline
+from reporting.table import markdown
+from reporting.views.timings import BASELINES
+from training import subjects
+from training.counting import LayerCount, count_network
+from training.steps import LR, MOMENTUM, training_step
 
 import spconv
 from spconv.models import dense_twin

@@ -11,13 +11,15 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import session
-from counting import LayerCount, count_network
-from harness import Budget, Record, Recorder, too_large
+from harness.measuring import Budget, Record, Recorder, too_large
+from harness.options import Options
+from harness.pytorch import import_torch
 from layers import check_close
-from steps import LR, MOMENTUM, training_step
-from torch_baseline import TorchBaseline, import_torch
-from workloads import pen_strokes
+from peers.torch_baseline import TorchBaseline
+from reporting import session
+from training.counting import LayerCount, count_network
+from training.steps import LR, MOMENTUM, training_step
+from workloads.sites import pen_strokes
 
 import spconv
 from spconv.models import DeepCNet, dense_twin
@@ -43,7 +45,7 @@ PLANS = {
 }
 
 
-def run(options: session.Options) -> list[Record]:
+def run(options: Options) -> list[Record]:
     """Measure everything of the plan."""
     plan = PLANS[options.size]
     recorder = Recorder("networks", plan.budget, options.echo)

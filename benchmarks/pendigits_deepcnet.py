@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import session
-from comparison import Entry, compare_on_strokes
-from harness import Record
-from plans import Training
-from plans_strokes import StrokeDeepCNetRun, StrokeDenseRun
-from recipes import PENDIGITS_PEN
+from harness.measuring import Record
+from harness.options import Options
+from plans.plan import Training
+from plans.recipes import PENDIGITS_PEN
+from plans.strokes import StrokeDeepCNetRun, StrokeDenseRun
+from reporting import session
+from training.comparison import Entry, compare_on_strokes
 
 CLASSES = 10
 FEATURES = ("occupancy", "direction", "signature 1", "signature 2")
@@ -43,7 +44,7 @@ def entries(size: str) -> list[Entry]:
     return chosen
 
 
-def run(options: session.Options) -> list[Record]:
+def run(options: Options) -> list[Record]:
     """Train and measure all networks, or go on where an interrupted run ended."""
     return compare_on_strokes(entries, "pendigits", "pendigits", options)
 

@@ -17,13 +17,13 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-import command_line
-import subjects
-from blas_threads import use_threads
-from recipes import ASSAMESE, MNIST, Recipe
-from steps import sgd
-from stopwatch import ARITHMETIC, LOADER, LOSS, REST, Stopwatch, watched
-from table import markdown
+from harness import command_line
+from harness.stopwatch import ARITHMETIC, LOADER, LOSS, REST, Stopwatch, watched
+from harness.threads import use_threads
+from plans.recipes import ASSAMESE, MNIST, Recipe
+from reporting.table import markdown
+from training import subjects
+from training.steps import sgd
 
 import spconv
 from spconv.functional import cross_entropy

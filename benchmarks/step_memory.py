@@ -15,13 +15,13 @@ import subprocess
 import sys
 from typing import Any
 
-import command_line
 import numpy as np
-import subjects
-from blas_threads import use_threads
-from counting import observed, rulebook_of
-from peak_memory import forget_own_peak, own_peak_bytes, own_resident_bytes
-from table import markdown
+from harness import command_line
+from harness.threads import use_threads
+from reporting.table import markdown
+from training import subjects
+from training.counting import observed, rulebook_of
+from training.peak_memory import forget_own_peak, own_peak_bytes, own_resident_bytes
 
 import spconv
 from spconv.layers.pool import SparseMaxPool

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import command_line
-import subjects
-from blas_threads import use_threads
 from cpu_roofline import layer_calls, scenes
-from harness import Budget, measure_in_turns
-from table import markdown
-from workloads import surfaces
+from harness import command_line
+from harness.measuring import Budget, measure_in_turns
+from harness.threads import use_threads
+from reporting.table import markdown
+from training import subjects
+from workloads.sites import surfaces
 
 import spconv
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 from canned import MACHINE
-from harness import Record, Timing
-from packing import pack
-from results import Section
+from harness.measuring import Record, Timing
+from harness.packing import pack
+from harness.results import Section
 
 
 def canned_training():

@@ -5,7 +5,7 @@ import json
 import cpu_roofline
 import pytest
 from cpu_roofline import FLOORS
-from workloads import surfaces
+from workloads.sites import surfaces
 
 import spconv
 

@@ -6,13 +6,13 @@ import sys
 import numpy as np
 import profile_step
 import pytest
-import stopwatch
-import subjects
-import table
-from counting import count_network
-from recipes import ASSAMESE, MNIST
-from steps import sgd
-from stopwatch import FORWARD, INPUT_GRADIENT, PRODUCTS, WEIGHT_GRADIENT, Stopwatch, watched
+from harness import stopwatch
+from harness.stopwatch import FORWARD, INPUT_GRADIENT, PRODUCTS, WEIGHT_GRADIENT, Stopwatch, watched
+from plans.recipes import ASSAMESE, MNIST
+from reporting import table
+from training import subjects
+from training.counting import count_network
+from training.steps import sgd
 
 import spconv
 from spconv.functional import cross_entropy
