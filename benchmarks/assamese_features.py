@@ -3,7 +3,7 @@
     python benchmarks/assamese_features.py --full --out out --data folder-with-assamese
 
 One network, with each encoding of the strokes (Graham 2013, arXiv 1308.0371: path signatures), on
-183 Assamese characters. 32 epochs each, a fifth of what the shipped weights got (recipes.py).
+183 Assamese characters. 32 epochs each, a fifth of what the shipped weights got (plans/recipes.py).
 Three quarters of an hour on one thread; there is no quick form.
 """
 
@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import session
 from assamese_vgg import TINY, vgg_plus
-from comparison import Entry, compare
-from datasets import few_strokes, load_required
-from harness import Budget, Record
-from plans import Training
-from recipes import ASSAMESE_PEN
+from harness.measuring import Record
+from harness.options import Options
+from plans.plan import Training
+from plans.recipes import ASSAMESE_PEN
+from reporting import session
+from training.comparison import Entry, compare_on_strokes
 
 FEATURES = ("occupancy", "direction", "signature 1", "signature 2", "signature 3")
 FULL = Training(32, 64, 0.1, 0.9, 1e-4, warmup_steps=200)
@@ -41,16 +41,9 @@ def entries(size: str) -> list[Entry]:
     ]
 
 
-def run(options: session.Options) -> list[Record]:
+def run(options: Options) -> list[Record]:
     """Train and measure all encodings, or go on where an interrupted run ended."""
-    if options.size == "quick":
-        return []
-    data = few_strokes() if options.size == "tiny" else load_required("assamese", options.data)
-    budget = Budget(0.005, 2) if options.size == "tiny" else Budget(2.0)
-    echo = options.echo_of("assamese-features")
-    runs = options.out / "runs"
-    earlier = options.earlier("assamese-features")
-    return compare(entries(options.size), data, runs, budget, echo, earlier)
+    return compare_on_strokes(entries, "assamese", "assamese-features", options)
 
 
 if __name__ == "__main__":

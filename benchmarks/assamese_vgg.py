@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import session
-from comparison import Entry, compare
-from datasets import few_strokes, load_required
-from harness import Budget, Record
-from plans import Training
-from plans_strokes import Pen, StrokeDenseRun, StrokeVGGRun
-from recipes import ASSAMESE_PEN, vgg_plus_spec
+from harness.measuring import Record
+from harness.options import Options
+from plans.plan import Training
+from plans.recipes import ASSAMESE_PEN, vgg_plus_spec
+from plans.strokes import Pen, StrokeDenseRun, StrokeVGGRun
+from reporting import session
+from training.comparison import Entry, compare_on_strokes
 
 CLASSES = 183
 TINY = Training(1, 20, 0.05, 0.9, 1e-4, warmup_steps=2, num_train=40, num_test=40)
@@ -53,16 +53,9 @@ def entries(size: str) -> list[Entry]:
     ]
 
 
-def run(options: session.Options) -> list[Record]:
+def run(options: Options) -> list[Record]:
     """Train and measure all networks, or go on where an interrupted run ended."""
-    if options.size == "quick":
-        return []
-    data = few_strokes() if options.size == "tiny" else load_required("assamese", options.data)
-    budget = Budget(0.005, 2) if options.size == "tiny" else Budget(2.0)
-    echo = options.echo_of("assamese-vgg")
-    runs = options.out / "runs"
-    earlier = options.earlier("assamese-vgg")
-    return compare(entries(options.size), data, runs, budget, echo, earlier)
+    return compare_on_strokes(entries, "assamese", "assamese-vgg", options)
 
 
 if __name__ == "__main__":

@@ -18,10 +18,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import standalone
-import subjects
-from blas_threads import use_threads
-from harness import Budget, measure
+from harness import command_line
+from harness.measuring import Budget, measure
+from harness.threads import use_threads
+from reporting.table import markdown
+from training import subjects
 
 import spconv
 from spconv.threads import available_cpus
@@ -78,12 +79,11 @@ def table(rows: list[dict[str, Any]]) -> str:
         for row in rows
     ]
     columns = ["training step", "threads", "busy processes", "alone (ms)", "beside them (ms)"]
-    return standalone.markdown([*columns, "times slower"], cells)
+    return markdown([*columns, "times slower"], cells)
 
 
 def main() -> None:
-    parser = standalone.parser(__doc__)
-    parser.add_argument("--data", help="folder that holds MNIST, or mnist/ with it")
+    parser = command_line.parser(__doc__)
     options = parser.parse_args()
     use_threads(options.threads, restart=True)
     subject, count = subjects.characters(options.size, options.data), available_cpus()
@@ -94,7 +94,9 @@ def main() -> None:
         measured = compare(subject.step(), options.size, count)
         rows.append({"name": subject.name, "threads": threads, "competitors": count, **measured})
     spconv.set_num_threads(most)
-    standalone.write(options.out, "busy_machine", {"size": options.size, "rows": rows}, table(rows))
+    command_line.write(
+        options.out, "busy_machine", {"size": options.size, "rows": rows}, table(rows)
+    )
 
 
 if __name__ == "__main__":

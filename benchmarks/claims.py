@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import results as results_file
-from claims_findings import (
+from harness import results as results_file
+from harness.results import Results
+from reporting.claims.verdicts import (
     Finding,
     assamese_error,
     dense_on_mnist,
@@ -30,7 +31,7 @@ from claims_findings import (
     studied,
     work_saved,
 )
-from results import Results
+from reporting.table import markdown
 
 SIGNATURES = "Graham 2013, [arXiv 1308.0371](https://arxiv.org/abs/1308.0371)"
 SPARSE = "Graham 2014, [arXiv 1409.6070](https://arxiv.org/abs/1409.6070)"
@@ -182,19 +183,19 @@ Wilson's of one run, or Student's over several seeds. *Not shown* means that the
 The papers' numbers are those of their abstracts; claims without a number are their ideas in our
 words. Of the poster only the conclusions are at hand.
 """
+COLUMNS = ("claim", "here", "numbers", "command", "remarks")
 
 
 def page(results: Results) -> str:
     """The page as Markdown: a table for each source."""
     lines = [HEAD]
     for source in dict.fromkeys(claim.source for claim in CLAIMS):
-        lines += [f"## {source}", "", "| claim | here | numbers | command | remarks |"]
-        lines.append("| --- | --- | --- | --- | --- |")
+        rows = []
         for claim in (claim for claim in CLAIMS if claim.source == source):
             finding = claim.find(results)
-            cells = (claim.text, f"**{finding.verdict}**", finding.text, claim.command)
-            lines.append(f"| {' | '.join((*cells, claim.remark))} |")
-        lines.append("")
+            verdict = f"**{finding.verdict}**"
+            rows.append([claim.text, verdict, finding.text, claim.command, claim.remark])
+        lines += [f"## {source}", "", markdown(COLUMNS, rows, len(COLUMNS)), ""]
     return "\n".join(lines)
 
 

@@ -18,16 +18,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-import standalone
-import subjects
-from blas_threads import thread_variables, use_threads
-from exported import export
-from harness import Budget, Turns, measure_in_turns
+from harness import command_line
+from harness.measuring import Budget, Turns, measure_in_turns
+from harness.threads import thread_variables, use_threads
 from layers import check_close
+from peers.exported import export
+from reporting.table import markdown
+from training import subjects
+from training.steps import LR, MOMENTUM
 
 import spconv
 
-WORKER = Path(__file__).with_name("networks_worker.py")
+WORKER = Path(__file__).parent / "peers" / "networks_worker.py"
 BUDGETS = {"tiny": Budget(0.05, 2), "quick": Budget(30.0, 5), "full": Budget(120.0, 15)}
 OURS, PEER = "this package", "other spconv"
 STEPS = 2
@@ -93,8 +95,8 @@ def write(subject: subjects.Subject, path: Path) -> None:
     x = subject.source()
     description = {
         "layers": layers,
-        "lr": subjects.LR,
-        "momentum": subjects.MOMENTUM,
+        "lr": LR,
+        "momentum": MOMENTUM,
         "spatial_shape": x.spatial_shape,
         "batch_size": x.batch_size,
     }
@@ -121,9 +123,8 @@ def compare(python: str, subject: subjects.Subject, budget: Budget) -> Turns:
 
 
 def main() -> None:
-    parser = standalone.parser(__doc__)
+    parser = command_line.parser(__doc__)
     parser.add_argument("--python", required=True, help="interpreter with PyTorch and spconv")
-    parser.add_argument("--data", help="folder that holds the data sets")
     options = parser.parse_args()
     use_threads(options.threads, restart=True)
     rows, results = [], []
@@ -143,9 +144,9 @@ def main() -> None:
     columns = ["training step", f"{OURS} (ms)", f"{PEER} (ms)", "times as long", "rounds in turns"]
     threads = spconv.get_num_threads()
     heading = f"Medians on {threads} threads; ratios are medians over the rounds."
-    text = f"{heading}\n\n{standalone.markdown(columns, rows)}"
+    text = f"{heading}\n\n{markdown(columns, rows)}"
     result = {"size": options.size, "threads": threads, "networks": results}
-    standalone.write(options.out, "peer_networks", result, text)
+    command_line.write(options.out, "peer_networks", result, text)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ weights; ratios above 1 mean that this package is faster.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -18,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from blas_threads import thread_variables
-from harness import Budget, measure
-from machine import describe_machine
-from workloads import Sites, pen_strokes, surfaces
+from harness import command_line
+from harness.measuring import Budget, measure
+from harness.threads import thread_variables
+from reporting.table import markdown
+from workloads.sites import Sites, pen_strokes, surfaces
 
 import spconv
 from spconv import functional
@@ -30,7 +30,8 @@ from spconv.rulebook import build
 from spconv.sites import SiteSet
 
 KERNEL_SIZE = 3
-WORKER = Path(__file__).with_name("peers_worker.py")
+PEERS = {"spconv": "other spconv", "gather-matmul": "PyTorch gather-matmul"}
+WORKER = Path(__file__).parent / "peers" / "layers_worker.py"
 BUDGET = Budget(seconds=1.0, least=3, most=30)
 
 
@@ -53,6 +54,7 @@ def time_ours(sites: Sites, x: np.ndarray, w: np.ndarray) -> dict[str, float]:
         functional.sparse_conv(sites.tensor(x), weight, None, geometry)
 
     def training() -> None:
+        weight.grad = None
         leaf = spconv.Tensor(x, requires_grad=True)
         out = functional.sparse_conv(warm.replace_feature(leaf), weight, None, geometry)
         out.features.backward(gradient)
@@ -76,7 +78,7 @@ def time_ours(sites: Sites, x: np.ndarray, w: np.ndarray) -> dict[str, float]:
 def time_peers(
     python: str, sites: Sites, x: np.ndarray, w: np.ndarray, threads: int
 ) -> dict[str, Any]:
-    """What peers_worker.py measures on the same arrays, in the other interpreter."""
+    """What layers_worker.py measures on the same arrays, in the other interpreter."""
     geometry = Geometry.make(sites.ndim, KERNEL_SIZE, submanifold=True)
     book = build(
         SiteSet(sites.indices, sites.spatial_shape, sites.batch_size), geometry, "benchmark"
@@ -109,36 +111,26 @@ def time_peers(
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Markdown: this package's milliseconds, and how many times longer the best peer takes."""
-    lines = [
-        "| layer | threads | operation | this package (ms) | other spconv (ms) | "
-        "PyTorch gather-matmul (ms) | best peer / this |",
-        "| --- | ---: | --- | ---: | ---: | ---: | ---: |",
-    ]
+    cells = []
     for row in rows:
         for operation, own in row["ours"].items():
-            peers = [
-                row["peers"].get(name, {}).get(operation) for name in ("spconv", "gather-matmul")
-            ]
+            peers = [row["peers"].get(name, {}).get(operation) for name in PEERS]
             best = min((p for p in peers if p is not None), default=None)
-            cells = ["-" if p is None else f"{p:.3g}" for p in peers]
+            times = ["-" if p is None else f"{p:.3g}" for p in peers]
             ratio = "-" if best is None else f"{best / own:.2f}"
-            lines.append(
-                f"| {row['layer']} | {row['threads']} | {operation} | {own:.3g} | "
-                f"{cells[0]} | {cells[1]} | {ratio} |"
-            )
-    return "\n".join(lines)
+            words = [row["layer"], operation]
+            cells.append([*words, str(row["threads"]), f"{own:.3g}", *times, ratio])
+    peers = [f"{name} (ms)" for name in PEERS.values()]
+    columns = ["layer", "operation", "threads", "this package (ms)", *peers, "best peer / this"]
+    return markdown(columns, cells, num_words=2)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line.sweep_parser(__doc__)
     parser.add_argument("--python", required=True, help="interpreter with PyTorch and spconv")
-    parser.add_argument(
-        "--out", default="out", type=Path, help="folder for peers.json and peers.md"
-    )
-    parser.add_argument("--threads", default="1", help="comma-separated numbers of threads")
     options = parser.parse_args()
     rows = []
-    for threads in map(int, options.threads.split(",")):
+    for threads in options.threads:
         spconv.set_num_threads(threads)
         for name, sites, cin, cout in workloads():
             x = sites.features(cin)
@@ -149,11 +141,7 @@ def main() -> None:
             peers = time_peers(options.python, sites, x, w, threads)
             ours = time_ours(sites, x, w)
             rows.append({"layer": layer, "threads": threads, "ours": ours, "peers": peers})
-    options.out.mkdir(parents=True, exist_ok=True)
-    result = {"machine": describe_machine(), "rows": rows}
-    Path(options.out, "peers.json").write_text(json.dumps(result, indent=1))
-    Path(options.out, "peers.md").write_text(table(rows) + "\n")
-    print(table(rows))
+    command_line.write(options.out, "peers", {"rows": rows}, table(rows))
 
 
 if __name__ == "__main__":

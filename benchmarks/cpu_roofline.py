@@ -12,23 +12,21 @@ with AMX the precisions of ``set_cpu_precision`` are further rows.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
-from harness import Budget, measure
-from lidar import lidar_scan
-from machine import describe_machine
-from workloads import Sites, pen_strokes, surfaces
+from harness import command_line
+from harness.measuring import Budget, measure
+from reporting.table import markdown
+from workloads.lidar import lidar_scan
+from workloads.sites import Sites, pen_strokes, surfaces
 
 import spconv
 from spconv.geometry import Geometry
@@ -52,6 +50,7 @@ scene and operation, and less at 16 channels, where an Intel Xeon with AVX-512 r
 falls below is no noise but a slower kernel. Raise them when the kernels get better.
 """
 ATTEMPTS = 3
+OPERATIONS = ("forward", "input gradient", "weight gradient")
 
 
 def copy_rate() -> float:
@@ -107,12 +106,14 @@ def layer_calls(sites: Sites, channels: int) -> LayerCalls:
     x, dy = (ops.leaky_relu(sites.features(channels, seed=seed), 1.0) for seed in (0, 1))
     w = rng.standard_normal((book.volume, channels, channels), np.float32)
     inverse = book.inverse
-    calls: dict[str, Callable[[], object]] = {
-        "forward": lambda: ops.convolve(x, w, book),
-        "input gradient": lambda: ops.convolve(dy, w, inverse, transposed=True),
-        "weight gradient": lambda: ops.weight_gradient(x, dy, book),
-    }
-    return LayerCalls(calls, 2 * book.num_pairs * channels**2 / 1e9)
+    calls = (
+        lambda: ops.convolve(x, w, book),
+        lambda: ops.convolve(dy, w, inverse, transposed=True),
+        lambda: ops.weight_gradient(x, dy, book),
+    )
+    return LayerCalls(
+        dict(zip(OPERATIONS, calls, strict=True)), 2 * book.num_pairs * channels**2 / 1e9
+    )
 
 
 def layer_rates(sites: Sites, channels: int, threads: int) -> dict[str, dict[str, float]]:
@@ -136,14 +137,12 @@ def precisions() -> tuple[str, ...]:
 
 
 def shares(rows: list[dict[str, Any]]) -> str:
-    lines = [
-        "| layer | threads | forward | input gradient | weight gradient |",
-        "| --- | ---: | ---: | ---: | ---: |",
-    ]
+    """GFLOP/s of useful work, and its share of the sgemm rate."""
+    cells = []
     for row in rows:
-        cells = (f"{of['rate']:.0f} ({of['share']:.0%})" for of in row["rates"].values())
-        lines.append(f"| {row['layer']} | {row['threads']} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rates = (f"{of['rate']:.0f} ({of['share']:.0%})" for of in row["rates"].values())
+        cells.append([row["layer"], str(row["threads"]), *rates])
+    return markdown(["layer", "threads", *OPERATIONS], cells)
 
 
 def misses(rows: list[dict[str, Any]]) -> list[str]:
@@ -184,9 +183,7 @@ def measure_layer(
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", default="out", type=Path)
-    parser.add_argument("--threads", default="1", help="comma-separated numbers of threads")
+    parser = command_line.sweep_parser(__doc__)
     parser.add_argument("--check", action="store_true", help="fail below the floors")
     parser.add_argument("--quick", action="store_true", help="3-D layers of 32 and 64 channels")
     options = parser.parse_args()
@@ -194,18 +191,15 @@ def main() -> int:
     print(f"sgemm on one core {sgemm:.0f} GFLOP/s, copy {copy:.1f} GB/s")
     rows = [
         measure_layer(name, sites, channels, threads, precision)
-        for threads in map(int, options.threads.split(","))
+        for threads in options.threads
         for name, sites in (scenes()[1:] if options.quick else scenes())
         for channels in (CHANNELS[1:3] if options.quick else CHANNELS)
         for precision in precisions()
     ]
     spconv.set_cpu_precision("float32")
     print("GFLOP/s of useful work, and share of the sgemm rate of one core:\n")
-    print(shares(rows))
-    options.out.mkdir(parents=True, exist_ok=True)
-    result = {"machine": describe_machine(), "sgemm": sgemm, "copy": copy, "rows": rows}
-    Path(options.out, "cpu_roofline.json").write_text(json.dumps(result, indent=1))
-    Path(options.out, "cpu_roofline.md").write_text(shares(rows) + "\n")
+    result = {"sgemm": sgemm, "copy": copy, "rows": rows}
+    command_line.write(options.out, "cpu_roofline", result, shares(rows))
     missed = misses(rows)
     for line in missed:
         print("below its floor:", line)

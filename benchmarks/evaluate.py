@@ -15,9 +15,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets import load_required
-from recipes import RECIPES
-from voting import single_view, vote
+from plans.recipes import RECIPES
+from training.voting import single_view, vote
+from workloads.datasets import load_required
 
 import spconv
 

@@ -16,13 +16,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import gpu_networks
-import gpu_plots
-import gpu_torch
 import numpy as np
-from gpu_floors import floors, ratio
-from lidar import lidar_scan
-from workloads import Sites
+from on_gpu import networks, plots, pytorch
+from on_gpu.floors import floors, ratio
+from reporting.table import markdown
+from workloads.lidar import lidar_scan
+from workloads.sites import Sites
 
 import spconv
 from spconv.compat import check_device, import_cupy
@@ -46,6 +45,7 @@ KINDS = {
 }
 """Arithmetic -> dtype of the arrays."""
 RUNS = 10
+TIMED = ("rulebook", "forward", "input gradient", "weight gradient")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -63,7 +63,7 @@ def device_rates(cupy: Any, timer: Timer, megabytes: int = 1024, size: int = 819
             rates[f"dense {name} TFLOP/s"] = 2 * size**3 / timer(lambda a=a: a @ a) / 1e9
         except (ImportError, RuntimeError) as error:
             print(f"cuBLAS {name}: {error}")
-    return rates | gpu_torch.dense_rates(size)
+    return rates | pytorch.dense_rates(size)
 
 
 def levels(ops: Any, sites: Sites, count: int) -> list[SiteSet]:
@@ -124,8 +124,8 @@ def time_layer(
         "kind": kind,
         "gflop": 2e-9 * book.num_pairs * cin * cout,
         "ms": times,
-        "torch gather-matmul ms": gpu_torch.time_layer(book, cin, cout, kind),
-        "torch dense ms": gpu_torch.time_dense(sites, cin, cout, kind),
+        "torch gather-matmul ms": pytorch.time_layer(book, cin, cout, kind),
+        "torch dense ms": pytorch.time_dense(sites, cin, cout, kind),
     }
 
 
@@ -147,25 +147,22 @@ def folder_name(gpu: str) -> str:
 
 
 def table(rows: list[dict[str, Any]], rates: dict[str, float]) -> str:
-    """Times of every layer and of its floors (:mod:`gpu_floors`), as Markdown."""
-    lines = [
-        "| sites | pairs/row | layer | arithmetic | rulebook | forward | input gradient | "
-        "weight gradient | forward TFLOP/s | memory floor | gather | matrix floor | "
-        "forward / floor | PyTorch gather-matmul forward | PyTorch dense forward | same bits |",
-        "|---:|---:|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|",
-    ]
+    """Times of every layer and of its floors (:mod:`on_gpu.floors`), as Markdown."""
+    columns = ["layer", "arithmetic", "same bits", "sites", "pairs/row", *TIMED]
+    columns += ["forward TFLOP/s", "memory floor", "gather", "matrix floor", "forward / floor"]
+    columns += ["PyTorch gather-matmul forward", "PyTorch dense forward"]
+    lines = []
     for row in rows:
         ms, found = row["ms"], floors(row, rates)
-        names = ("rulebook", "forward", "input gradient", "weight gradient")
-        cells = [f"{row['sites']:,}", f"{row['pairs per row']}", f"{row['cin']} -> {row['cout']}"]
-        cells += [row["kind"], *(f"{ms[name]:.3f} ms" for name in names)]
+        same = "yes" if row["same bits"] else "**no**"
+        cells = [f"{row['cin']} -> {row['cout']}", row["kind"], same, f"{row['sites']:,}"]
+        cells += [f"{row['pairs per row']}", *(f"{ms[name]:.3f} ms" for name in TIMED)]
         cells.append(f"{row['gflop'] / ms['forward']:.1f}")
         cells += [_milliseconds(found[name]) for name in ("memory", "gather", "matrix")]
         cells.append(f"{ratio(row, rates):.1f}")
         cells += [_milliseconds(row[f"torch {name} ms"]) for name in ("gather-matmul", "dense")]
-        cells.append("yes" if row["same bits"] else "**no**")
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        lines.append(cells)
+    return markdown(columns, lines, num_words=3) + "\n"
 
 
 def _milliseconds(value: float | None) -> str:
@@ -178,7 +175,7 @@ def write(folder: Path, result: dict[str, Any]) -> None:
     (folder / "gpu.json").write_text(json.dumps(result, indent=1) + "\n")
     about = f"Measured on {result['gpu']}, {result['date']}.\n\n"
     (folder / "gpu.md").write_text(about + table(result["layers"], result["rates"]))
-    gpu_plots.plot(folder / "plots", result)
+    plots.plot(folder / "plots", result)
 
 
 def require_device() -> Any:
@@ -214,7 +211,7 @@ def main() -> None:
             row = time_layer(ops, timer, scans[level], cin, cout, kind)
             print(row, "forward / floor:", round(ratio(row, result["rates"]), 1))
             result["layers"].append(row)
-    result["networks"] = gpu_networks.time_networks(timer, lidar_scan(seed=1), options.data)
+    result["networks"] = networks.time_networks(timer, lidar_scan(seed=1), options.data)
     print(result["networks"])
     write(options.out or RESULTS / folder_name(gpu), result)
 

@@ -11,10 +11,12 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import session
-from harness import BaselineMismatch, Budget, Record, Recorder, too_large
-from torch_baseline import TorchBaseline, import_torch
-from workloads import Sites, pen_strokes, random_sites, surfaces
+from harness.measuring import BaselineMismatch, Budget, Record, Recorder, too_large
+from harness.options import Options
+from harness.pytorch import import_torch
+from peers.torch_baseline import TorchBaseline
+from reporting import session
+from workloads.sites import Sites, pen_strokes, random_sites, surfaces
 
 import spconv
 
@@ -152,7 +154,7 @@ def points(plan: Plan) -> Iterator[Point]:
         yield Point("kinds", "all", scene(base), width, KINDS)
 
 
-def run(options: session.Options) -> list[Record]:
+def run(options: Options) -> list[Record]:
     """Measure everything of the plan."""
     plan = PLANS[options.size]
     recorder = Recorder("layers", plan.budget, options.echo)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import session
-from datasets import few_images, load_images
-from harness import Record
-from plans import Augmentation, DeepCNetRun, Plan, SimpleCNNRun, Training
-from training import fit, record
+from harness.measuring import Record
+from harness.options import Options
+from plans.images import DeepCNetRun, SimpleCNNRun
+from plans.plan import Augmentation, Plan, Training
+from reporting import session
+from training.fitting import fit, record
+from workloads.datasets import image_data
 
 TINY = Training(2, 20, 0.02, 0.9, 1e-4, warmup_steps=2, num_train=100, num_test=40)
 QUICK = Training(
@@ -37,10 +39,10 @@ PLANS: dict[str, tuple[Plan, Plan]] = {
 }
 
 
-def run(options: session.Options) -> list[Record]:
+def run(options: Options) -> list[Record]:
     """Train both networks, or go on where an interrupted run ended."""
     echo = options.echo_of("mnist")
-    data = few_images() if options.size == "tiny" else load_images(options.data, echo)
+    data = image_data(options.size, options.data, echo)
     records = []
     for plan in PLANS[options.size]:
         folder = options.out / "runs" / f"{plan.name}-{options.size}"

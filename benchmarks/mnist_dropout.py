@@ -13,12 +13,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import session
-from datasets import DataSet, few_images, load_images
-from harness import Budget, Record
-from plans import Augmentation, DeepCNetRun, Plan, SimpleCNNRun, Training
-from steps import time_step
-from training import diverged, ended, outcome
+from harness.measuring import Budget, Record
+from harness.options import Options
+from plans.images import DeepCNetRun, SimpleCNNRun
+from plans.plan import Augmentation, Plan, Training
+from reporting import session
+from training.fitting import diverged, ended, outcome
+from training.steps import time_step
+from workloads.datasets import DataSet, image_data
 
 NONE, CONSTANT, RISING = "none", "constant", "rising"
 ELEMENTWISE, BATCHWISE = "elementwise", "batchwise"
@@ -85,13 +87,13 @@ SWEEPS: dict[str, Sweep | None] = {
 }
 
 
-def run(options: session.Options) -> list[Record]:
+def run(options: Options) -> list[Record]:
     """Train everything of the sweep, or go on where an interrupted run ended."""
     sweep = SWEEPS[options.size]
     if sweep is None:
         return []
     echo = options.echo_of("mnist-dropout")
-    data = few_images() if options.size == "tiny" else load_images(options.data, echo)
+    data = image_data(options.size, options.data, echo)
     records, earlier = [], options.earlier("mnist-dropout")
     for plan, what in sweep.runs():
         folder = options.out / "runs" / f"{plan.name}-{options.size}"

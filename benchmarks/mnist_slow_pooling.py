@@ -15,15 +15,16 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import session
-from counting import count_network
-from datasets import DataSet, few_images, load_images
-from harness import Budget, Record, too_large
-from ladders import FractionalPool, LadderRun, Level, MaxPool, deepc2_levels, deepcnet_levels
+from harness.measuring import Budget, Record, too_large
+from harness.options import Options
 from networks import training_bytes
-from plans import Augmentation, Training
-from steps import time_step
-from training import outcome
+from plans.ladders import FractionalPool, LadderRun, Level, MaxPool, deepc2_levels, deepcnet_levels
+from plans.plan import Augmentation, Training
+from reporting import session
+from training.counting import count_network
+from training.fitting import outcome
+from training.steps import time_step
+from workloads.datasets import DataSet, image_data
 
 from spconv.models import dense_twin
 
@@ -79,13 +80,13 @@ SWEEPS: dict[str, Sweep | None] = {
 }
 
 
-def run(options: session.Options) -> list[Record]:
+def run(options: Options) -> list[Record]:
     """Train and time everything of the sweep, or go on where an interrupted run ended."""
     sweep = SWEEPS[options.size]
     if sweep is None:
         return []
     echo = options.echo_of("mnist-slow-pooling")
-    data = few_images() if options.size == "tiny" else load_images(options.data, echo)
+    data = image_data(options.size, options.data, echo)
     records: list[Record] = []
     earlier = options.earlier("mnist-slow-pooling")
     for name, plan in sweep.runs():

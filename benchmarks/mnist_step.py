@@ -12,19 +12,20 @@ from __future__ import annotations
 
 from typing import Any
 
-import standalone
-import subjects
-from blas_threads import use_threads
-from counting import LayerCount, count_network
-from harness import Budget, Turns, measure_in_turns
+from harness import command_line
+from harness.measuring import Budget, Turns, measure_in_turns
+from harness.pytorch import import_torch
+from harness.threads import use_threads
 from layers import check_close
 from networks import training_bytes
-from torch_baseline import TorchBaseline, import_torch
-from views import BASELINES
+from peers.torch_baseline import TorchBaseline
+from reporting.table import markdown
+from reporting.views.timings import BASELINES
+from training import subjects
+from training.counting import LayerCount, count_network
+from training.steps import LR, MOMENTUM, training_step
 
 import spconv
-from spconv.functional import cross_entropy
-from spconv.layers import SparseSequential
 from spconv.models import dense_twin
 
 BUDGETS = {"tiny": Budget(0.05, 2), "quick": Budget(20.0, 7), "full": Budget(90.0, 15)}
@@ -43,20 +44,9 @@ def steps(subject: subjects.Subject) -> dict[str, Any]:
     if import_torch() is not None:
         torch = TorchBaseline(twin, grid.data)
         check_close("dense PyTorch", torch.output(), expected)
-        calls["torch"] = torch.network_step(subject.labels, subjects.LR, subjects.MOMENTUM)
-    calls["dense"] = _dense_step(twin.train(), grid, subject)
+        calls["torch"] = torch.network_step(subject.labels, LR, MOMENTUM)
+    calls["dense"] = training_step(twin.train(), lambda: grid, subject.labels)
     return calls
-
-
-def _dense_step(twin: SparseSequential, grid: spconv.Tensor, subject: subjects.Subject) -> Any:
-    optimizer = spconv.optim.SGD(twin.named_parameters(), subjects.LR, subjects.MOMENTUM)
-
-    def call() -> None:
-        optimizer.zero_grad()
-        cross_entropy(twin(grid), subject.labels).backward()
-        optimizer.step()
-
-    return call
 
 
 def work(counts: list[LayerCount], samples: int) -> dict[str, dict[str, float]]:
@@ -99,12 +89,11 @@ def table(turns: Turns, amount: dict[str, dict[str, float]]) -> str:
         "minimum (ms)",
         "times the sparse",
     ]
-    return standalone.markdown(columns, rows)
+    return markdown(columns, rows)
 
 
 def main() -> None:
-    parser = standalone.parser(__doc__)
-    parser.add_argument("--data", help="folder that holds MNIST, or mnist/ with it")
+    parser = command_line.parser(__doc__)
     options = parser.parse_args()
     use_threads(options.threads, restart=True)
     subject = subjects.characters(options.size, options.data)
@@ -128,7 +117,7 @@ def main() -> None:
         "ratios": {name: turns.ratio(name, SPARSE) for name in turns.milliseconds},
         "multiply_adds_per_sample": amount,
     }
-    standalone.write(options.out, "mnist_step", result, f"{heading}\n\n{table(turns, amount)}")
+    command_line.write(options.out, "mnist_step", result, f"{heading}\n\n{table(turns, amount)}")
 
 
 if __name__ == "__main__":

@@ -11,20 +11,21 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import session
-from counting import LayerCount, count_network
-from harness import Budget, Record, Recorder, too_large
+from harness.measuring import Budget, Record, Recorder, too_large
+from harness.options import Options
+from harness.pytorch import import_torch
 from layers import check_close
-from torch_baseline import TorchBaseline, import_torch
-from workloads import pen_strokes
+from peers.torch_baseline import TorchBaseline
+from reporting import session
+from training.counting import LayerCount, count_network
+from training.steps import LR, MOMENTUM, training_step
+from workloads.sites import pen_strokes
 
 import spconv
-from spconv.functional import cross_entropy
 from spconv.models import DeepCNet, dense_twin
 
 INFERENCE, TRAINING, MULTIPLY_ADDS = "inference", "training step", "multiply-adds"
 NUM_CLASSES = 10
-LR, MOMENTUM = 1e-3, 0.9
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ PLANS = {
 }
 
 
-def run(options: session.Options) -> list[Record]:
+def run(options: Options) -> list[Record]:
     """Measure everything of the plan."""
     plan = PLANS[options.size]
     recorder = Recorder("networks", plan.budget, options.echo)
@@ -120,19 +121,12 @@ def _time_both(
     source: Callable[[], Any],
     labels: np.ndarray,
 ) -> None:
-    optimizer = spconv.optim.SGD(model.named_parameters(), LR, MOMENTUM)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        cross_entropy(model(source()), labels).backward()
-        optimizer.step()
-
     def inference() -> object:
         with spconv.no_grad():
             return model(source())
 
     model.train()
-    recorder.time("fields", implementation, TRAINING, case, step)
+    recorder.time("fields", implementation, TRAINING, case, training_step(model, source, labels))
     model.eval()
     recorder.time("fields", implementation, INFERENCE, case, inference)
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import session
-from comparison import Entry, compare
-from datasets import few_strokes, load_required
-from harness import Budget, Record
-from plans import Training
-from plans_strokes import StrokeDeepCNetRun, StrokeDenseRun
-from recipes import PENDIGITS_PEN
+from harness.measuring import Record
+from harness.options import Options
+from plans.plan import Training
+from plans.recipes import PENDIGITS_PEN
+from plans.strokes import StrokeDeepCNetRun, StrokeDenseRun
+from reporting import session
+from training.comparison import Entry, compare_on_strokes
 
 CLASSES = 10
 FEATURES = ("occupancy", "direction", "signature 1", "signature 2")
@@ -44,16 +44,9 @@ def entries(size: str) -> list[Entry]:
     return chosen
 
 
-def run(options: session.Options) -> list[Record]:
+def run(options: Options) -> list[Record]:
     """Train and measure all networks, or go on where an interrupted run ended."""
-    if options.size == "quick":
-        return []
-    data = few_strokes() if options.size == "tiny" else load_required("pendigits", options.data)
-    budget = Budget(0.005, 2) if options.size == "tiny" else Budget(2.0)
-    echo = options.echo_of("pendigits")
-    runs = options.out / "runs"
-    earlier = options.earlier("pendigits")
-    return compare(entries(options.size), data, runs, budget, echo, earlier)
+    return compare_on_strokes(entries, "pendigits", "pendigits", options)
 
 
 if __name__ == "__main__":

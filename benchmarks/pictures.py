@@ -9,14 +9,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import session
-from counting import count_network, observed
-from datasets import DataSet, few_images, few_strokes, load_images, load_required
-from harness import Record
-from packing import pack
-from pictures_strokes import confusions, encodings, strokes
-from plans import Augmentation
-from recipes import ASSAMESE_PEN, PENDIGITS_PEN, RECIPES
+from harness.measuring import Record
+from harness.options import Options
+from harness.packing import pack
+from plans.plan import Augmentation
+from plans.recipes import ASSAMESE_PEN, PENDIGITS_PEN, RECIPES
+from reporting import session
+from training.counting import count_network, observed
+from training.pen_pictures import confusions, encodings, strokes
+from workloads.datasets import DataSet, image_data, stroke_data
 
 import spconv
 from spconv.layers.conv import SparseConv
@@ -32,14 +33,14 @@ CLIMB = (5, 60)
 """The DeepCNet(l, k) that a digit climbs through."""
 
 
-def run(options: session.Options) -> list[Record]:
+def run(options: Options) -> list[Record]:
     """Collect what the pictures show."""
     echo = options.echo_of("pictures")
-    data = few_images() if options.size == "tiny" else load_images(options.data, echo)
+    data = image_data(options.size, options.data, echo)
     records = [samples(data), climb(data)]
     for name, pen in PENS.items():
         try:
-            found = few_strokes() if options.size == "tiny" else load_required(name, options.data)
+            found = stroke_data(name, options.size, options.data)
         except FileNotFoundError as error:
             echo(f"no picture of {name}: {error}")
         else:
@@ -57,7 +58,7 @@ def run(options: session.Options) -> list[Record]:
 
 
 def _mistakes(
-    name: str, data: DataSet, options: session.Options, echo: Callable[[str], object]
+    name: str, data: DataSet, options: Options, echo: Callable[[str], object]
 ) -> list[Record]:
     if options.size not in COPIES:
         return []

@@ -1,4 +1,4 @@
-"""Trains one of the networks whose weights are shipped, from its recipe in recipes.py.
+"""Trains one of the networks whose weights are shipped, from its recipe in plans/recipes.py.
 
     python benchmarks/pretrain.py mnist --out out/pretrain --data folder-with-mnist
 
@@ -18,11 +18,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from datasets import DataSet, load_required
-from plans import Plan
-from recipes import RECIPES, Recipe
-from training import Trained, fit
-from voting import misclassified
+from plans.plan import Plan
+from plans.recipes import RECIPES, Recipe
+from training.fitting import Trained, fit
+from training.voting import misclassified
+from workloads.datasets import DataSet, load_required
 
 import spconv
 from spconv.train import Epoch, History

@@ -10,18 +10,19 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-import session
-from datasets import load_required
-from harness import Record
-from recipes import RECIPES
-from voting import TestResult, single_view, vote
+from harness.measuring import Record
+from harness.options import Options
+from plans.recipes import RECIPES
+from reporting import session
+from training.voting import TestResult, single_view, vote
+from workloads.datasets import load_required
 
 VIEWS = {"tiny": 2, "quick": 0, "full": 12}
 """Copies to vote over; none with 0."""
 FEW = 40
 
 
-def run(options: session.Options) -> list[Record]:
+def run(options: Options) -> list[Record]:
     """Evaluate every network that can be had."""
     echo = options.echo_of("pretrained")
     records: list[Record] = []

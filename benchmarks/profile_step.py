@@ -17,11 +17,13 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-import standalone
-import subjects
-from blas_threads import use_threads
-from recipes import ASSAMESE, MNIST, Recipe
-from stopwatch import ARITHMETIC, LOADER, LOSS, REST, Stopwatch, watched
+from harness import command_line
+from harness.stopwatch import ARITHMETIC, LOADER, LOSS, REST, Stopwatch, watched
+from harness.threads import use_threads
+from plans.recipes import ASSAMESE, MNIST, Recipe
+from reporting.table import markdown
+from training import subjects
+from training.steps import sgd
 
 import spconv
 from spconv.functional import cross_entropy
@@ -163,7 +165,7 @@ def epoch(recipe: Recipe, size: str, data: str | None) -> Profile:
 def scan_step(size: str) -> Profile:
     """Training steps of the U-Net."""
     subject, watch = subjects.scan(size), Stopwatch()
-    optimizer = subject.optimizer()
+    optimizer = sgd(subject.model)
     with watched(watch, subject.model, optimizer), watch.label(REST):
         marks = [watch.lap()]
         for number in range(1 + SCAN_STEPS[size]):
@@ -209,12 +211,11 @@ def table(profile: Profile) -> str:
         text += (
             f" An epoch of {profile.steps_per_epoch} steps: {profile.epoch_seconds:.1f} s, {how}."
         )
-    return f"{text}\n\n{standalone.markdown(columns, rows)}"
+    return f"{text}\n\n{markdown(columns, rows)}"
 
 
 def main() -> None:
-    parser = standalone.parser(__doc__)
-    parser.add_argument("--data", help="folder that holds mnist/ and assamese/")
+    parser = command_line.parser(__doc__)
     parser.add_argument("--only", choices=["mnist", "assamese", "scan"], help="one of the three")
     options = parser.parse_args()
     use_threads(options.threads, restart=True)
@@ -235,7 +236,7 @@ def main() -> None:
         for profile in profiles
     ]
     text = "\n\n".join(table(profile) for profile in profiles)
-    standalone.write(options.out, "profile", {"size": options.size, "profiles": result}, text)
+    command_line.write(options.out, "profile", {"size": options.size, "profiles": result}, text)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import session
-from harness import Budget, Record, Recorder
-from workloads import Sites, pen_strokes, surfaces
+from harness.measuring import Budget, Record, Recorder
+from harness.options import Options
+from reporting import session
+from workloads.sites import Sites, pen_strokes, surfaces
 
 from spconv.geometry import Geometry
 from spconv.rulebook import Rulebook, build
@@ -57,7 +58,7 @@ def workloads(plan: Plan) -> Iterator[Sites]:
         yield surfaces(4, extent)
 
 
-def run(options: session.Options) -> list[Record]:
+def run(options: Options) -> list[Record]:
     """Measure everything of the plan."""
     plan = PLANS[options.size]
     recorder = Recorder("rulebooks", plan.budget, options.echo)

@@ -16,7 +16,7 @@ import pendigits_deepcnet
 import pictures
 import pretrained
 import rulebooks
-import session
+from reporting import session
 
 RUNS = {
     "layers": layers.run,

@@ -16,11 +16,12 @@ import sys
 from typing import Any
 
 import numpy as np
-import standalone
-import subjects
-from blas_threads import use_threads
-from counting import observed, rulebook_of
-from peak_memory import forget_own_peak, own_peak_bytes, own_resident_bytes
+from harness import command_line
+from harness.threads import use_threads
+from reporting.table import markdown
+from training import subjects
+from training.counting import observed, rulebook_of
+from training.peak_memory import forget_own_peak, own_peak_bytes, own_resident_bytes
 
 import spconv
 from spconv.layers.pool import SparseMaxPool
@@ -114,7 +115,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         "(peak - before) / these three",
         "rows of all pairs of a layer",
     ]
-    return standalone.markdown(columns, cells)
+    return markdown(columns, cells)
 
 
 def _in_own_process(name: str, options: Any) -> dict[str, Any]:
@@ -125,8 +126,7 @@ def _in_own_process(name: str, options: Any) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = standalone.parser(__doc__)
-    parser.add_argument("--data", help="folder that holds MNIST, or mnist/ with it")
+    parser = command_line.parser(__doc__)
     parser.add_argument("--measure", choices=SUBJECTS, help="this one, in this process")
     options = parser.parse_args()
     if options.measure is not None:  # PyTorch, whose threads are set below, stays unloaded
@@ -136,7 +136,9 @@ def main() -> None:
         return
     use_threads(options.threads, restart=True)
     rows = [_in_own_process(name, options) for name in SUBJECTS]
-    standalone.write(options.out, "step_memory", {"size": options.size, "rows": rows}, table(rows))
+    command_line.write(
+        options.out, "step_memory", {"size": options.size, "rows": rows}, table(rows)
+    )
 
 
 if __name__ == "__main__":

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import standalone
-import subjects
-from blas_threads import use_threads
 from cpu_roofline import layer_calls, scenes
-from harness import Budget, measure_in_turns
-from workloads import surfaces
+from harness import command_line
+from harness.measuring import Budget, measure_in_turns
+from harness.threads import use_threads
+from reporting.table import markdown
+from training import subjects
+from workloads.sites import surfaces
 
 import spconv
 
@@ -62,12 +63,11 @@ def table(rows: list[dict[str, Any]], threads: int) -> str:
         for row in rows
     ]
     columns = ["what", "one thread (ms)", f"{threads} threads (ms)", "speed-up"]
-    return standalone.markdown(columns, cells)
+    return markdown(columns, cells)
 
 
 def main() -> None:
-    parser = standalone.parser(__doc__)
-    parser.add_argument("--data", help="folder that holds MNIST, or mnist/ with it")
+    parser = command_line.parser(__doc__)
     options = parser.parse_args()
     use_threads(options.threads, restart=True)
     threads = spconv.get_num_threads()
@@ -77,7 +77,7 @@ def main() -> None:
         print(f"{name}: {rows[-1]['speed-up']:.2f}", flush=True)
     spconv.set_num_threads(threads)
     result = {"size": options.size, "threads": threads, "rows": rows}
-    standalone.write(options.out, "thread_scaling", result, table(rows, threads))
+    command_line.write(options.out, "thread_scaling", result, table(rows, threads))
 
 
 if __name__ == "__main__":

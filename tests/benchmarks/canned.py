@@ -1,7 +1,7 @@
 """Results as the scripts would leave them, made up."""
 
-from harness import Record, Timing
-from results import Section
+from harness.measuring import Record, Timing
+from harness.results import Section
 
 MACHINE = {
     "cpu": "Made-up <CPU>",

@@ -4,10 +4,10 @@ import doctest
 import re
 
 import claims
-import claims_numbers
 import pytest
-import results as results_file
-from recipes import RECIPES
+from harness import results as results_file
+from plans.recipes import RECIPES
+from reporting.claims import numbers
 
 NAMES = {name: recipe.constructor.__name__ for name, recipe in RECIPES.items()}
 
@@ -18,7 +18,7 @@ def committed(benchmarks_folder):
 
 
 def test_examples_in_the_docstrings():
-    assert doctest.testmod(claims_numbers).failed == 0
+    assert doctest.testmod(numbers).failed == 0
 
 
 def test_the_committed_page_is_made_of_the_committed_results(committed):

@@ -1,9 +1,11 @@
 """The regression check of the kernels, on made-up rates: it compares ratios, never times."""
 
+import json
+
 import cpu_roofline
 import pytest
 from cpu_roofline import FLOORS
-from workloads import surfaces
+from workloads.sites import surfaces
 
 import spconv
 
@@ -28,7 +30,7 @@ def test_floors_are_for_3_d_layers_on_one_thread():
 
 def test_the_committed_results_are_above_the_floors(benchmarks_folder):
     path = benchmarks_folder / "results" / "cpu" / "cpu_roofline.json"
-    rows = cpu_roofline.json.loads(path.read_text())["rows"]
+    rows = json.loads(path.read_text())["rows"]
     assert len(rows) >= 12
     assert cpu_roofline.misses(rows) == []
 
@@ -38,7 +40,7 @@ def test_floors_leave_three_tenths_below_the_committed_shares(benchmarks_folder,
     path = benchmarks_folder / "results" / "cpu" / "cpu_roofline.json"
     shares = [
         rate["share"]
-        for row in cpu_roofline.json.loads(path.read_text())["rows"]
+        for row in json.loads(path.read_text())["rows"]
         if row["threads"] == 1 and row["layer"].startswith("3-D") and row["channels"] == channels
         if row["precision"] == "float32"
         for rate in row["rates"].values()

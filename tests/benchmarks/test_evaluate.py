@@ -3,11 +3,12 @@ from dataclasses import replace
 import evaluate
 import pretrained
 import pytest
-from datasets import few_images
-from plans import Augmentation, DeepCNetRun, Training
+from harness.options import Options
+from plans.images import DeepCNetRun
+from plans.plan import Augmentation, Training
+from plans.recipes import RECIPES, Recipe
 from pretrain import pretrain
-from recipes import RECIPES, Recipe
-from session import Options
+from workloads.datasets import few_images
 
 TRAINING = Training(
     1, 20, 0.02, 0.9, 1e-4, warmup_steps=2, num_train=40, num_test=40, augment=Augmentation()

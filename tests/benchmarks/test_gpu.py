@@ -5,12 +5,10 @@ import subprocess
 import sys
 
 import gpu
-import gpu_floors
-import gpu_networks
-import gpu_torch
 import numpy as np
 import pytest
-from lidar import LIDAR, lidar_scan, scan_points
+from on_gpu import floors, networks, pytorch
+from workloads.lidar import LIDAR, lidar_scan, scan_points
 
 import spconv
 from spconv.compat import has_gpu
@@ -75,8 +73,8 @@ def test_rows(scan, monkeypatch, kind):
         calls.append(function())
         return float(len(calls))
 
-    monkeypatch.setattr(gpu_torch, "time_layer", lambda *arguments: 7.0)
-    monkeypatch.setattr(gpu_torch, "time_dense", lambda *arguments: 70.0)
+    monkeypatch.setattr(pytorch, "time_layer", lambda *arguments: 7.0)
+    monkeypatch.setattr(pytorch, "time_dense", lambda *arguments: 70.0)
     monkeypatch.setattr(gpu, "RUNS", 1)
     sites = SiteSet(scan.indices, scan.spatial_shape, 2)
     row = gpu.time_layer(get_ops(np.zeros(1)), timer, sites, 4, 8, kind)
@@ -113,29 +111,30 @@ def test_results(tmp_path):
     assert json.loads((tmp_path / "gpu.json").read_text()) == canned()
     text = (tmp_path / "gpu.md").read_text()
     assert text.startswith("Measured on Imaginary 9, 2000-01-01.")
-    assert "| 94,330 | 6.09 | 64 -> 64 | float16 | 0.200 ms | 0.050 ms | 0.050 ms |" in text
+    assert "| 64 -> 64 | float16 | yes | 94,330 | 6.09 | 0.200 ms | 0.050 ms | 0.050 ms |" in text
+    assert "| 64 -> 64 | tf32 | **no** |" in text
     # 94,330 rows of 128 numbers, 574,432 map entries and 27 x 64 x 64 weights, at 4 TB/s
-    assert "| 94.1 | 0.007 ms | 0.018 ms | 0.006 ms | 7.5 | 1.500 ms | 12.500 ms | yes |" in text
-    assert "| 94.1 | 0.013 ms | 0.037 ms | 0.012 ms | 3.9 | - | - | **no** |" in text
+    assert "| 94.1 | 0.007 ms | 0.018 ms | 0.006 ms | 7.5 | 1.500 ms | 12.500 ms |" in text
+    assert "| 94.1 | 0.013 ms | 0.037 ms | 0.012 ms | 3.9 | - | - |" in text
     names = {path.name for path in (tmp_path / "plots").glob("*.png")}
     assert names == {"rates_float16.png", "rates_tf32.png"}
 
 
 def test_matrix_rates():
     rates = {"dense float32 TFLOP/s": 50.0, "dense float16 TFLOP/s": 800.0}
-    assert [gpu_floors.matrix_rate(rates, kind) for kind in gpu.KINDS] == [
+    assert [floors.matrix_rate(rates, kind) for kind in gpu.KINDS] == [
         pytest.approx(400 / 3), 400, 800, 800,
     ]  # fmt: skip
     rates |= {"dense tf32 TFLOP/s": 90.0, "dense bfloat16 TFLOP/s": 700.0}
-    assert [gpu_floors.matrix_rate(rates, kind) for kind in gpu.KINDS] == [50, 90, 700, 800]
-    assert [gpu_floors.matrix_rate({}, kind) for kind in gpu.KINDS] == [None] * 4
+    assert [floors.matrix_rate(rates, kind) for kind in gpu.KINDS] == [50, 90, 700, 800]
+    assert [floors.matrix_rate({}, kind) for kind in gpu.KINDS] == [None] * 4
 
 
 def test_floors_without_a_matrix_rate():
     row = canned()["layers"][0]
-    found = gpu_floors.floors(row, {"copy GB/s": 1000.0})
+    found = floors.floors(row, {"copy GB/s": 1000.0})
     assert found["matrix"] is None
-    assert gpu_floors.ratio(row, {"copy GB/s": 1000.0}) == pytest.approx(0.05 / found["memory"])
+    assert floors.ratio(row, {"copy GB/s": 1000.0}) == pytest.approx(0.05 / found["memory"])
 
 
 def test_different_bits_show():
@@ -149,11 +148,11 @@ def test_folder_name():
 
 
 def test_torch_is_optional(scan, monkeypatch):
-    monkeypatch.setattr(gpu_torch, "import_torch", lambda: None)
-    assert gpu_torch.time_layer(None, 1, 1, "float16") is None
-    assert gpu_torch.time_dense(None, 1, 1, "float16") is None
-    assert gpu_torch.time_dense_steps(None, []) is None
-    assert gpu_torch.dense_rates(8) == {}
+    monkeypatch.setattr(pytorch, "import_torch", lambda: None)
+    assert pytorch.time_layer(None, 1, 1, "float16") is None
+    assert pytorch.time_dense(None, 1, 1, "float16") is None
+    assert pytorch.time_dense_steps(None, []) is None
+    assert pytorch.dense_rates(8) == {}
 
 
 @pytest.mark.parametrize("kind", ["float32", "bfloat16"])
@@ -162,33 +161,33 @@ def test_torch_computes_the_same_layer(scan, kind):
     pytest.importorskip("torch", reason="needs PyTorch")
     sites = SiteSet(scan.indices, scan.spatial_shape, 2)
     book = build(sites, Geometry.make(3, 3, submanifold=True), "test")
-    assert gpu_torch.time_layer(book, 2, 3, kind, "cpu", 1) > 0
+    assert pytorch.time_layer(book, 2, 3, kind, "cpu", 1) > 0
     small = SiteSet(np.zeros((1, 4), np.int32), (4, 5, 6), 1)
-    assert gpu_torch.time_dense(small, 2, 3, kind, "cpu", 1) > 0
+    assert pytorch.time_dense(small, 2, 3, kind, "cpu", 1) > 0
     huge = SiteSet(np.zeros((1, 4), np.int32), (4000, 4000, 400), 1)
-    assert gpu_torch.time_dense(huge, 32, 32, kind, "cpu", 1) is None
-    assert set(gpu_torch.dense_rates(16, "cpu", 1)) == {
+    assert pytorch.time_dense(huge, 32, 32, kind, "cpu", 1) is None
+    assert set(pytorch.dense_rates(16, "cpu", 1)) == {
         "dense tf32 TFLOP/s", "dense bfloat16 TFLOP/s",
     }  # fmt: skip
 
 
 def test_networks_train(scan):
-    step = gpu_networks.unet_step(scan, "cpu", widths=(8, 16))
+    step = networks.unet_step(scan, "cpu", widths=(8, 16))
     losses = [step() for _ in range(5)]
     assert losses[-1] < losses[0]
-    assert gpu_networks.unet_repeats(scan, "cpu", widths=(8, 16), steps=2)
+    assert networks.unet_repeats(scan, "cpu", widths=(8, 16), steps=2)
 
 
 def test_an_epoch(tmp_path, monkeypatch):
     monkeypatch.setenv("SPCONV_DATA", str(tmp_path))
-    monkeypatch.setattr(gpu_networks, "load_mnist", _nothing_there)
-    result = gpu_networks.deepcnet_epoch(tmp_path, "cpu", limit=200, download=False)
+    monkeypatch.setattr(networks, "load_mnist", _nothing_there)
+    result = networks.deepcnet_epoch(tmp_path, "cpu", limit=200, download=False)
     assert (result["data"], result["samples"]) == ("synthetic strokes", 200)
     assert result["seconds"] > 0
     assert np.isfinite(result["loss"])
     assert result["ms per batch"] == pytest.approx(1e3 * result["seconds"] / 2)
     dense = result["torch dense ms per batch"]
-    assert dense is None if gpu_torch.import_torch() is None else dense > 0
+    assert dense is None if pytorch.import_torch() is None else dense > 0
 
 
 def _nothing_there(*arguments):

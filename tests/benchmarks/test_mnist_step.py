@@ -4,8 +4,8 @@ import sys
 
 import mnist_step
 import pytest
-import subjects
-from counting import count_network
+from training import subjects
+from training.counting import count_network
 
 
 def test_the_dense_work_is_that_of_every_window_of_the_grid():

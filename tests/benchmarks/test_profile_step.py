@@ -6,12 +6,13 @@ import sys
 import numpy as np
 import profile_step
 import pytest
-import standalone
-import stopwatch
-import subjects
-from counting import count_network
-from recipes import ASSAMESE, MNIST
-from stopwatch import FORWARD, INPUT_GRADIENT, PRODUCTS, WEIGHT_GRADIENT, Stopwatch, watched
+from harness import stopwatch
+from harness.stopwatch import FORWARD, INPUT_GRADIENT, PRODUCTS, WEIGHT_GRADIENT, Stopwatch, watched
+from plans.recipes import ASSAMESE, MNIST
+from reporting import table
+from training import subjects
+from training.counting import count_network
+from training.steps import sgd
 
 import spconv
 from spconv.functional import cross_entropy
@@ -19,7 +20,7 @@ from spconv.ops import get_ops
 
 
 def watched_step(subject):
-    watch, optimizer = Stopwatch(), subject.optimizer()
+    watch, optimizer = Stopwatch(), sgd(subject.model)
     with watched(watch, subject.model, optimizer), watch.label("all"):
         loss = cross_entropy(subject.model(subject.source()), subject.labels)
         loss.backward()
@@ -91,7 +92,7 @@ def test_the_command(tmp_path, benchmarks_folder):
     assert text.count("**arithmetic**") == 3
 
 
-@pytest.mark.parametrize("module", [standalone, stopwatch], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [table, stopwatch], ids=lambda m: m.__name__)
 def test_examples_in_the_docstrings(module):
     result = doctest.testmod(module)
     assert result.attempted

@@ -5,11 +5,11 @@ import sys
 import layers
 import numpy as np
 import pytest
-import results
-import summary
-import views
-import workloads
 from canned import canned
+from harness import results
+from reporting.findings import timings as findings
+from reporting.views import timings as views
+from workloads import sites
 
 
 @pytest.mark.slow
@@ -53,6 +53,6 @@ def test_what_differs_is_not_timed():
         layers.check_close("other", np.ones(3, np.float32), np.full(3, 1.25, np.float32))
 
 
-@pytest.mark.parametrize("module", [summary, views, workloads], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [findings, views, sites], ids=lambda m: m.__name__)
 def test_examples_in_the_docstrings(module):
     assert doctest.testmod(module).failed == 0

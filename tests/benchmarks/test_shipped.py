@@ -3,8 +3,8 @@
 from functools import partial
 
 import pytest
-from recipes import RECIPES
-from voting import misclassified
+from plans.recipes import RECIPES
+from training.voting import misclassified
 
 from spconv.data import load_assamese, load_mnist, load_pendigits
 

@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 import step_memory
-import subjects
-from counting import count_network
-from peak_memory import forget_own_peak, own_peak_bytes, own_resident_bytes
+from training import subjects
+from training.counting import count_network
+from training.peak_memory import forget_own_peak, own_peak_bytes, own_resident_bytes
 
 import spconv
 

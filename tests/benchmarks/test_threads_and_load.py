@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import thread_scaling
 from cpu_roofline import layer_calls
-from harness import Budget
-from workloads import surfaces
+from harness.measuring import Budget
+from workloads.sites import surfaces
 
 import spconv
 

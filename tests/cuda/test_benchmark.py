@@ -19,8 +19,8 @@ def gpu(monkeypatch):
 
 @pytest.mark.slow
 def test_everything_is_measured(emulated, gpu, monkeypatch, tmp_path):
-    import gpu_networks
-    from lidar import lidar_scan
+    from on_gpu import networks
+    from workloads.lidar import lidar_scan
 
     def timer(function):
         function()
@@ -35,9 +35,9 @@ def test_everything_is_measured(emulated, gpu, monkeypatch, tmp_path):
     monkeypatch.setattr(gpu, "lidar_scan", lambda **options: scan)
     monkeypatch.setattr(gpu, "LAYERS", [(1, 4, 8)])
     monkeypatch.setattr(gpu, "RUNS", 1)
-    monkeypatch.setattr(gpu_networks.unet_step, "__defaults__", ((8, 8),))
-    monkeypatch.setattr(gpu_networks.unet_repeats, "__defaults__", ((8, 8), 1))
-    monkeypatch.setattr(gpu_networks, "deepcnet_epoch", lambda *arguments: {"seconds": 3.0})
+    monkeypatch.setattr(networks.unet_step, "__defaults__", ((8, 8),))
+    monkeypatch.setattr(networks.unet_repeats, "__defaults__", ((8, 8), 1))
+    monkeypatch.setattr(networks, "deepcnet_epoch", lambda *arguments: {"seconds": 3.0})
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--out", str(tmp_path)])
     gpu.main()
     result = json.loads((tmp_path / "gpu.json").read_text())

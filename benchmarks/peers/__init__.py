@@ -1,0 +1,1 @@
+"""The same work in PyTorch and in the other spconv, here or in another interpreter."""

@@ -1,0 +1,1 @@
+"""What is trained, in plain values: networks with their inputs and their training."""

@@ -1,0 +1,1 @@
+"""From the records to the report: numbers, sentences, tables and plots."""

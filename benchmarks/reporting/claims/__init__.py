@@ -1,0 +1,1 @@
+"""What the results say about the claims of the papers."""

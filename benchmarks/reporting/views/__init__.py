@@ -1,0 +1,1 @@
+"""Questions that plots, tables and findings ask of the records."""

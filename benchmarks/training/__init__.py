@@ -1,0 +1,1 @@
+"""Trainings and training steps: run, counted, timed, weighed and evaluated."""

@@ -1,0 +1,1 @@
+"""What is computed on: sites of made-up scenes, data sets."""
