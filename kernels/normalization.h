@@ -81,9 +81,9 @@
         normalize_wide_rows_##type(x, mean, scale, shift, rectify, slope, rows, channels, y);    \
     }                                                                                            \
     SPCONV_FORCE_INLINE real unrectified_##type(real y, real dy, int rectify, real slope) {      \
-        /* 0 * inf would be NaN. A bound is as fast as nothing; a branch took twice as long. */  \
+        /* 0 * inf is NaN. A bound, of NaN too, costs nothing; a branch took twice as long. */   \
         const real most = slope == 0 ? (real)FLT_MAX : (real)INFINITY;                           \
-        const real below = dy > most ? most : dy, finite = below < -most ? -most : below;        \
+        const real below = dy < most ? dy : most, finite = below < -most ? -most : below;        \
         return !rectify || y > 0 ? dy : slope * finite;                                          \
     }                                                                                            \
     /* plain[c] = sum over rows of dy, centred[c] of dy * (x - mean), through the rectifier. */  \

@@ -47,20 +47,32 @@ def test_no_grad_and_engines_belong_to_the_thread_that_set_them():
 
 @pytest.mark.parametrize("name", ENGINES)
 @pytest.mark.parametrize("slope", [0.0, 0.5])
-def test_the_gradient_of_what_a_rectifier_cut_off_is_zero_of_infinity_too(name, slope):
+@pytest.mark.parametrize("huge", [np.inf, np.nan])
+def test_the_gradient_of_what_a_rectifier_cut_off_is_zero_of_anything(name, slope, huge):
     x = spconv.Tensor(np.array([-1.0, 2.0]), requires_grad=True)
     with spconv.use_engine(name):
-        functional.leaky_relu(x, slope).backward(np.array([np.inf, 1.0]))
-    np.testing.assert_array_equal(x.grad, [np.inf if slope else 0.0, 1.0])
+        functional.leaky_relu(x, slope).backward(np.array([huge, 1.0]))
+    np.testing.assert_array_equal(x.grad, [huge if slope else 0.0, 1.0])
 
 
 @pytest.mark.parametrize("name", ENGINES)
-def test_the_rectifier_behind_a_normalization_cuts_infinity_off_too(name):
+@pytest.mark.parametrize("huge", [np.inf, -np.inf, np.nan])
+def test_the_rectifier_behind_a_normalization_cuts_anything_off_too(name, huge):
     rows = spconv.Tensor(np.array([[-1.0], [0.0], [1.0]]), requires_grad=True)
     with spconv.use_engine(name):
         y = spconv.BatchNorm(1)(rows, negative_slope=0.0)
-        y.backward(np.array([[np.inf], [0.0], [0.0]]))
+        y.backward(np.array([[huge], [0.0], [0.0]]))
     np.testing.assert_array_equal(rows.grad, np.zeros((3, 1)))
+
+
+@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("huge", [np.inf, np.nan])
+def test_a_leaky_rectifier_behind_a_normalization_keeps_what_is_not_finite(name, huge):
+    rows = spconv.Tensor(np.array([[-1.0], [0.0], [1.0]]), requires_grad=True)
+    with spconv.use_engine(name), np.errstate(invalid="ignore"):
+        y = spconv.BatchNorm(1)(rows, negative_slope=0.5)
+        y.backward(np.array([[huge], [0.0], [0.0]]))
+    assert not np.isfinite(rows.grad).any()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

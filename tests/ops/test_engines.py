@@ -157,7 +157,6 @@ PLAIN_ON_THE_CPU = ON_THE_CPU_PARTS_OF_OTHERS | {
     "max_samples_gradient",
     "rows_among",
     "sample_counts",
-    "small_matmul",
     "spread_samples",
     "sum_samples",
     "union_sites",
@@ -165,6 +164,33 @@ PLAIN_ON_THE_CPU = ON_THE_CPU_PARTS_OF_OTHERS | {
 """What the compiled engine does not override."""
 
 CPU = CpuOps()
+
+
+@pytest.mark.parametrize(("groups", "cin", "cout"), [(1, 1, 1), (2, 7, 13), (1, 183, 60)])
+def test_small_matmul(dtype, groups, cin, cout):
+    rng = np.random.default_rng(0)
+    a, b = random(rng, dtype, groups, 1, cin), random(rng, dtype, groups, cin, cout)
+    compare(CPU, dtype, cin, "small_matmul", a, b)
+    compare(CPU, dtype, cout, "small_matmul", a, random(rng, dtype, groups, cout, cin).mT)
+
+
+@pytest.mark.parametrize(("cin", "cout"), [(1, 8), (33, 7), (64, 64)])
+def test_weight_gradients_of_many_rows_keep_their_digits(ops, cin, cout):
+    """Of one sign, so that rounding errors do not cancel; in sections and a rest."""
+    rows = 3 * 32 * 1024 + 1000
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0.5, 1, (rows, cin)).astype(np.float32)
+    dy = rng.uniform(0.5, 1, (rows, cout)).astype(np.float32)
+    expected = x.astype(np.float64).T @ dy.astype(np.float64)
+    np.testing.assert_allclose(ops.matmul_gradient(x, dy), expected, rtol=1e-5)
+    results = []
+    for threads in (1, 2, 3):
+        dw, pairs = np.zeros((1, cin, cout), np.float32), np.arange(rows, dtype=np.int32)
+        starts = np.array([0, rows])
+        convolution.weight_gradient(x, dy, pairs, pairs, starts, dw, 1, ops.isa, threads)
+        results.append(dw)
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
 
 
 @each_book
