@@ -175,7 +175,6 @@ def _convolve_in_child(queue):
 )
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_forked_child_can_compute():
-    before = spconv.get_num_threads()
     spconv.set_num_threads(2)
     try:
         context = multiprocessing.get_context("fork")
@@ -187,4 +186,4 @@ def test_a_forked_child_can_compute():
         assert queue.get(timeout=30) == (3600, 64)
         child.join(timeout=10)
     finally:
-        spconv.set_num_threads(before)
+        spconv.set_num_threads(None)
