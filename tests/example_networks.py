@@ -32,7 +32,7 @@ class Negated(spconv.SubMConv2d):
     """A user's own convolution: what the library does with its own must not happen to it."""
 
     def forward(self, x, keep=None):
-        y = super().forward(x, keep)
+        y = super().forward(x, keep=keep)
         return y.replace_feature(-y.features)
 
 

@@ -120,7 +120,9 @@ class Always(spconv.Dropout):
 
 def doubled(layer):
     forward = layer.forward
-    layer.forward = lambda x, *others: functional.add(forward(x, *others), forward(x, *others))
+    layer.forward = lambda x, **options: functional.add(
+        forward(x, **options), forward(x, **options)
+    )
     return layer
 
 

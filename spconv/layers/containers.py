@@ -92,7 +92,7 @@ class SparseSequential(Module):
                 dropout = next_of(layers, position, (BatchwiseDropout,))
                 whole = layer.groups > 1 or not (dropout and dropout.acts())
                 kept = None if whole else dropout.draw(layer.out_channels)
-                x = layer(x, kept, slope)
+                x = layer(x, keep=kept, negative_slope=slope)
             elif has_forward_of(layer, (BatchwiseDropout,)) and layer.acts():
                 check_sparse("BatchwiseDropout", x)
                 if kept is None and next_of(layers, position, (*SHRINK, Linear)):

@@ -78,6 +78,7 @@ class _SparseConvolution(_Convolution):
     def forward(
         self,
         x: SparseConvTensor,
+        *,
         keep: KeptChannels | None = None,
         negative_slope: float | None = None,
         residual: SparseConvTensor | None = None,
@@ -240,6 +241,7 @@ class SparseInverseConv(_SparseConvolution):
     def forward(
         self,
         x: SparseConvTensor,
+        *,
         keep: KeptChannels | None = None,
         negative_slope: float | None = None,
         residual: SparseConvTensor | None = None,

@@ -8,7 +8,7 @@ import numpy as np
 
 from spconv import functional
 from spconv.autograd import Tensor
-from spconv.functional._common import check_sparse
+from spconv.functional._common import check_features, check_sparse
 from spconv.geometry import Geometry, IntOrTuple
 from spconv.layers.conv import _Convolution
 from spconv.layers.module import Module
@@ -27,6 +27,7 @@ class Flatten(Module):
     """(batch_size, ...) -> (batch_size, features); a sparse tensor is made dense first."""
 
     def forward(self, x: SparseConvTensor | Tensor) -> Tensor:
+        check_features("Flatten", x)
         x = x.dense() if isinstance(x, SparseConvTensor) else x
         return x.reshape(len(x), int(np.prod(x.shape[1:])))
 

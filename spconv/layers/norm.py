@@ -76,7 +76,7 @@ class BatchNorm(Module):
         return f"{self.num_features}, statistics={self.statistics!r}"
 
     def forward(
-        self, x: SparseConvTensor | Tensor, negative_slope: float | None = None
+        self, x: SparseConvTensor | Tensor, *, negative_slope: float | None = None
     ) -> SparseConvTensor | Tensor:
         """Normalize; with a ``negative_slope`` as if a :class:`LeakyReLU` came behind."""
         check_features("BatchNorm", x)

@@ -153,3 +153,15 @@ def test_the_inverse_of_another_kernel_and_of_other_sites():
         pytest.fail("the example is too dense to grow")
     with pytest.raises(ValueError, match=r"SparseInverseConv2d: .*'down'"):
         spconv.SparseInverseConv2d(4, 3, 2, indice_key="down")(grown)
+
+
+@pytest.mark.parametrize("layer", [spconv.SubMConv2d(1, 1, 3), spconv.BatchNorm(1)])
+def test_options_of_a_call_are_named(layer):
+    x = spconv.SparseConvTensor(np.ones((1, 1), np.float32), [[0, 1, 1]], (4, 4), 1)
+    with pytest.raises(TypeError, match="takes 2 positional arguments but 3 were given"):
+        layer(x, x)
+
+
+def test_flatten_takes_tensors():
+    with pytest.raises(TypeError, match=r"Flatten: .*got numpy\.ndarray"):
+        spconv.layers.Flatten()(np.ones((2, 3)))

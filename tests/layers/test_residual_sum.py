@@ -30,7 +30,7 @@ def conv(cin=4, cout=4, **options):
 
 class Negated(spconv.SubMConv2d):
     def forward(self, x, keep=None):
-        y = super().forward(x, keep)
+        y = super().forward(x, keep=keep)
         return y.derive(-y.features, None if y.ground_state is None else -y.ground_state)
 
 
@@ -42,7 +42,7 @@ class Doubled(spconv.SparseSequential):
 
 class Called(spconv.SubMConv2d):
     def __call__(self, x, keep=None):
-        y = super().__call__(x, keep)
+        y = super().__call__(x, keep=keep)
         return y + y
 
 
