@@ -140,8 +140,8 @@ def frozen(monkeypatch):
 
             super().__init__(parents, backward and strict, dtype)
 
-    as_floating = autograd._as_floating
-    monkeypatch.setattr(autograd, "_as_floating", lambda array: freeze(as_floating(array)))
+    as_floating = autograd.as_floating
+    monkeypatch.setattr(autograd, "as_floating", lambda array: freeze(as_floating(array)))
     monkeypatch.setattr(autograd, "Node", FrozenNode)
 
 
