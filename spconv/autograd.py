@@ -55,7 +55,7 @@ class Tensor:
     __array_ufunc__ = None
 
     def __init__(self, array: Any, requires_grad: bool = False) -> None:
-        self._data: Array = array.data if isinstance(array, Tensor) else as_floating(array)
+        self._data: Array = as_floating(_values(array))
         self.requires_grad = requires_grad
         self.grad: Array | None = None
         self._node: Node | None = None
@@ -66,7 +66,7 @@ class Tensor:
 
     @data.setter
     def data(self, array: Any) -> None:
-        array = array._data if isinstance(array, Tensor) else as_floating(array)
+        array = as_floating(_values(array))
         if array.shape != self._data.shape:
             raise ValueError(
                 f"Tensor.data: expected shape {self._data.shape}, got {array.shape}; "
@@ -285,15 +285,15 @@ class Tensor:
 
     def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
         """Sum along ``axis``, accumulated in float64; without one of all elements, a scalar."""
-        total = self._data.sum(axis=axis, dtype=np.float64, keepdims=True)
-        return self._reduced(total, 1.0, axis, keepdims)
+        return self._reduced(axis, keepdims, mean=False)
 
     def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
         """Mean along ``axis``, accumulated in float64; without one of all elements, a scalar."""
-        total = self._data.sum(axis=axis, dtype=np.float64, keepdims=True)
-        return self._reduced(total, total.size / max(self.size, 1), axis, keepdims)
+        return self._reduced(axis, keepdims, mean=True)
 
-    def _reduced(self, total: Array, scale: float, axis: Any, keepdims: bool) -> Tensor:
+    def _reduced(self, axis: Any, keepdims: bool, *, mean: bool) -> Tensor:
+        total = self._data.sum(axis=axis, dtype=np.float64, keepdims=True)
+        scale = total.size / max(self.size, 1) if mean else 1.0
         shape, dtype, kept = self.shape, self.dtype, total.shape
         factor = math_type(dtype)(scale)
 

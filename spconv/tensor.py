@@ -300,19 +300,18 @@ def _dense(x: SparseConvTensor) -> Tensor:
         data[...] = x.ground_state.data
     data[where] = x.features.data
 
-    def backward(gradient: Array) -> tuple[Array, ...]:
+    def backward(gradient: Array) -> tuple[Array | None, ...]:
         last = xp.moveaxis(gradient, 1, -1)
         d_features = last[where]
         if not has_ground:
-            return (d_features,)
+            return d_features, None
         # Of the inactive sites alone: a difference of two sums would be mostly rounding.
         inactive = last.copy()
         inactive[where] = 0
         axes = tuple(range(last.ndim - 1))
         return d_features, inactive.sum(axis=axes, dtype=np.float64).astype(wide)
 
-    inputs = (x.features,) if x.ground_state is None else (x.features, x.ground_state)
-    return record(xp.moveaxis(data, -1, 1), inputs, backward)
+    return record(xp.moveaxis(data, -1, 1), (x.features, x.ground_state), backward)
 
 
 def as_tensor(array: Array | Tensor, what: str) -> Tensor:
@@ -338,7 +337,7 @@ def _int32_copy(indices: Any) -> NDArray[np.int32]:
     """Kernels trust the range that is checked here: a copy of what the caller can write to."""
     if isinstance(indices, np.ndarray) and indices.dtype == np.int32:
         return np.array(indices, order="C") if indices.flags.writeable else indices
-    copy = np.array(indices).astype(np.int32, order="C")
+    copy = np.asarray(indices).astype(np.int32, order="C")
     if not np.array_equal(copy, indices):
         raise ValueError(f"{OWNER}: indices must be integers of 32 bits, got larger or broken ones")
     return copy

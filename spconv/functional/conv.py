@@ -253,25 +253,23 @@ def _deviation_conv(
     )
     data = ops.convolve(deviation, w, rulebook, groups, epilogue=epilogue)
     inputs = x, ground, weight, constant, residual
-    given = [tensor is not None for tensor in inputs]
-    wanted = needs_gradient(x), needs_gradient(ground), needs_gradient(weight)
+    wanted = [needs_gradient(tensor) for tensor in inputs]
 
-    def backward(gradient: Array) -> list[Array | None]:
+    def backward(gradient: Array) -> tuple[Array | None, ...]:
         dx = dg = dw = None
         if slope is not None:
             gradient = ops.leaky_relu_gradient(data, gradient, slope)
         # Sums follow what they sum, and dx comes last, while either is still in cache.
-        dc = ops.sum_rows(gradient) if given[3] else None
+        dc = ops.sum_rows(gradient) if wanted[3] else None
         if wanted[2]:
             dw = ops.weight_gradient(deviation, gradient, rulebook, groups)
         if wanted[0] or wanted[1]:
             dx = ops.convolve(gradient, w, rulebook.inverse, groups, transposed=True)
         if wanted[1]:
             dg = -ops.sum_rows(dx)
-        results = [dx if wanted[0] else None, dg, dw, dc, gradient]
-        return [result for result, present in zip(results, given, strict=True) if present]
+        return dx if wanted[0] else None, dg, dw, dc, gradient
 
-    return record(data, [t for t in inputs if t is not None], backward)
+    return record(data, inputs, backward)
 
 
 def _ground_conv(
@@ -286,8 +284,6 @@ def _ground_conv(
     data = product(g, total).reshape(cout) if exact else np.zeros_like(g, shape=cout)
     if bias is not None:
         data = data + cast(bias, dtype)
-    inputs = (ground, weight) if bias is None else (ground, weight, bias)
-    num_inputs = len(inputs)
 
     def backward(gradient: Array) -> tuple[Array | None, ...]:
         dg = dw = None
@@ -296,6 +292,6 @@ def _ground_conv(
             dg = product(d, total.transpose(0, 2, 1)).reshape(-1)
             one = (g.transpose(0, 2, 1) * d).transpose(1, 0, 2).reshape(1, cin, cout)
             dw = array_module(one).broadcast_to(one, (volume, cin, cout))
-        return (dg, dw, gradient)[:num_inputs]
+        return dg, dw, gradient
 
-    return record(data, inputs, backward)
+    return record(data, (ground, weight, bias), backward)

@@ -42,9 +42,8 @@ def dense_conv(
     y = xp.empty((x.shape[0], len(rulebook.out_sites), weight.shape[2]), dtype)
     for sample, sites in enumerate(rows):
         y[sample] = ops.convolve(sites, w, rulebook, epilogue=epilogue)
-    wanted, shape = (needs_gradient(x), needs_gradient(weight)), x.shape
-    inputs = (x, weight) if bias is None else (x, weight, bias)
-    num_inputs = len(inputs)
+    inputs, shape = (x, weight, bias), x.shape
+    wanted = [needs_gradient(tensor) for tensor in inputs]
 
     def backward(gradient: Array) -> tuple[Array | None, ...]:
         dy = _to_rows(gradient)
@@ -54,12 +53,11 @@ def dense_conv(
                 dx[sample] = ops.convolve(dy[sample], w, rulebook.inverse, transposed=True)
             if wanted[1]:
                 dw += ops.weight_gradient(rows[sample], dy[sample], rulebook)
-        d_bias = ops.sum_rows(dy.reshape(-1, dy.shape[2]))
         return (
             _to_grid(dx, shape[2:]) if wanted[0] else None,
             dw if wanted[1] else None,
-            d_bias,
-        )[:num_inputs]
+            ops.sum_rows(dy.reshape(-1, dy.shape[2])) if wanted[2] else None,
+        )
 
     return record(_to_grid(y, rulebook.out_spatial_shape), inputs, backward)
 

@@ -102,14 +102,13 @@ def _onto(x: SparseConvTensor, sites: SiteSet) -> SparseConvTensor:
     data[rows] = features.data
     has_ground = ground is not None
 
-    def backward(gradient: Array) -> tuple[Array, ...]:
+    def backward(gradient: Array) -> tuple[Array | None, ...]:
         dx = gradient[rows]
         if not has_ground:
-            return (dx,)
+            return dx, None
         # Of the new sites alone: a difference of two sums would be mostly rounding.
         new = gradient.copy()
         new[rows] = 0
         return dx, ops.sum_rows(new)
 
-    inputs = (features,) if ground is None else (features, ground)
-    return x.derive(record(data, inputs, backward), ground, sites)
+    return x.derive(record(data, (features, ground), backward), ground, sites)

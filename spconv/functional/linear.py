@@ -51,13 +51,12 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, owner: str) -> Tenso
     ops = get_ops(x.data)
     a, w = cast(x, dtype), cast(weight, dtype)
     data = ops.matmul(a, w, None if bias is None else cast(bias, dtype))
-    wanted = needs_gradient(x), needs_gradient(weight)
-    inputs = (x, weight) if bias is None else (x, weight, bias)
-    num_inputs = len(inputs)
+    inputs = x, weight, bias
+    wanted = [needs_gradient(tensor) for tensor in inputs]
 
     def backward(gradient: Array) -> tuple[Array | None, ...]:
         dx = ops.matmul(gradient, w.T) if wanted[0] else None
         dw = ops.matmul_gradient(a, gradient) if wanted[1] else None
-        return (dx, dw, ops.sum_rows(gradient))[:num_inputs]
+        return dx, dw, ops.sum_rows(gradient) if wanted[2] else None
 
     return record(data, inputs, backward)

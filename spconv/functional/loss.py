@@ -77,31 +77,34 @@ def cross_entropy(
     classes = np.where(counted, labels, 0)
     row_weights = np.where(counted, weights[classes] if num_classes else 0, 0)
     total = wide(row_weights.sum() or 1)
+    classes = xp.asarray(classes)
+    losses, probability = ops.cross_entropy(logits.data, classes)
+    if weight is None and not smoothing and counted.all():
+
+        def plain_backward(gradient: Array) -> tuple[Array]:
+            return (ops.cross_entropy_gradient(probability, classes, gradient / total),)
+
+        mean = losses.sum() / total
+        return record(mean.astype(dtype, copy=False), (logits,), plain_backward)
     # The target is (1 - smoothing) of a row's weight for its label, and ``spread`` for all classes.
     spread = xp.asarray(weights * smoothing / max(num_classes, 1), wide)
-    plain = weight is None and not smoothing and bool(counted.all())
     mass = xp.asarray((1 - smoothing) * row_weights, wide) + spread.sum()
-    keep, classes = xp.asarray(counted), xp.asarray(classes)
-    losses, probability = ops.cross_entropy(logits.data, classes)
+    keep = xp.asarray(counted)
+    losses = mass * losses
     if smoothing:
         z = logits.data.astype(wide, copy=False)
         away = z[xp.arange(len(z)), classes][:, None] - z
-        losses = mass * losses + (away * spread).sum(axis=1)
-    elif not plain:
-        losses = mass * losses
+        losses = losses + (away * spread).sum(axis=1)
 
     def backward(gradient: Array) -> tuple[Array]:
         scale = gradient / total
-        dx = ops.cross_entropy_gradient(probability, classes, scale)
-        if plain:
-            return (dx,)
-        dx = dx * mass[:, None]
+        dx = ops.cross_entropy_gradient(probability, classes, scale) * mass[:, None]
         if smoothing:
             dx -= spread * scale
             dx[xp.arange(len(dx)), classes] += spread.sum() * scale
         return (xp.where(keep[:, None], dx, 0).astype(dtype, copy=False),)
 
-    mean = (losses if plain else xp.where(keep, losses, 0)).sum() / total
+    mean = xp.where(keep, losses, 0).sum() / total
     return record(mean.astype(dtype, copy=False), (logits,), backward)
 
 
