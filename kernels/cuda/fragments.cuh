@@ -2,6 +2,7 @@
 // 8 columns by 32 bytes, for every format. -D MULTIPLY=
 //   multiply_float16, multiply_bfloat16   STORAGE float16, bfloat16: 16 channels per step
 //   multiply_tf32      STORAGE float, operands rounded to 11 bits: 8 channels per step
+//   multiply_tf32_packed  the same of a b that pack_weights.cu has rounded
 //   multiply_tf32x3    STORAGE float, operands split in two tf32 numbers: float32 accuracy.
 //                      An infinite operand gives NaN, and so does one that rounds to infinity.
 // The accumulators of tensor cores have float32's bits but cut where float32 arithmetic rounds
@@ -26,13 +27,16 @@ template <int N> __device__ __forceinline__ void round_fragment(u32 (&high)[N], 
     for (int i = 0; i < N; i++) high[i] = float_to_tf32(__uint_as_float(x[i]));
 }
 
-// What rounding left over, exactly representable before it is rounded itself.
+// x = high + low, but for a last bit of low: high to nearest with 11 bits, and low as it is, of which
+// tensor cores read 11 bits again. Two operations of integers and one difference: the instruction
+// cvt.rna.tf32 is five operations here. NaN stays NaN in low.
 template <int N>
-__device__ __forceinline__ void rest_of_fragment(u32 (&low)[N], const u32 (&x)[N],
-                                                 const u32 (&high)[N]) {
+__device__ __forceinline__ void split_fragment(u32 (&high)[N], u32 (&low)[N], const u32 (&x)[N]) {
 #pragma unroll
-    for (int i = 0; i < N; i++)
-        low[i] = float_to_tf32(__uint_as_float(x[i]) - __uint_as_float(high[i]));
+    for (int i = 0; i < N; i++) {
+        high[i] = (x[i] + 0x1000u) & 0xFFFFE000u;
+        low[i] = __float_as_uint(__uint_as_float(x[i]) - __uint_as_float(high[i]));
+    }
 }
 
 __device__ __forceinline__ void multiply_tf32(float (&d)[4], const u32 (&a)[4],
@@ -43,14 +47,19 @@ __device__ __forceinline__ void multiply_tf32(float (&d)[4], const u32 (&a)[4],
     mma_tf32(d, high_a, high_b);
 }
 
+__device__ __forceinline__ void multiply_tf32_packed(float (&d)[4], const u32 (&a)[4],
+                                                     const u32 (&b)[2]) {
+    u32 high_a[4];
+    round_fragment(high_a, a);
+    mma_tf32(d, high_a, b);
+}
+
 // Small products first. The compiler computes the halves of each fragment once.
 __device__ __forceinline__ void multiply_tf32x3(float (&d)[4], const u32 (&a)[4],
                                                 const u32 (&b)[2]) {
     u32 high_a[4], high_b[2], low_a[4], low_b[2];
-    round_fragment(high_a, a);
-    round_fragment(high_b, b);
-    rest_of_fragment(low_a, a, high_a);
-    rest_of_fragment(low_b, b, high_b);
+    split_fragment(high_a, low_a, a);
+    split_fragment(high_b, low_b, b);
     float part[4] = {};
     mma_tf32(part, low_a, high_b);
     mma_tf32(part, high_a, low_b);

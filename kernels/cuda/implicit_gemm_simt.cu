@@ -52,16 +52,17 @@ implicit_gemm_simt(const STORAGE* __restrict__ x, const STORAGE* __restrict__ w,
         }
     }
 
-    const Output output = {y, init, residual, slope, (int)gridDim.z * cout};
+    const Output output = {y, residual, slope, (int)gridDim.z * cout};
 #pragma unroll
     for (int i = 0; i < ROWS; i++) {
         const i64 position = (i64)blockIdx.x * TILE_M + row + i * 16;
         if (position >= num_out) continue;
-        const int out_row = out_rows[position];
+        const i64 begin = (i64)out_rows[position] * output.stride + group * cout;
 #pragma unroll
         for (int j = 0; j < COLUMNS; j++) {
             const int c = first_column + column + j * 16;
-            if (c < cout) output.write(out_row, group * cout + c, sum[i][j]);
+            if (c >= cout) continue;
+            output.write(begin + c, sum[i][j] + (init ? init[group * cout + c] : 0));
         }
     }
 }

@@ -1,5 +1,6 @@
-// What happens to a sum on its way to memory: y = activation(sum + init[column] + residual).
-// OUTPUT is the type of y and residual: STORAGE, unless it is given (float beside bfloat16).
+// What happens to a sum, which has its init[column] already, on its way to memory: y =
+// activation(sum + residual). OUTPUT is the type of y and residual: STORAGE, unless it is given
+// (float beside bfloat16).
 #pragma once
 #include "rectifier.cuh"
 
@@ -12,29 +13,30 @@ struct __align__(2 * sizeof(OUTPUT)) Two {
 };
 
 struct Output {
-    OUTPUT* y;                // (num_out, stride), aligned to two elements
-    const math* init;         // (stride,) or null
-    const OUTPUT* residual;   // (num_out, stride) or null
-    math slope;               // of values below zero; 1 for no activation
-    int stride;
+    OUTPUT* y;               // aligned to two elements
+    const OUTPUT* residual;  // as y, or null
+    math slope;              // of values below zero; 1 for no activation
+    int stride;              // elements of a row
 
-    __device__ __forceinline__ math finish(i64 at, int column, math sum) const {
-        if (init) sum += init[column];
+    __device__ __forceinline__ bool plain() const { return !residual && slope == 1; }
+
+    template <bool PLAIN> __device__ __forceinline__ math finish(i64 at, math sum) const {
+        if (PLAIN) return sum;
         if (residual) sum += widen(residual[at]);
         return rectified(sum, slope);
     }
 
-    __device__ __forceinline__ void write(int row, int column, math sum) const {
-        const i64 at = (i64)row * stride + column;
-        narrow(finish(at, column, sum), y[at]);
+    // PLAIN: nothing is to be done but storing.
+    template <bool PLAIN = false> __device__ __forceinline__ void write(i64 at, math sum) const {
+        narrow(finish<PLAIN>(at, sum), y[at]);
     }
 
-    // Columns `column` and `column` + 1; both even numbers: `column` and `stride`.
-    __device__ __forceinline__ void write_two(int row, int column, math first, math second) const {
-        const i64 at = (i64)row * stride + column;
+    // Elements `at`, an even number, and at + 1.
+    template <bool PLAIN = false>
+    __device__ __forceinline__ void write_two(i64 at, math first, math second) const {
         Two two;
-        narrow(finish(at, column, first), two.first);
-        narrow(finish(at + 1, column + 1, second), two.second);
+        narrow(finish<PLAIN>(at, first), two.first);
+        narrow(finish<PLAIN>(at + 1, second), two.second);
         *(Two*)(y + at) = two;
     }
 };

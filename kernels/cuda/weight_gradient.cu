@@ -53,8 +53,8 @@ template <int WIDTH, int TILE>
 __device__ __forceinline__ void copy_row(u32 to, const STORAGE* row, int channels, bool there,
                                          const STORAGE* aligned) {
     for (int chunk = threadIdx.x % PAIRS_STEP; chunk < TILE / PER_CHUNK; chunk += PAIRS_STEP)
-        copy_chunk<WIDTH>(to + chunk * 16, row + chunk * PER_CHUNK,
-                          there ? channels - chunk * PER_CHUNK : 0, aligned);
+        copy_chunk<WIDTH>(to + chunk * 16, row + chunk * PER_CHUNK, channels - chunk * PER_CHUNK,
+                          there, aligned);
 }
 
 // Fragments of x^T and dy. There is no transposed matrix load of 32-bit elements.

@@ -170,16 +170,19 @@ def test_packed_weights(rng, weight, storage, transposed):
 BUGS = {
     "missing barrier": {"__syncthreads();  // everyone's": "// everyone's"},
     "one copy too few waited for": {"wait<STAGES - 2>": "wait<STAGES - 1>"},
-    "wrong swizzle": {"(row, step * 2 + lane / 16)": "(row, step * 2 + 1 - lane / 16)"},
-    "wrong stage": {"writing = STAGES - 1;": "writing = STAGES - 2;"},
+    "wrong swizzle": {"(a_begin ^ step * 32)": "(a_begin ^ step * 32 ^ 16)"},
+    "wrong stage": {
+        "writing = (STAGES - 1) * STAGE_BYTES;": "writing = (STAGES - 2) * STAGE_BYTES;"
+    },
     "copies before the barrier": {
-        "copy_async_wait<STAGES - 2>();": "start_copies(tile, cursor, shared + writing * "
-        "STAGE_BYTES);\n copy_async_wait<STAGES - 1>();",
-        "has left the stage to fill\n            start_copies(tile, cursor, shared + writing * "
-        "STAGE_BYTES);": "\n",
+        "copy_async_wait<STAGES - 2>();": "start_copies(source, cursor, copy_begin + writing);\n"
+        "copy_async_wait<STAGES - 1>();",
+        "has left the stage to fill\n            start_copies(source, cursor, copy_begin + "
+        "writing);": "\n",
     },
     "stale rows": {"rows[i] = next_rows[i];": "if (at % 2 == 0) rows[i] = next_rows[i];"},
     "wrong half of a fragment": {"half * 8 + lane / 4": "half * 8 + lane % 8"},
+    "the other half of a warp's rows": {"if (groups == 1)": "if (groups == 2)"},
     "groups of the entry before": {"tile_groups[entry + 1]": "tile_groups[entry]"},
     "rows of another warp left out": {">> warp_row / 16": ">> (warp_row ^ WARP_M) / 16"},
 }

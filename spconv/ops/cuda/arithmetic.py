@@ -21,19 +21,22 @@ class Arithmetic(NamedTuple):
         Bytes of a number.
     multiply : str or None
         Product of fragments; None where tensor cores have none.
+    multiply_packed : str or None
+        The same of packed weights, which may have been rounded before.
     """
 
     storage: str
     size: int
     multiply: str | None
+    multiply_packed: str | None
 
 
 ARITHMETIC = {
-    "float16": Arithmetic("float16", 2, "multiply_float16"),
-    "bfloat16": Arithmetic("bfloat16", 2, "multiply_bfloat16"),
-    "tf32": Arithmetic("float", 4, "multiply_tf32"),
-    "float32": Arithmetic("float", 4, "multiply_tf32x3"),
-    "float64": Arithmetic("double", 8, None),
+    "float16": Arithmetic("float16", 2, "multiply_float16", "multiply_float16"),
+    "bfloat16": Arithmetic("bfloat16", 2, "multiply_bfloat16", "multiply_bfloat16"),
+    "tf32": Arithmetic("float", 4, "multiply_tf32", "multiply_tf32_packed"),
+    "float32": Arithmetic("float", 4, "multiply_tf32x3", "multiply_tf32x3"),
+    "float64": Arithmetic("double", 8, None, None),
 }
 """By kind: dtypes, and "tf32", which is a way to multiply float32."""
 

@@ -131,7 +131,7 @@ class CudaGemm:
         volume, cin, width = w_kco.shape
         cout = width // groups
         storage = ARITHMETIC[kind].storage
-        packed = self._pack(w_kco, groups, mode, storage)
+        packed = self._pack(w_kco, groups, mode, kind)
         if mode[0]:
             cin, cout = cout, cin
         y = self.xp.empty((num_out, groups * cout), x_nc.dtype)
@@ -182,23 +182,27 @@ class CudaGemm:
         device = self.xp.cuda.Device()
         return self.xp.cuda.runtime.getDeviceProperties(device.id)["name"].decode()
 
-    def _pack(self, w_kco: Array, groups: int, mode: tuple[int, int], storage: str) -> Array:
+    def _pack(self, w_kco: Array, groups: int, mode: tuple[int, int], kind: str) -> Array:
         """Weights as the kernels read them, (groups, K, rows, row length)."""
         transposed, mirrored = mode
         check_grid("CudaOps", "groups", groups)
         volume, cin, width = w_kco.shape
         cout = width // groups
         rows, columns = (cin, cout) if transposed else (cout, cin)
-        weight, dtype = storage_of(w_kco.dtype), w_kco.dtype
+        storage, weight, dtype = ARITHMETIC[kind].storage, storage_of(w_kco.dtype), w_kco.dtype
         if storage != weight:
             dtype = np.dtype(np.uint16)
         padded = columns + -columns % (ALIGNMENT // dtype.itemsize)
         packed = self.xp.empty((groups, volume, rows, padded), dtype)
         if packed.size:
             sizes = (np.int32(n) for n in (groups, volume, cin, cout, transposed, mirrored))
-            function = kernel("pack_weights.cu", "pack_weights", STORAGE=storage, WEIGHT=weight)
-            function(
-                (-(-packed.size // THREADS),), (THREADS,), (self._dense(w_kco), packed, *sizes)
+            macros = {"STORAGE": storage, "WEIGHT": weight, "ROUND_TF32": int(kind == "tf32")}
+            elementwise(
+                "pack_weights.cu",
+                "pack_weights",
+                packed.size,
+                (self._dense(w_kco), packed, *sizes),
+                **macros,
             )
         return packed
 

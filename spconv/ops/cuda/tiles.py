@@ -87,7 +87,7 @@ def choose_tile(kind: str, cin: int, cout: int, architecture: int = 80) -> Tile:
     >>> choose_tile("float64", 64, 96).kernel
     'implicit_gemm_simt'
     """
-    storage, size, multiply = _arithmetic(kind, "choose_tile")
+    storage, size, multiply, _ = _arithmetic(kind, "choose_tile")
     if multiply is None or architecture < 80:
         return _simt_tile("implicit_gemm_simt", storage, TILE_ROWS, 32 if cout <= 32 else 64)
     columns = next((n for n in (16, 32, 64, 96) if cout <= n), 128)
@@ -132,7 +132,7 @@ def choose_gradient_tile(kind: str, cin: int, cout: int, architecture: int = 80)
     >>> tile.rows, tile.columns, tile.block
     (64, 128, 128)
     """
-    storage, size, multiply = _arithmetic(kind, "choose_gradient_tile")
+    storage, size, multiply, _ = _arithmetic(kind, "choose_gradient_tile")
     if multiply is None or architecture < 80:
         return _simt_tile(
             "weight_gradient_simt", storage, 32 if cin <= 32 else 64, 32 if cout <= 32 else 64
@@ -214,7 +214,7 @@ def _arithmetic(kind: str, owner: str) -> Arithmetic:
 
 
 def _gemm_tile(kind: str, cin: int, columns: int, depth: int, stages: int) -> Tile:
-    storage, size, multiply = ARITHMETIC[kind]
+    storage, size, _, multiply = ARITHMETIC[kind]
     warps = (4, 1) if columns == 16 else (2, 2)
     macros: dict[str, str | int] = {
         "STORAGE": storage,
@@ -232,7 +232,7 @@ def _gemm_tile(kind: str, cin: int, columns: int, depth: int, stages: int) -> Ti
 
 
 def _gradient_tile(kind: str, cin: int, cout: int, shape: tuple[int, int], stages: int) -> Tile:
-    storage, size, multiply = ARITHMETIC[kind]
+    storage, size, multiply, _ = ARITHMETIC[kind]
     rows, columns = shape
     warps = (1 if rows == 16 else 2, 1 if columns == 16 else 2)
     padding = 16 if size == 2 else 32
