@@ -11,24 +11,25 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
+import signal
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from gpu import LAYERS, RESULTS, folder_name, levels, require_device
 from on_gpu import ours
+from on_gpu.peer_table import describe, mismatches, rounded, table
 from peers.blocks import OPERATIONS, milliseconds, reason
 from peers.exported import write as write_network
-from reporting.table import markdown
 from workloads.lidar import lidar_scan
 from workloads.sites import Sites
 
@@ -94,8 +95,10 @@ class Comparison:
             try:
                 for answer in self._answers(Path(name), kind, ends):
                     self._take(answer, layers, network, rows)
-            except OSError as error:
+            except Exception as error:
                 self.note(f"{kind}, other spconv: {reason(error)}")
+        for text in mismatches([*layers, network]):
+            self.note(text)
 
     def note(self, text: str) -> None:
         print(text, flush=True)
@@ -153,31 +156,12 @@ class Comparison:
         left = ends - time.monotonic()
         path, errors = folder / "job.json", folder / "errors.txt"
         path.write_text(json.dumps(self._job(folder, kind, left)))
-        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-        finished = False
-        with (
-            errors.open("w") as stream,
-            subprocess.Popen(
-                [self.python, str(WORKER.resolve()), str(path)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=stream,
-                text=True,
-                cwd=folder,
-                env=environment,
-            ) as process,
-        ):
-            timer = threading.Timer(max(left, 0) + GRACE, process.kill)
-            timer.start()
-            try:
-                assert process.stdout is not None
-                for line in process.stdout:
-                    answer = parsed(line)
-                    finished = finished or "done" in answer
-                    yield answer
-            finally:
-                timer.cancel()
-                process.kill()
+        command, finished = [self.python, str(WORKER.resolve()), str(path)], False
+        with errors.open("w") as stream, started(command, stream, max(left, 0) + GRACE) as lines:
+            for line in lines:
+                answer = parsed(line)
+                finished = finished or "done" in answer
+                yield answer
         if not finished:
             words = errors.read_text(errors="replace").strip()[-1500:]
             self.note(f"{kind}, the other interpreter ended early: {words or 'no words'}")
@@ -244,6 +228,35 @@ class Comparison:
             row["difference"] = max(rounded(share), row.get("difference", 0.0))
 
 
+@contextmanager
+def started(command: list[str], errors: IO[str], seconds: float) -> Iterator[Iterable[str]]:
+    """The lines that a command prints; it and what it started end after so many seconds."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        text=True,
+        cwd=Path(command[-1]).parent,
+        env=environment,
+        start_new_session=True,
+    ) as process:
+
+        def end() -> None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+        timer = threading.Timer(seconds, end)
+        timer.start()
+        try:
+            assert process.stdout is not None
+            yield process.stdout
+        finally:
+            timer.cancel()
+            end()
+
+
 def parsed(line: str) -> dict[str, Any]:
     """A line of JSON; nothing where the other library prints something else.
 
@@ -255,69 +268,6 @@ def parsed(line: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return answer if isinstance(answer, dict) else {}
-
-
-def rounded(value: float) -> float:
-    """Four digits.
-
-    >>> rounded(0.123456)
-    0.1235
-    """
-    return float(f"{value:.4g}")
-
-
-def describe(row: dict[str, Any]) -> str:
-    """A layer or a network in a few words."""
-    if "cin" in row:
-        return f"{row['kind']}, {row['sites']:,} sites, {row['cin']} -> {row['cout']}"
-    return f"{row['kind']}, U-Net on {row['voxels']:,} voxels"
-
-
-def ratio(row: dict[str, Any], operation: str) -> float | None:
-    """How many times longer the other spconv takes with its better algorithm."""
-    own, theirs = row["ours"].get(operation), row["theirs"].get(operation)
-    return min(theirs.values()) / own if own and theirs else None
-
-
-def cell(row: dict[str, Any], operation: str) -> str:
-    """Milliseconds here, milliseconds there, and their ratio."""
-    own, theirs = row["ours"].get(operation), row["theirs"].get(operation)
-    times = ["-" if own is None else f"{own:.3g}", f"{min(theirs.values()):.3g}" if theirs else "-"]
-    found = ratio(row, operation)
-    return " : ".join(times) + ("" if found is None else f" ({found:.2f})")
-
-
-def table(result: dict[str, Any]) -> str:
-    """All layers, their geometric means, and the network, as Markdown."""
-    lines = []
-    for row in result["layers"]:
-        difference = row.get("difference")
-        words = [f"{row['cin']} -> {row['cout']}", row["kind"], f"{row['sites']:,}"]
-        cells = [cell(row, operation) for operation in OPERATIONS]
-        lines.append([*words, *cells, "-" if difference is None else f"{difference:.1e}"])
-    for kind in dict.fromkeys(row["kind"] for row in result["layers"]):
-        rows = [row for row in result["layers"] if row["kind"] == kind]
-        means = [geometric_mean([ratio(row, name) for row in rows]) for name in OPERATIONS]
-        lines.append(["geometric mean", kind, "", *means, ""])
-    columns = ["layer", "arithmetic", "sites", *OPERATIONS, "outputs differ by"]
-    text = markdown(columns, lines, num_words=2)
-    steps = [
-        [row["kind"], f"{row['voxels']:,}", cell(row, "step")]
-        + [f"{row[key]:.5f}" if key in row else "-" for key in ("our loss", "their loss")]
-        for row in result["networks"]
-    ]
-    columns = ["U-Net training step", "voxels", "step", "first loss here", "first loss there"]
-    return f"{text}\n\n{markdown(columns, steps)}\n"
-
-
-def geometric_mean(ratios: list[float | None]) -> str:
-    """Of the ratios that there are.
-
-    >>> geometric_mean([1.0, 4.0, None])
-    '2.00'
-    """
-    found = [math.log(value) for value in ratios if value]
-    return f"{math.exp(sum(found) / len(found)):.2f}" if found else "-"
 
 
 def write(folder: Path, result: dict[str, Any]) -> None:

@@ -85,12 +85,12 @@ def network_step(
     if kind != "float16":
         return training_step(net, lambda: sites.tensor(features).to(device), labels)
     net.astype(np.float16)
-    narrow = features.astype(np.float16)
+    narrow = features.astype(np.float16)  # on the host there is no sparse tensor of them
     optimizer, scaler = sgd(net), spconv.optim.LossScaler()
 
     def step() -> spconv.Tensor:
         optimizer.zero_grad()
-        x = sites.tensor(narrow).to(device)
+        x = sites.tensor(to_device(narrow, device))
         loss = spconv.functional.cross_entropy(net(x), labels)
         scaler.backward(loss)
         scaler.step(optimizer)

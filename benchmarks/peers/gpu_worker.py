@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -28,9 +29,12 @@ class Worker:
         self.job, self.kind, self.device = job, job["kind"], job["device"]
         self.ends = time.monotonic() + job["seconds"]
         self.dtype = torch.float16 if self.kind == "float16" else torch.float32
+        # Answers alone go to the standard output: what libraries print, C++ included, does not.
+        self.answers = os.fdopen(os.dup(1), "w")
+        os.dup2(2, 1)
 
     def emit(self, **what):
-        print(json.dumps(what), flush=True)
+        print(json.dumps(what), file=self.answers, flush=True)
 
     def synchronize(self):
         if self.device == "cuda":
