@@ -152,21 +152,29 @@ class Comparison:
         self.guarded(row, measured)
 
     def _answers(self, folder: Path, kind: str, ends: float) -> Iterator[dict[str, Any]]:
-        """What gpu_worker.py says, line by line; it is ended when its time is over."""
-        left = ends - time.monotonic()
-        path, errors = folder / "job.json", folder / "errors.txt"
-        path.write_text(json.dumps(self._job(folder, kind, left)))
-        command, finished = [self.python, str(WORKER.resolve()), str(path)], False
-        with errors.open("w") as stream, started(command, stream, max(left, 0) + GRACE) as lines:
-            for line in lines:
-                answer = parsed(line)
-                finished = finished or "done" in answer
-                yield answer
-        if not finished:
+        """What gpu_worker.py says, line by line; it is ended when its time is over.
+
+        After a crash another one goes on behind what it happened in.
+        """
+        job = self._job(folder, kind)
+        while job["units"] and (left := ends - time.monotonic()) > 0:
+            path, errors = folder / "job.json", folder / "errors.txt"
+            path.write_text(json.dumps({**job, "seconds": left}))
+            command = [self.python, str(WORKER.resolve()), str(path)]
+            unit, finished = len(job["units"]), False
+            with errors.open("w") as stream, started(command, stream, left + GRACE) as lines:
+                for line in lines:
+                    answer = parsed(line)
+                    unit = answer.get("begins", unit)
+                    finished = finished or "done" in answer
+                    yield answer
+            if finished:
+                break
             words = errors.read_text(errors="replace").strip()[-1500:]
             self.note(f"{kind}, the other interpreter ended early: {words or 'no words'}")
+            job["units"] = job["units"][unit + 1 :]
 
-    def _job(self, folder: Path, kind: str, seconds: float) -> dict[str, Any]:
+    def _job(self, folder: Path, kind: str) -> dict[str, Any]:
         """What gpu_worker.py is told to do, and its files."""
         for level in {level for level, *_ in self.plan.layers}:
             scan = self.scans[level]
@@ -192,8 +200,11 @@ class Comparison:
         return {
             "kind": kind,
             "device": self.plan.device,
-            "seconds": seconds,
-            "algorithms": self.plan.algorithms,
+            "units": [
+                (algorithm, layer)
+                for algorithm in self.plan.algorithms
+                for layer in (*range(len(layers)), None)
+            ],
             "layers": layers,
             "network": str(network),
         }
@@ -211,8 +222,9 @@ class Comparison:
             self.note(answer["note"])
         if "algorithm" not in answer:
             return
-        row = network if "network" in answer else layers[answer["layer"]]
-        algorithm, operation = answer["algorithm"], answer.get("operation", "step")
+        index, algorithm = answer["layer"], answer["algorithm"]
+        row, whole = (network, "step") if index is None else (layers[index], "all")
+        operation = answer.get("operation", whole)
         name = f"{describe(row)}, {operation}, other spconv, {algorithm}"
         if "error" in answer:
             self.note(f"{name}: {answer['error']}")
@@ -222,8 +234,8 @@ class Comparison:
             print(f"{name}: {value} ms", flush=True)
         elif "loss" in answer:
             row.setdefault("their loss", answer["loss"])
-        elif "rows" in answer and answer["layer"] in rows:
-            found, own = np.load(answer["rows"]), rows[answer["layer"]]
+        elif "rows" in answer and index in rows:
+            found, own = np.load(answer["rows"]), rows[index]
             share = float(np.abs(found - own).max() / np.abs(own).max())
             row["difference"] = max(rounded(share), row.get("difference", 0.0))
 

@@ -59,21 +59,30 @@ class Worker:
         self.emit(versions=versions)
 
     def run(self):
-        for number, algorithm in enumerate(self.job["algorithms"]):
-            if number:
+        previous = None
+        for number, (algorithm, layer) in enumerate(self.job["units"]):
+            self.emit(begins=number)
+            where = {"algorithm": algorithm, "layer": layer}
+            if self.late(where):
+                continue
+            if previous not in (None, algorithm):
                 self.forget_tuned_kernels()
-            for index, layer in enumerate(self.job["layers"]):
-                where = {"layer": index, "algorithm": algorithm}
-                try:
-                    self.time_layer(layer, algorithm, where)
-                except Exception as error:
-                    self.emit(**where, error=reason(error))
-            if self.job["network"]:
-                where = {"network": True, "algorithm": algorithm}
-                try:
+            previous = algorithm
+            try:
+                if layer is None:
                     self.time_network(algorithm, where)
-                except Exception as error:
-                    self.emit(**where, error=reason(error))
+                else:
+                    self.time_layer(self.job["layers"][layer], algorithm, where)
+            except Exception as error:
+                self.failed(error, where)
+
+    def failed(self, error, where):
+        """Say so, and end if the device answers to nothing any more."""
+        self.emit(**where, error=reason(error))
+        try:
+            self.synchronize()
+        except Exception as lost:
+            raise SystemExit(f"the device was lost: {reason(lost)}") from lost
 
     def forget_tuned_kernels(self):
         """Let the next algorithm tune its own kernels, as it would in a process of its own."""
@@ -150,7 +159,7 @@ class Worker:
                     self.save_rows(layer, forward(), where)
                 self.time(calls[operation], {**where, "operation": operation})
             except Exception as error:
-                self.emit(**where, operation=operation, error=reason(error))
+                self.failed(error, {**where, "operation": operation})
 
     def save_rows(self, layer, y, where):
         path = Path(layer["rows"])
@@ -186,10 +195,13 @@ class Worker:
         self.time(step, where)
 
     def time(self, call, where):
-        if time.monotonic() > self.ends:
+        if not self.late(where):
+            self.emit(**where, ms=milliseconds(call, self.synchronize))
+
+    def late(self, where):
+        if over := time.monotonic() > self.ends:
             self.emit(**where, error="left out: no time left")
-            return
-        self.emit(**where, ms=milliseconds(call, self.synchronize))
+        return over
 
 
 def rulebook_call(indices, batch_size, shape, algorithm):

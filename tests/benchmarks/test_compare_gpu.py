@@ -22,16 +22,21 @@ job = json.load(open(sys.argv[2]))
 def say(**answer): print(json.dumps(answer), flush=True)
 print("what a library prints", flush=True)
 say(versions={"other spconv": "9.9"})
-for number, layer in enumerate(job["layers"]):
+network = {"layer": None, "algorithm": "Native"}
+for begins, (algorithm, number) in enumerate(job["units"]):
+    say(begins=begins)
+    if number is None:
+        say(**network, loss=2.5)
+        say(**network, ms=8.0)
+        say(**{**network, "algorithm": "Other"}, ms=6.0)
+        continue
+    layer = job["layers"][number]
     sites, where = np.load(layer["sites"]), {"layer": number, "algorithm": "Native"}
     assert sites["indices"].shape[1] == 4 and len(sites["spatial_shape"]) == 3
     np.save(layer["rows"], np.zeros((1, layer["cout"]), np.float32))
     say(**where, rows=layer["rows"])
     say(**where, operation="forward", ms=3.0)
     say(**where, operation="cold", error="RuntimeError: no kernel")
-say(network=True, algorithm="Native", loss=2.5)
-say(network=True, algorithm="Native", ms=8.0)
-say(network=True, algorithm="Other", ms=6.0)
 """
 
 
@@ -164,11 +169,20 @@ def test_a_rehearsal_keeps_what_there_is(monkeypatch, tmp_path, capsys):
     assert "(3.00)" in (tmp_path / "peers.md").read_text()
 
 
-def test_what_was_said_before_a_crash_stays(monkeypatch, tmp_path):
-    text = PEER + 'sys.exit("illegal memory access")'
+def test_after_a_crash_another_process_goes_on_behind_it(monkeypatch, tmp_path):
+    crash = '    if number == 0: sys.exit("illegal memory access")\n'
+    text = PEER.replace("    layer = job", f"{crash}    layer = job") + "say(done=True)"
     result = rehearse(monkeypatch, tmp_path, text, "--kinds", "tf32")
-    assert result["layers"][0]["theirs"] == {"forward": {"Native": 3.0}}
-    assert any("ended early: illegal memory access" in note for note in result["notes"])
+    assert [row["theirs"] for row in result["layers"]] == [{}, {"forward": {"Native": 3.0}}]
+    assert result["networks"][0]["their loss"] == 2.5
+    ends = [note for note in result["notes"] if "ended early: illegal memory access" in note]
+    assert len(ends) == 1
+
+
+def test_an_interpreter_that_cannot_begin_is_asked_once(monkeypatch, tmp_path):
+    result = rehearse(monkeypatch, tmp_path, "import nothing_here", "--kinds", "tf32")
+    (note,) = (note for note in result["notes"] if "ended early" in note)
+    assert "ModuleNotFoundError: No module named 'nothing_here'" in note
 
 
 def test_without_time_everything_is_left_out(monkeypatch, tmp_path):
