@@ -66,7 +66,9 @@ class Comparison:
     """Collects the results of both sides, and prints every measurement when it is there."""
 
     def __init__(self, plan: Plan, python: str, seconds: float) -> None:
-        self.plan, self.python, self.ends = plan, python, time.monotonic() + seconds
+        self.plan, self.ends = plan, time.monotonic() + seconds
+        # It starts in another folder. A link stays one: behind it is no virtual environment.
+        self.python = os.path.abspath(python) if os.sep in python else python
         xp = import_cupy() if plan.device == "cuda" else np
         scans = levels(
             get_ops(xp.zeros(1)),
