@@ -9,7 +9,6 @@ the same losses; a step builds all rulebooks, goes forward and backward, and end
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import tempfile
@@ -22,10 +21,9 @@ from harness import command_line
 from harness.measuring import Budget, Turns, measure_in_turns
 from harness.threads import thread_variables, use_threads
 from layers import check_close
-from peers.exported import export
+from peers.exported import write
 from reporting.table import markdown
 from training import subjects
-from training.steps import LR, MOMENTUM
 
 import spconv
 
@@ -70,7 +68,7 @@ def started(python: str, subject: subjects.Subject) -> Iterator[Peer]:
     threads = spconv.get_num_threads()
     with tempfile.TemporaryDirectory() as name:
         path, errors = Path(name, "network.npz"), Path(name, "errors.txt")
-        write(subject, path)
+        write(path, subject.model, subject.source(), subject.labels)
         with (
             errors.open("w") as stream,
             subprocess.Popen(
@@ -87,27 +85,6 @@ def started(python: str, subject: subjects.Subject) -> Iterator[Peer]:
                 yield Peer(process, errors)
             finally:
                 process.kill()
-
-
-def write(subject: subjects.Subject, path: Path) -> None:
-    """All that a training step needs, as arrays."""
-    layers, arrays = export(subject.model)
-    x = subject.source()
-    description = {
-        "layers": layers,
-        "lr": LR,
-        "momentum": MOMENTUM,
-        "spatial_shape": x.spatial_shape,
-        "batch_size": x.batch_size,
-    }
-    np.savez(
-        path,
-        description=json.dumps(description),
-        features=x.features.data,
-        indices=x.indices,
-        labels=subject.labels.astype(np.int64),
-        **arrays,
-    )
 
 
 def compare(python: str, subject: subjects.Subject, budget: Budget) -> Turns:

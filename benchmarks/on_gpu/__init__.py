@@ -1,1 +1,1 @@
-"""The parts of gpu.py: floors, PyTorch beside it, whole networks, plots."""
+"""The parts of gpu.py and compare_gpu.py: floors, PyTorch, whole networks, plots, tables."""

@@ -8,11 +8,14 @@ have one of their own each, as the other spconv wants it, and their inverses nam
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from training.steps import LR, MOMENTUM
 
-from spconv import layers
+from spconv import SparseConvTensor, layers
 from spconv.layers.conv import SparseConv, SparseInverseConv, SubMConv
 from spconv.layers.pool import SparseMaxPool
 from spconv.models import PlusBlock, ResidualBlock, SparseUNet
@@ -33,6 +36,26 @@ def export(model: layers.Module) -> tuple[list[Layer], dict[str, np.ndarray]]:
     """
     exporter = _Exporter()
     return exporter.layers(_parts(model)), exporter.arrays
+
+
+def write(path: Path, model: layers.Module, x: SparseConvTensor, labels: np.ndarray) -> None:
+    """All that a training step of networks_worker.py or gpu_worker.py needs, as arrays."""
+    plain, arrays = export(model)
+    description = {
+        "layers": plain,
+        "lr": LR,
+        "momentum": MOMENTUM,
+        "spatial_shape": x.spatial_shape,
+        "batch_size": x.batch_size,
+    }
+    np.savez(
+        path,
+        description=json.dumps(description),
+        features=x.features.data,
+        indices=x.indices,
+        labels=labels.astype(np.int64),
+        **arrays,
+    )
 
 
 def _parts(module: Any) -> Parts:

@@ -55,15 +55,18 @@ class Call(nn.Module):
 PARAMETERS = ("weight", "bias")
 
 
-def build(layers, arrays):
-    """Modules of the other spconv and of PyTorch with the exported parameters."""
-    return Sequence([build_layer(layer, arrays) for layer in layers])
+def build(layers, arrays, algorithm="Native"):
+    """Modules of the other spconv and of PyTorch with the exported parameters.
+
+    ``algorithm`` names one of the other spconv's ``ConvAlgo``; on the CPU there is one.
+    """
+    return Sequence([build_layer(layer, arrays, algorithm) for layer in layers])
 
 
-def build_layer(layer, arrays):
+def build_layer(layer, arrays, algorithm):
     kind = layer["kind"]
     if "branches" in layer:
-        return Joint(kind, [build(branch, arrays) for branch in layer["branches"]])
+        return Joint(kind, [build(branch, arrays, algorithm) for branch in layer["branches"]])
     if kind == "ReLU":
         return nn.ReLU()
     if kind == "Flatten":
@@ -71,14 +74,14 @@ def build_layer(layer, arrays):
     if kind == "features":
         return Call(lambda x: x.features)
     if "MaxPool" in kind:
-        return build_pooling(layer)
+        return build_pooling(layer, algorithm)
     weight, bias = (torch.from_numpy(arrays[layer[n]]) if n in layer else None for n in PARAMETERS)
     if kind == "BatchNorm":
         module = nn.BatchNorm1d(len(weight), layer["eps"], layer["momentum"])
     elif kind == "Linear":
         module, weight = nn.Linear(*weight.shape), weight.T
     else:
-        module = build_convolution(layer, weight, bias)
+        module = build_convolution(layer, weight, bias, algorithm)
         last = weight.reshape(*layer["kernel_size"], *weight.shape[1:])
         weight = last.movedim(-1, 0)
     with torch.no_grad():
@@ -88,23 +91,22 @@ def build_layer(layer, arrays):
     return module
 
 
-def build_pooling(layer):
+def build_pooling(layer, algorithm):
     import spconv.pytorch as peer
 
-    cls, algorithm = getattr(peer, layer["kind"]), peer.ConvAlgo.Native
-    return cls(
-        layer["kernel_size"], layer["stride"], indice_key=layer["indice_key"], algo=algorithm
-    )
+    cls, algo = getattr(peer, layer["kind"]), getattr(peer.ConvAlgo, algorithm)
+    return cls(layer["kernel_size"], layer["stride"], indice_key=layer["indice_key"], algo=algo)
 
 
-def build_convolution(layer, weight, bias):
+def build_convolution(layer, weight, bias, algorithm):
     import spconv.pytorch as peer
 
     cls = getattr(peer, layer["kind"])
     options = {"indice_key": layer["indice_key"], "bias": bias is not None}
     if "Inverse" not in layer["kind"]:
         options |= {"stride": layer["stride"], "padding": layer["padding"]}
-    return cls(*weight.shape[1:], layer["kernel_size"], algo=peer.ConvAlgo.Native, **options)
+    algo = getattr(peer.ConvAlgo, algorithm)
+    return cls(*weight.shape[1:], layer["kernel_size"], algo=algo, **options)
 
 
 def main() -> None:

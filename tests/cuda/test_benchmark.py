@@ -1,7 +1,8 @@
-"""benchmarks/gpu.py from end to end on a tiny scan, in the emulation: all but real times."""
+"""The GPU's benchmarks from end to end on tiny scans, in the emulation: all but real times."""
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,44 @@ def test_everything_is_measured(emulated, gpu, monkeypatch, tmp_path):
     assert result["networks"]["U-Net same bits"] is True
     assert set(result["networks"]["U-Net step ms"]) == {"float32", "tf32", "bfloat16"}
     assert "| 4 -> 8 | bfloat16 |" in (tmp_path / "gpu.md").read_text()
+
+
+@pytest.mark.slow
+def test_our_side_of_the_comparison_is_measured(emulated, gpu, monkeypatch, tmp_path):
+    """The other side is an interpreter that is not there, and the results say so."""
+    import compare_gpu
+
+    plan = replace(
+        compare_gpu.REHEARSAL,
+        device="cuda",
+        widths=(8, 8),
+        scan={"voxel": 3.2, "beams": 6, "columns": 30},
+    )
+    waits = []
+
+    def milliseconds(call, synchronize):
+        call()
+        synchronize()
+        return 2.0
+
+    monkeypatch.setattr(
+        emulated.cuda.Device, "synchronize", lambda self: waits.append(1), raising=False
+    )
+    monkeypatch.setattr(compare_gpu, "GPU", plan)
+    monkeypatch.setattr(compare_gpu, "milliseconds", milliseconds)
+    monkeypatch.setattr(compare_gpu, "require_device", lambda: emulated)
+    command = ["compare_gpu.py", "--python", str(tmp_path / "none"), "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", command)
+    compare_gpu.main()
+    result = json.loads((tmp_path / "peers.json").read_text())
+    assert result["device"] == "Imaginary 9"
+    kinds = list(compare_gpu.KINDS)
+    assert [row["kind"] for row in result["layers"]] == [kind for kind in kinds for _ in range(2)]
+    measured = [value for row in result["layers"] for value in row["ours"].values()]
+    assert measured == [2.0] * 30
+    assert len(waits) == 33
+    for row in result["networks"]:
+        assert row["ours"] == {"step": 2.0}
+        assert row["our loss"] == pytest.approx(result["networks"][1]["our loss"], rel=2e-3)
+    assert len(result["notes"]) == 3
+    assert all("FileNotFoundError" in note for note in result["notes"])
