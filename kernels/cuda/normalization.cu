@@ -37,3 +37,10 @@ extern "C" __global__ void moments_gradient(const storage* x, const math* mean,
     const i64 c = i - quotient(i, channels) * channels;
     narrow(shift[c] + factor[c] * (widen(x[i]) - mean[c]), dx[i]);
 }
+
+// result = (1 - share) * old + share * (factor * batch), a step of a moving average.
+extern "C" __global__ void blend(const storage* old, const storage* batch, storage* result,
+                                 math keep, math share, math factor, i64 channels) {
+    const i64 c = thread_index();
+    if (c < channels) narrow(keep * widen(old[c]) + share * (factor * widen(batch[c])), result[c]);
+}

@@ -62,8 +62,10 @@ def cross_entropy(
         )
     if labels.dtype.kind not in "iu":
         raise TypeError(f"cross_entropy: labels must be integers, got dtype {labels.dtype}")
-    num_classes, counted = logits.shape[1], labels != ignore_index
-    known = labels[counted]
+    num_classes, counted = logits.shape[1], np.True_
+    if ignore_index is not None and not (labels != ignore_index).all():
+        counted = labels != ignore_index
+    known = labels[counted] if counted.ndim else labels
     if len(known) and not 0 <= known.min() <= known.max() < num_classes:
         raise ValueError(
             f"cross_entropy: labels must be in 0..{num_classes - 1}, got {known.min()}.."
@@ -71,21 +73,24 @@ def cross_entropy(
             f"{ignore_index})"
         )
     smoothing = check_float("cross_entropy", "label_smoothing", label_smoothing, below=1.0)
-    weights = np.ones(num_classes) if weight is None else _class_weights(weight, num_classes)
     xp, ops, dtype = array_module(logits.data), get_ops(logits.data), logits.dtype
     wide = math_type(dtype)
-    classes = np.where(counted, labels, 0)
-    row_weights = np.where(counted, weights[classes] if num_classes else 0, 0)
-    total = wide(row_weights.sum() or 1)
-    classes = xp.asarray(classes)
-    losses, probability = ops.cross_entropy(logits.data, classes)
-    if weight is None and not smoothing and counted.all():
+    if weight is None and not smoothing and not counted.ndim:
+        classes, total = xp.asarray(labels), wide(len(labels) or 1)
+        losses, probability = ops.cross_entropy(logits.data, classes)
 
         def plain_backward(gradient: Array) -> tuple[Array]:
             return (ops.cross_entropy_gradient(probability, classes, gradient / total),)
 
         mean = losses.sum() / total
         return record(mean.astype(dtype, copy=False), (logits,), plain_backward)
+    weights = np.ones(num_classes) if weight is None else _class_weights(weight, num_classes)
+    counted = np.broadcast_to(counted, labels.shape)
+    classes = np.where(counted, labels, 0)
+    row_weights = np.where(counted, weights[classes] if num_classes else 0, 0)
+    total = wide(row_weights.sum() or 1)
+    classes = xp.asarray(classes)
+    losses, probability = ops.cross_entropy(logits.data, classes)
     # The target is (1 - smoothing) of a row's weight for its label, and ``spread`` for all classes.
     spread = xp.asarray(weights * smoothing / max(num_classes, 1), wide)
     mass = xp.asarray((1 - smoothing) * row_weights, wide) + spread.sum()

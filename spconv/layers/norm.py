@@ -17,6 +17,7 @@ from spconv.functional._common import (
     common_dtype,
 )
 from spconv.layers.module import Module
+from spconv.ops import get_ops
 from spconv.tensor import SparseConvTensor, all_channels
 
 
@@ -132,15 +133,9 @@ class BatchNorm(Module):
 
     def _track(self, mean: Array, variance: Array, count: int) -> None:
         if count:
-            unbiased = variance * (count / max(count - 1, 1))
-            self.running_mean = self._blend(self.running_mean, mean)
-            self.running_var = self._blend(self.running_var, unbiased)
-
-    def _blend(self, running: Array, batch: Array) -> Array:
-        if running.dtype != batch.dtype:
-            # Widened first: 0.9 in float32 is not 0.9.
-            running = running.astype(np.result_type(running, batch))
-        return (1 - self.momentum) * running + self.momentum * batch
+            blend, unbiased = get_ops(mean).blend, count / max(count - 1, 1)
+            self.running_mean = blend(self.running_mean, mean, self.momentum)
+            self.running_var = blend(self.running_var, variance, self.momentum, unbiased)
 
     def _normalize(self, x: Tensor, moments: Tensor, origin: Tensor | None = None) -> Tensor:
         return functional.normalize(x, moments, self.weight, self.bias, self.eps, origin)

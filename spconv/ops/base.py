@@ -254,6 +254,13 @@ class Ops:
         dx = self.normalize_gradient(dy_nc, x_nc, y_nc, mean, scale, shift, factor, slope)
         return dx, d_scale * inverse, d_bias
 
+    def blend(self, old: Array, batch: Array, share: float, factor: float = 1.0) -> Array:
+        """``(1 - share) old + share (factor batch)``: a step of a moving average, any shape."""
+        dtype = self.xp.result_type(old.dtype, batch.dtype)
+        # Widened first: 0.9 in float32 is not 0.9.
+        old, batch = (array.astype(dtype, copy=False) for array in (old, batch))
+        return (1 - share) * old + share * (batch * factor)
+
     def normalize(
         self,
         x_nc: Array,

@@ -138,6 +138,38 @@ def test_normalization(ops, dtype, shape):
 
 
 @pytest.mark.parametrize("slope", [None, 0.0, 0.3])
+@pytest.mark.parametrize("shape", [(0, 3), (1, 1), (7, 183), (300, 33)])
+def test_batch_norm(ops, dtype, shape, slope):
+    x, dy = random(dtype, *shape), random(dtype, *shape, seed=1)
+    wide = math_type(np.dtype(dtype))
+    weight, bias = (random(wide, shape[1], seed=seed) for seed in (2, 3))
+    device = [ops.xp.asarray(array) for array in (x, weight, bias, dy)]
+    exact = [array.astype(np.float64) for array in (x, weight, bias, dy)]
+    y, moments = ops.batch_norm(*device[:3], 0.1, slope)
+    expected, statistics = SPECIFICATION.batch_norm(*exact[:3], 0.1, slope)
+    assert (y.dtype, moments.dtype) == (dtype, wide)
+    assert_close(y.get(), expected, tolerance(dtype, 16), "result")
+    assert_close(moments.get(), statistics, tolerance(wide, 16), "moments")
+    arguments = device[3], device[0], y, device[1], moments, 0.1, slope
+    wanted = exact[3], exact[0], y.get().astype(float), exact[1], statistics, 0.1, slope
+    gradients = ops.batch_norm_gradient(*arguments)
+    for actual, known, kind in zip(
+        gradients, SPECIFICATION.batch_norm_gradient(*wanted), (dtype, wide, wide), strict=True
+    ):
+        assert actual.dtype == kind
+        assert_close(actual.get(), known, tolerance(kind, max(len(x), 16)), "gradients")
+
+
+def test_blend(ops):
+    old, batch = random("float32", 37), random("float32", 37, seed=1)
+    for one in (old, old.astype(np.float64)):
+        expected = SPECIFICATION.blend(one, batch, 0.1, 1.25)
+        actual = ops.blend(ops.xp.asarray(one), ops.xp.asarray(batch), 0.1, 1.25)
+        assert actual.dtype == expected.dtype
+        np.testing.assert_array_equal(actual.get(), expected)
+
+
+@pytest.mark.parametrize("slope", [None, 0.0, 0.3])
 @pytest.mark.parametrize("shape", [(0, 3), (5, 1), (300, 33)])
 def test_normalization_with_a_rectifier(ops, dtype, shape, slope):
     x, dy = random(dtype, *shape), random(dtype, *shape, seed=1)

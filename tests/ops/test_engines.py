@@ -149,6 +149,7 @@ def test_nothing_is_written_behind_the_end(ops, dtype, cout):
 ON_THE_CPU_PARTS_OF_OTHERS = {"normalize_gradient", "sum_centred_products", "sum_centred_squares"}
 """What the specification's operations are made of, and the engine's have inside."""
 PLAIN_ON_THE_CPU = ON_THE_CPU_PARTS_OF_OTHERS | {
+    "blend",
     "build_rulebook",
     "cross_entropy",
     "cross_entropy_gradient",
@@ -309,7 +310,7 @@ def test_adam_step_is_the_specification_bit_for_bit(dtype, decay, shrink):
         np.testing.assert_array_equal(one, other)
 
 
-PLAIN_ON_A_GPU = {"batch_norm", "batch_norm_gradient", "mean_and_squares"}
+PLAIN_ON_A_GPU = {"mean_and_squares"}
 """Made of the engine's other operations."""
 
 

@@ -20,7 +20,7 @@ from spconv.ops.cuda.arithmetic import storage_of
 from spconv.ops.cuda.compiler import NULL
 from spconv.ops.cuda.gemm import CudaGemm
 from spconv.ops.cuda.kernel_store import KernelRulebookStore
-from spconv.ops.cuda.launch import column_sums, elementwise
+from spconv.ops.cuda.launch import add_parts, column_parts, column_sums, elementwise
 from spconv.ops.cuda.samples import max_samples, sum_samples
 from spconv.ops.epilogue import PLAIN, Epilogue
 from spconv.rulebook import Rulebook
@@ -166,6 +166,53 @@ class CudaOps(Ops):
     def sum_centred_products(self, dy_nc: Array, x_nc: Array, mean_c: Array) -> Array:
         mean = self._wide(mean_c, dy_nc)
         return self._sum("centred_product_parts", dy_nc, self._dense(x_nc), mean)
+
+    def batch_norm(
+        self, x_nc: Array, weight_c: Array, bias_c: Array, eps: float, slope: float | None
+    ) -> tuple[Array, Array]:
+        x, (rows, channels) = self._dense(x_nc), x_nc.shape
+        wide, sizes = math_type(x.dtype), (rows, channels, x.dtype)
+        count, weight = wide(max(rows, 1)), self._wide(weight_c, x)
+        moments, scale = self.xp.empty((2, channels), wide), self.xp.empty(channels, wide)
+        mean, variance = moments[0], moments[1]
+        partial = column_parts(self.xp, "sum_parts", (x,), *sizes)
+        add_parts("add_means", partial, (mean, count), x.dtype)
+        partial = column_parts(self.xp, "centred_square_parts", (x, mean), *sizes)
+        add_parts("add_variances", partial, (weight, variance, scale, count, wide(eps)), x.dtype)
+        return self.normalize(x, mean, scale, bias_c, slope), moments
+
+    def batch_norm_gradient(
+        self,
+        dy_nc: Array,
+        x_nc: Array,
+        y_nc: Array,
+        weight_c: Array,
+        moments: Array,
+        eps: float,
+        slope: float | None,
+    ) -> tuple[Array, Array, Array]:
+        x, (rows, channels) = self._dense(x_nc), x_nc.shape
+        wide, statistics = math_type(x.dtype), self._wide(moments, x)
+        dy, y = (self._dense(array.astype(x.dtype, copy=False)) for array in (dy_nc, y_nc))
+        arrays = dy, y, x, statistics[0], *self._rectify(slope, x.dtype)
+        partial = column_parts(self.xp, "gradient_parts", arrays, rows, channels, x.dtype, 2)
+        vectors, count = self.xp.empty((5, channels), wide), wide(max(rows, 1))
+        arguments = self._wide(weight_c, x), statistics[1], vectors, count, wide(eps)
+        add_parts("add_gradients", partial, arguments, x.dtype)
+        scale, shift, factor, d_weight, d_bias = vectors
+        dx = self.normalize_gradient(dy, x, y, statistics[0], scale, shift, factor, slope)
+        return dx, d_weight, d_bias
+
+    def blend(self, old: Array, batch: Array, share: float, factor: float = 1.0) -> Array:
+        dtype = np.result_type(old.dtype, batch.dtype)
+        old, batch = (self._dense(array.astype(dtype, copy=False)) for array in (old, batch))
+        result, wide = self.xp.empty(old.shape, dtype), math_type(dtype)
+        numbers = wide(1 - share), wide(share), wide(factor), np.int64(result.size)
+        arguments = old, batch, result, *numbers
+        elementwise(
+            "normalization.cu", "blend", result.size, arguments, NO_FMA, STORAGE=storage_of(dtype)
+        )
+        return result
 
     def normalize(
         self,

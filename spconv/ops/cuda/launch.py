@@ -45,21 +45,41 @@ def elementwise(
 def column_sums(
     xp: ModuleType, entry: str, arrays: tuple[Array, ...], rows: int, channels: int, dtype: np.dtype
 ) -> Array:
-    """Sums (C,), math type, over rows of what ``entry`` of column_sums.cu makes of ``arrays``.
+    """Sums (C,), math type, over rows of what ``entry`` of column_sums.cu makes of ``arrays``."""
+    total = xp.empty(channels, math_type(dtype))
+    partial = column_parts(xp, entry, arrays, rows, channels, dtype)
+    add_parts("add_parts", partial, (total,), dtype)
+    return total
+
+
+def column_parts(
+    xp: ModuleType,
+    entry: str,
+    arrays: tuple[Array, ...],
+    rows: int,
+    channels: int,
+    dtype: np.dtype,
+    sums: int = 1,
+) -> Array:
+    """The first stage of column sums: sums of parts of the rows, (sums, parts, C) float64.
 
     The number of parts follows from the number of rows alone, so the sums have the same bits on
     every device.
     """
-    total = xp.zeros(channels, math_type(dtype))
-    if not rows or not channels:
-        return total
     part = max(MIN_ROWS_PER_PART, -(-rows // MAX_PARTS))
     parts, blocks = -(-rows // part), -(-channels // 32)
-    partial = xp.empty((parts, channels), np.float64)
-    sizes = np.int64(rows), np.int64(channels), np.int64(part)
-    storage = storage_of(dtype)
-    first = kernel("column_sums.cu", entry, STORAGE=storage)
-    first((parts, blocks), (32, 8), (*arrays, partial, *sizes))
-    second = kernel("column_sums.cu", "add_parts", STORAGE=storage)
-    second((1, blocks), (32, 8), (partial, total, np.int64(parts), np.int64(channels)))
-    return total
+    partial = xp.empty((sums, parts, channels), np.float64)
+    if partial.size:
+        sizes = np.int64(rows), np.int64(channels), np.int64(part)
+        function = kernel("column_sums.cu", entry, STORAGE=storage_of(dtype))
+        function((parts, blocks), (32, 8), (*arrays, partial, *sizes))
+    return partial
+
+
+def add_parts(entry: str, partial: Array, arguments: tuple, dtype: np.dtype) -> None:
+    """The second stage: ``entry`` of column_sums.cu, which may do more with the sums."""
+    parts, channels = partial.shape[1:]
+    if channels:
+        function = kernel("column_sums.cu", entry, STORAGE=storage_of(dtype))
+        sizes = np.int64(parts), np.int64(channels)
+        function((1, -(-channels // 32)), (32, 8), (partial, *arguments, *sizes))
