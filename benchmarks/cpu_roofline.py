@@ -23,6 +23,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 from harness import command_line
+from harness.machine import cpu_precisions
 from harness.measuring import Budget, measure
 from reporting.table import markdown
 from workloads.lidar import lidar_scan
@@ -30,9 +31,7 @@ from workloads.sites import Sites, pen_strokes, surfaces
 
 import spconv
 from spconv.geometry import Geometry
-from spconv.kernels import amx
 from spconv.ops import get_ops
-from spconv.ops.settings import CPU_PRECISIONS
 from spconv.rulebook import build
 from spconv.sites import SiteSet
 
@@ -131,11 +130,6 @@ def scenes() -> list[tuple[str, Sites]]:
     ]
 
 
-def precisions() -> tuple[str, ...]:
-    """Those that this processor has."""
-    return CPU_PRECISIONS[:1] if amx.missing() else CPU_PRECISIONS
-
-
 def shares(rows: list[dict[str, Any]]) -> str:
     """GFLOP/s of useful work, and its share of the sgemm rate."""
     cells = []
@@ -194,7 +188,7 @@ def main() -> int:
         for threads in options.threads
         for name, sites in (scenes()[1:] if options.quick else scenes())
         for channels in (CHANNELS[1:3] if options.quick else CHANNELS)
-        for precision in precisions()
+        for precision in cpu_precisions()
     ]
     spconv.set_cpu_precision("float32")
     print("GFLOP/s of useful work, and share of the sgemm rate of one core:\n")

@@ -12,7 +12,9 @@ import numpy as np
 
 import spconv
 from harness.pytorch import torch_version
+from spconv.kernels import amx
 from spconv.ops.cpu import INSTRUCTION_SETS, CpuOps
+from spconv.ops.settings import CPU_PRECISIONS
 from spconv.threads import available_cpus
 
 
@@ -33,6 +35,11 @@ def describe_machine() -> dict[str, Any]:
         "load": load_average(),
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     }
+
+
+def cpu_precisions() -> tuple[str, ...]:
+    """Of ``spconv.set_cpu_precision``, those that this processor has."""
+    return CPU_PRECISIONS[:1] if amx.missing() else CPU_PRECISIONS
 
 
 def cpu_model() -> str:

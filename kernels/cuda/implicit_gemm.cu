@@ -25,7 +25,8 @@
 // Grid (num_tiles, ceil(cout / TILE_N), groups), block 32 * WARPS_M * WARPS_N, dynamic shared
 // memory STAGES * (TILE_M + TILE_N) * TILE_K bytes. No launch if num_tiles is 0.
 // Macros: STORAGE and MULTIPLY (fragments.cuh), OUTPUT (output.cuh); TILE_M, TILE_N; TILE_K in bytes: 32, 64 or 128;
-// WARPS_M, WARPS_N; STAGES >= 2; X_WIDTH: the largest of 16, 8, 4, 2 bytes that divides cin *
+// WARPS_M, WARPS_N; STAGES >= 2; STEPS_UNROLLED of 32 bytes in a stage; MIN_BLOCKS for whose registers
+// a multiprocessor must have room; X_WIDTH: the largest of 16, 8, 4, 2 bytes that divides cin *
 // sizeof(STORAGE), to which x must be aligned too (w: to 16). spconv/ops/cuda/tiles.py chooses.
 #include "fragments.cuh"
 #include "output.cuh"
@@ -115,11 +116,7 @@ typedef float Accumulators[ROW_GROUPS][WARP_N / 8][4];
 // names first; those of another step differ in bits of the chunk's number, so in nothing else.
 template <int FIRST, int COUNT>
 __device__ __forceinline__ void multiply_groups(Accumulators& sum, u32 a_begin, u32 b_begin) {
-#ifdef STEP_UNROLL
-#pragma unroll STEP_UNROLL
-#else
-#pragma unroll
-#endif
+#pragma unroll STEPS_UNROLLED
     for (int step = 0; step < CHUNKS / 2; step++) {
         u32 b[WARP_N / 8][2];
 #pragma unroll
@@ -176,9 +173,6 @@ __device__ __forceinline__ void write_tile(const Accumulators& sum, const float 
         }
 }
 
-#ifndef MIN_BLOCKS
-#define MIN_BLOCKS 1
-#endif
 // One block per multiprocessor is enough: left to itself the assembler spills for one more.
 extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS)
 implicit_gemm(const STORAGE* __restrict__ x, const STORAGE* __restrict__ w, OUTPUT* __restrict__ y,

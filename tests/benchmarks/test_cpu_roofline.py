@@ -5,9 +5,11 @@ import json
 import cpu_roofline
 import pytest
 from cpu_roofline import FLOORS
+from harness import machine
 from workloads.sites import surfaces
 
 import spconv
+from spconv.ops.settings import CPU_PRECISIONS
 
 
 def row(share, layer="3-D surfaces", channels=32, threads=1):
@@ -85,11 +87,11 @@ def test_the_command_fails_below_a_floor(monkeypatch, tmp_path, capsys, floor, c
 
 
 def test_precisions_of_the_matrix_unit_are_further_rows_without_floors(monkeypatch):
-    assert set(cpu_roofline.precisions()) <= set(cpu_roofline.CPU_PRECISIONS)
-    monkeypatch.setattr(cpu_roofline.amx, "missing", lambda: "nothing of it")
-    assert cpu_roofline.precisions() == ("float32",)
-    monkeypatch.setattr(cpu_roofline.amx, "missing", lambda: "")
-    assert cpu_roofline.precisions() == cpu_roofline.CPU_PRECISIONS
+    assert set(machine.cpu_precisions()) <= set(CPU_PRECISIONS)
+    monkeypatch.setattr(machine.amx, "missing", lambda: "nothing of it")
+    assert machine.cpu_precisions() == ("float32",)
+    monkeypatch.setattr(machine.amx, "missing", lambda: "")
+    assert machine.cpu_precisions() == CPU_PRECISIONS
     monkeypatch.setattr(cpu_roofline, "layer_rates", lambda *_: row(0.01)["rates"])
     try:
         found = cpu_roofline.measure_layer("3-D", surfaces(3, 12), 32, 1, "bfloat16")

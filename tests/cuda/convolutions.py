@@ -91,6 +91,11 @@ def weight_gradient(x, dy, pairs: Pairs, groups: int = 1) -> NDArray[np.float64]
     return dw.reshape(pairs.volume, cin, groups * cout)
 
 
+def to_tf32(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rounded to 11 bits, ties away from zero."""
+    return ((x.view(np.uint32) + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
+
+
 def pack(w, groups: int = 1, transposed: bool = False, mirrored: bool = False) -> NDArray:
     """What pack_weights.cu makes of w (K, cin, groups * cout) of a storage format."""
     volume, cin = w.shape[:2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from convolutions import Pairs, from_storage, kernel_array, pack, to_storage
+from convolutions import Pairs, from_storage, kernel_array, pack, to_storage, to_tf32
 from emulation import emulate
 from numpy.typing import NDArray
 
@@ -128,4 +128,5 @@ def convolution_case(rng, kind, pairs, cin, cout, groups=1):
     storage = ARITHMETIC[kind].storage
     x = to_storage(rng.standard_normal((pairs.num_in, groups * cin)), storage)
     w = to_storage(rng.standard_normal((pairs.volume, cin, groups * cout)), storage)
-    return x, w, pack(w, groups), from_storage(x), from_storage(w)
+    packed = pack(to_tf32(w) if kind == "tf32" else w, groups)
+    return x, w, packed, from_storage(x), from_storage(w)

@@ -14,6 +14,7 @@ from convolutions import (
     random_pairs,
     relative_error,
     to_storage,
+    to_tf32,
 )
 from emulation import ORDERS, EmulationError, emulate
 from emulation.build import has_compiler
@@ -149,12 +150,16 @@ def test_mirrored_weights_give_the_input_gradient_over_the_forward_map(rng):
         assert relative_error(dx, expected) <= tolerance("float64", 9 * 13)
 
 
-@pytest.mark.parametrize(("weight", "storage"), [("float", "float16"), ("double", "double")])
+@pytest.mark.parametrize(
+    ("weight", "storage", "tf32"),
+    [("float", "float16", 0), ("double", "double", 0), ("float", "float", 1)],
+)
 @pytest.mark.parametrize("transposed", [0, 1])
-def test_packed_weights(rng, weight, storage, transposed):
+def test_packed_weights(rng, weight, storage, tf32, transposed):
     w = to_storage(rng.standard_normal((27, 5, 2 * 7)), weight)
     for mirrored in (0, 1):
-        expected = pack(to_storage(w, storage), 2, bool(transposed), bool(mirrored))
+        stored = to_tf32(w) if tf32 else to_storage(w, storage)
+        expected = pack(stored, 2, bool(transposed), bool(mirrored))
         packed = np.zeros_like(expected)
         sizes = map(np.int32, (2, 27, 5, 7, transposed, mirrored))
         emulate(
@@ -162,7 +167,7 @@ def test_packed_weights(rng, weight, storage, transposed):
             -(-packed.size // 256),
             256,
             (w, kernel_array(packed), *sizes),
-            defines={"STORAGE": storage, "WEIGHT": weight},
+            defines={"STORAGE": storage, "WEIGHT": weight, "ROUND_TF32": tf32},
         )
         np.testing.assert_array_equal(packed, expected)
 

@@ -26,7 +26,7 @@ NULL = np.intp(0)
 """A null pointer as an argument of a kernel: CuPy hands ``None`` on as no argument at all."""
 
 Macros = tuple[tuple[str, str | int], ...]
-"""Pairs (name, value) of what is defined before the source; sorted, so that equal sets are one."""
+"""Pairs (name, value) of what is defined before the source."""
 
 Launch = Callable[..., None]
 """``kernel(grid, block, arguments, shared_mem=0)`` as of ``cupy.RawKernel``."""
@@ -92,7 +92,7 @@ def kernel(file: str, entry: str, *options: str, **macros: str | int) -> Launch:
     RuntimeError
         If no device answers, the driver is too old, or the source does not compile.
     """
-    return _entry(file, entry, options, tuple(sorted(macros.items())))
+    return _entry(file, entry, options, tuple(macros.items()))
 
 
 @cache
@@ -100,7 +100,7 @@ def _entry(file: str, entry: str, options: tuple[str, ...], macros: Macros) -> L
     check_device()
     cupy = import_cupy()
     try:
-        return _module(file, options, macros).get_function(entry)
+        return _module(file, options, tuple(sorted(macros))).get_function(entry)
     except (ImportError, OSError, RuntimeError) as error:
         if "nvrtc" not in str(error).lower():
             raise

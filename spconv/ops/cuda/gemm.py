@@ -49,11 +49,14 @@ class CudaGemm:
         self._memo = store.memo
         self._identity = lru_cache(maxsize=8)(self._identity_map)
         self._identity_pairs = lru_cache(maxsize=8)(self._make_identity_pairs)
+        # A launch takes a few microseconds; looking these up anew would double them.
+        self._kernel = lru_cache(maxsize=None)(self._make_kernel)
+        self._architecture = lru_cache(maxsize=None)(self._find_architecture)
 
     @property
     def architecture(self) -> int:
         """Ten times the compute capability of the current device."""
-        return int(self.xp.cuda.Device().compute_capability)
+        return self._architecture(self._memo.device)
 
     def convolve(
         self,
@@ -151,10 +154,10 @@ class CudaGemm:
             *(np.int32(size) for size in (num_out, cin, cout, volume)),
             wide(1 if slope is None else slope),
         )
-        output = storage_of(y.dtype)
+        output, device = storage_of(y.dtype), self._memo.device
 
         def launch(tile: Tile) -> None:
-            function = self._kernel(tile, OUTPUT=output)
+            function = self._kernel(tile, device, output)
             grid = tile.grid(tiles.num_tiles, cout, groups)
             function(grid, (tile.block,), arguments, shared_mem=tile.shared_bytes)
 
@@ -228,12 +231,13 @@ class CudaGemm:
         if num_tasks:
             x, dy = (self._operand(array, ARITHMETIC[kind].storage) for array in (x_nc, dy_no))
             arguments = x, dy, partials, *pairs, task_starts, np.int32(cin), np.int32(cout)
+            device = self._memo.device
 
             def launch(tile: Tile) -> None:
                 blocks = -(-cin // tile.rows) * -(-cout // tile.columns)
                 check_grid("CudaOps", "tiles of a weight's gradient", blocks)
                 grid = num_tasks, blocks, groups
-                function = self._kernel(tile)
+                function = self._kernel(tile, device)
                 function(grid, (tile.block,), arguments, shared_mem=tile.shared_bytes)
 
             shape = kind, "gradient", cin, cout, groups, volume, num_tasks.bit_length()
@@ -244,11 +248,15 @@ class CudaGemm:
         add(grid, (THREADS,), (partials, dw, offset_tasks, np.int64(size)))
         return dw
 
-    def _kernel(self, tile: Tile, **macros: str) -> Launch:
-        function: Any = kernel(f"{tile.kernel}.cu", tile.kernel, **tile.macros, **macros)
+    def _make_kernel(self, tile: Tile, device: int, output: str | None = None) -> Launch:
+        macros = tile.macros if output is None else {**tile.macros, "OUTPUT": output}
+        function: Any = kernel(f"{tile.kernel}.cu", tile.kernel, **macros)
         if tile.shared_bytes > STATIC_SHARED:
             function.max_dynamic_shared_size_bytes = tile.shared_bytes
         return function
+
+    def _find_architecture(self, device: int) -> int:
+        return int(self.xp.cuda.Device(device).compute_capability)
 
     def _upload_tasks(self, offset_starts: Any, size: int) -> tuple[Array, Array]:
         task_starts, offset_tasks = split_pairs(offset_starts, size)

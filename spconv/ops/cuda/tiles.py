@@ -1,7 +1,7 @@
 """Static choice of tile sizes for the convolution kernels of ``kernels/cuda``.
 
-The sizes come from register and shared-memory counts of the compiled kernels; none of them has been
-timed on a device yet. Every choice depends on shapes and types only, so results do not either.
+The sizes are those that were fastest on an H100 for the layers of ``benchmarks/gpu.py``. Every
+choice depends on shapes and types only, so results do not either.
 """
 
 from __future__ import annotations
@@ -51,17 +51,19 @@ class Tile:
         """Name among the candidates for one product.
 
         >>> choose_tile("float16", 64, 64).label
-        'implicit_gemm 64x64x64 4 stages'
+        'implicit_gemm 64x64x128 3 stages'
         """
         depth = self.macros.get("TILE_K", self.macros.get("TILE_PAIRS", 0))
         size = f"{self.rows}x{self.columns}x{depth}"
-        return f"{self.kernel} {size} {self.macros.get('STAGES', 1)} stages"
+        room = int(self.macros.get("MIN_BLOCKS", 1))
+        blocks = f", {room} blocks" if room > 1 else ""
+        return f"{self.kernel} {size} {self.macros.get('STAGES', 1)} stages{blocks}"
 
     def grid(self, outer: int, size: int, groups: int = 1) -> tuple[int, int, int]:
         """Grid of the convolution: tiles of the map, ``cout`` of a group, groups.
 
         >>> choose_tile("float16", 32, 200).grid(1000, 200)
-        (1000, 2, 1)
+        (1000, 4, 1)
         """
         return outer, -(-size // self.columns), groups
 
@@ -83,16 +85,28 @@ def choose_tile(kind: str, cin: int, cout: int, architecture: int = 80) -> Tile:
     --------
     >>> tile = choose_tile("bfloat16", 64, 96)
     >>> tile.kernel, tile.columns, tile.shared_bytes, tile.macros["X_WIDTH"]
-    ('implicit_gemm', 96, 40960, 16)
+    ('implicit_gemm', 96, 61440, 16)
     >>> choose_tile("float64", 64, 96).kernel
     'implicit_gemm_simt'
     """
     storage, size, multiply, _ = _arithmetic(kind, "choose_tile")
     if multiply is None or architecture < 80:
         return _simt_tile("implicit_gemm_simt", storage, TILE_ROWS, 32 if cout <= 32 else 64)
-    columns = next((n for n in (16, 32, 64, 96) if cout <= n), 128)
-    depth = 32 if cin * size <= 32 else 64
-    return _gemm_tile(kind, cin, columns, depth, 4)
+    columns = next((n for n in (16, 32, 64, 96) if cout <= n), 64)
+    return _gemm_tile(kind, cin, columns, *_depths(cin * size)[0])
+
+
+def _depths(row_bytes: int) -> list[tuple[int, int]]:
+    """Bytes of a row in one stage, and stages: the fastest on an H100 first.
+
+    Long pieces, unless the end of a row would leave the last one half empty.
+    """
+    if row_bytes <= 32:
+        return [(32, 4)]
+    shallow, deep = (64, 4), (128, 3)
+    if -(-row_bytes // 128) * 128 > -(-row_bytes // 64) * 64:
+        return [shallow, deep] if row_bytes > 64 else [shallow, (32, 4)]
+    return [deep, shallow]
 
 
 @cache
@@ -109,15 +123,15 @@ def candidate_tiles(kind: str, cin: int, cout: int, architecture: int = 80) -> t
     first = choose_tile(kind, cin, cout, architecture)
     if "STAGES" not in first.macros:
         return (first,)
-    row_bytes = cin * ARITHMETIC[kind].size
-    deep = [(64, 4), (32, 4)] if row_bytes > 32 else [(32, 4)]
-    if row_bytes > 64:
-        deep.append((128, 3))
-    narrower = {64: 32, 96: 64, 128: 64}.get(first.columns)
-    wide = [first.columns] if narrower is None else [first.columns, narrower]
-    return tuple(
-        _gemm_tile(kind, cin, columns, depth, stages) for columns in wide for depth, stages in deep
-    )
+    other = {64: 32 if cout <= 64 else 128, 96: 64}.get(first.columns)
+    wide = [first.columns] if other is None else [first.columns, other]
+    shapes = [
+        (columns, *depth) for columns in wide for depth in _depths(cin * ARITHMETIC[kind].size)
+    ]
+    tiles = [_gemm_tile(kind, cin, *shape) for shape in shapes]
+    if kind == "float32":
+        tiles += [_gemm_tile(kind, cin, *shape, min_blocks=1) for shape in shapes]
+    return tuple(dict.fromkeys(tiles))
 
 
 def choose_gradient_tile(kind: str, cin: int, cout: int, architecture: int = 80) -> Tile:
@@ -213,9 +227,13 @@ def _arithmetic(kind: str, owner: str) -> Arithmetic:
     return ARITHMETIC[kind]
 
 
-def _gemm_tile(kind: str, cin: int, columns: int, depth: int, stages: int) -> Tile:
+def _gemm_tile(
+    kind: str, cin: int, columns: int, depth: int, stages: int, min_blocks: int | None = None
+) -> Tile:
     storage, size, _, multiply = ARITHMETIC[kind]
     warps = (4, 1) if columns == 16 else (2, 2)
+    # Left to itself the assembler unrolls what "float32" splits and sums until few blocks fit.
+    steps, blocks = (2, 3 if columns <= 64 else 1) if kind == "float32" else (4, 1)
     macros: dict[str, str | int] = {
         "STORAGE": storage,
         "MULTIPLY": str(multiply),
@@ -225,6 +243,8 @@ def _gemm_tile(kind: str, cin: int, columns: int, depth: int, stages: int) -> Ti
         "WARPS_M": warps[0],
         "WARPS_N": warps[1],
         "STAGES": stages,
+        "STEPS_UNROLLED": steps,
+        "MIN_BLOCKS": blocks if min_blocks is None else min_blocks,
         "X_WIDTH": copy_width(cin * size),
     }
     shared = stages * (TILE_ROWS + columns) * depth
