@@ -62,10 +62,9 @@ def cross_entropy(
         )
     if labels.dtype.kind not in "iu":
         raise TypeError(f"cross_entropy: labels must be integers, got dtype {labels.dtype}")
-    num_classes, counted = logits.shape[1], np.True_
-    if ignore_index is not None and not (labels != ignore_index).all():
-        counted = labels != ignore_index
-    known = labels[counted] if counted.ndim else labels
+    num_classes = logits.shape[1]
+    all_count = ignore_index is None or bool((labels != ignore_index).all())
+    known = labels if all_count else labels[labels != ignore_index]
     if len(known) and not 0 <= known.min() <= known.max() < num_classes:
         raise ValueError(
             f"cross_entropy: labels must be in 0..{num_classes - 1}, got {known.min()}.."
@@ -75,7 +74,7 @@ def cross_entropy(
     smoothing = check_float("cross_entropy", "label_smoothing", label_smoothing, below=1.0)
     xp, ops, dtype = array_module(logits.data), get_ops(logits.data), logits.dtype
     wide = math_type(dtype)
-    if weight is None and not smoothing and not counted.ndim:
+    if weight is None and not smoothing and all_count:
         classes, total = xp.asarray(labels), wide(len(labels) or 1)
         losses, probability = ops.cross_entropy(logits.data, classes)
 
@@ -85,7 +84,7 @@ def cross_entropy(
         mean = losses.sum() / total
         return record(mean.astype(dtype, copy=False), (logits,), plain_backward)
     weights = np.ones(num_classes) if weight is None else _class_weights(weight, num_classes)
-    counted = np.broadcast_to(counted, labels.shape)
+    counted = np.ones(len(labels), bool) if all_count else labels != ignore_index
     classes = np.where(counted, labels, 0)
     row_weights = np.where(counted, weights[classes] if num_classes else 0, 0)
     total = wide(row_weights.sum() or 1)

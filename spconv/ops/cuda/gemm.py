@@ -199,13 +199,15 @@ class CudaGemm:
         packed = self.xp.empty((groups, volume, rows, padded), dtype)
         if packed.size:
             sizes = (np.int32(n) for n in (groups, volume, cin, cout, transposed, mirrored))
-            macros = {"STORAGE": storage, "WEIGHT": weight, "ROUND_TF32": int(kind == "tf32")}
+            arguments = self._dense(w_kco), packed, *sizes
             elementwise(
                 "pack_weights.cu",
                 "pack_weights",
                 packed.size,
-                (self._dense(w_kco), packed, *sizes),
-                **macros,
+                arguments,
+                STORAGE=storage,
+                WEIGHT=weight,
+                ROUND_TF32=int(kind == "tf32"),
             )
         return packed
 
