@@ -107,5 +107,6 @@ def test_the_stand_in_does_not_convert_itself(cupy):
             function(x)
     with pytest.raises(TypeError, match="initial"):
         x.max(axis=1, initial=0)
-    with pytest.raises(ImportError, match=r"(?i)cublas"):
-        cupy.einsum("nc,nc->c", x, x)
+    if hasattr(cupy, "emulated"):  # a machine with a device may have cuBLAS
+        with pytest.raises(ImportError, match=r"(?i)cublas"):
+            cupy.einsum("nc,nc->c", x, x)

@@ -151,12 +151,16 @@ def choose_gradient_tile(kind: str, cin: int, cout: int, architecture: int = 80)
         return _simt_tile(
             "weight_gradient_simt", storage, 32 if cin <= 32 else 64, 32 if cout <= 32 else 64
         )
+    if size == 4 and 64 < cin <= 96 and 64 < cout <= 96:
+        columns = 96 if kind == "tf32" else 32  # two tiles of 64 are half empty
+        return _gradient_tile(kind, cin, cout, (96, columns), 3)
     widest = 128 if size == 2 else 64
     rows = next((m for m in (16, 32, 64) if cin <= m), widest)
     # 64 x 128 sums and what "float32" holds beside them are more than a thread's registers.
     most = 64 if kind == "float32" and rows == 64 else 128
     columns = next((n for n in (16, 32, 64) if cout <= n), most)
-    return _gradient_tile(kind, cin, cout, (rows, columns), 4 if size == 2 else 3)
+    stages = {"tf32": 2, "float32": 3}.get(kind, 4)
+    return _gradient_tile(kind, cin, cout, (rows, columns), stages)
 
 
 @cache
@@ -169,12 +173,13 @@ def candidate_gradient_tiles(
         return (first,)
     sizes = [(first.rows, first.columns)]
     halves = (first.rows // 2, first.columns), (first.rows, first.columns // 2)
-    sizes += [half for half in halves if min(half) >= 32]
+    sizes += [half for half in halves if min(half) >= 32 and not any(n % 32 for n in half)]
     most = int(first.macros["STAGES"])
+    others = (most, most + 1 if most == 2 else most - 1)
     return tuple(
         _gradient_tile(kind, cin, cout, shape, stages)
         for shape in sizes
-        for stages in (most, most - 1)
+        for stages in others
     )
 
 
