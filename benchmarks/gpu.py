@@ -3,7 +3,8 @@
     python benchmarks/gpu.py                  # writes benchmarks/results/<name of the GPU>/
 
 Needs CuPy and a CUDA device; PyTorch, if it is installed, is measured beside it. Times are medians
-between CUDA events, after a warm-up that compiles the kernels.
+between CUDA events, after a warm-up that compiles the kernels: of calls as users make them, Python
+included, and of the same launches replayed as a CUDA graph, which is what the device needs.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 from on_gpu import networks, plots, pytorch
 from on_gpu.floors import floors, ratio
+from on_gpu.replay import replay_timer
 from reporting.table import markdown
 from workloads.lidar import lidar_scan
 from workloads.sites import Sites
@@ -45,7 +47,8 @@ KINDS = {
 }
 """Arithmetic -> dtype of the arrays."""
 RUNS = 10
-TIMED = ("rulebook", "forward", "input gradient", "weight gradient")
+PARTS = ("forward", "input gradient", "weight gradient")
+TIMED = ("rulebook", *PARTS)
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -75,7 +78,7 @@ def levels(ops: Any, sites: Sites, count: int) -> list[SiteSet]:
 
 
 def time_layer(
-    ops: Any, timer: Timer, sites: SiteSet, cin: int, cout: int, kind: str
+    ops: Any, timer: Timer, replay: Timer, sites: SiteSet, cin: int, cout: int, kind: str
 ) -> dict[str, Any]:
     """Milliseconds of everything that a submanifold layer of size 3 does in a training step."""
     spconv.set_cuda_precision(kind if kind in CUDA_PRECISIONS else "float32")
@@ -104,16 +107,17 @@ def time_layer(
             ops.weight_gradient(x[0], dy[0], book),
         )
 
-    times = {
-        "forward": timer(lambda: ops.convolve(take(x), w, book)),
-        "input gradient": timer(lambda: ops.convolve(take(dy), w, book.inverse, transposed=True)),
-        "weight gradient": timer(lambda: ops.weight_gradient(take(x), take(dy), book)),
+    parts: dict[str, Callable[[], object]] = {
+        "forward": lambda: ops.convolve(take(x), w, book),
+        "input gradient": lambda: ops.convolve(take(dy), w, book.inverse, transposed=True),
+        "weight gradient": lambda: ops.weight_gradient(take(x), take(dy), book),
+    }
+    times = {name: timer(part) for name, part in parts.items()} | {
         "rulebook": timer(lambda: ops.build_rulebook(sites, SUBMANIFOLD, "benchmark")),
         "rulebook + forward": timer(new_map),
     }
     repeated = same_bits(all_three)
-    spconv.set_cuda_precision("float32")
-    return {
+    result = {
         "sites": len(sites),
         "volume": book.volume,
         "same bits": repeated,
@@ -124,9 +128,12 @@ def time_layer(
         "kind": kind,
         "gflop": 2e-9 * book.num_pairs * cin * cout,
         "ms": times,
+        "device ms": {name: replay(part) for name, part in parts.items()},
         "torch gather-matmul ms": pytorch.time_layer(book, cin, cout, kind),
         "torch dense ms": pytorch.time_dense(sites, cin, cout, kind),
     }
+    spconv.set_cuda_precision("float32")
+    return result
 
 
 def same_bits(run: Callable[[], tuple[Any, ...]], runs: int = RUNS) -> bool:
@@ -149,6 +156,7 @@ def folder_name(gpu: str) -> str:
 def table(rows: list[dict[str, Any]], rates: dict[str, float]) -> str:
     """Times of every layer and of its floors (:mod:`on_gpu.floors`), as Markdown."""
     columns = ["layer", "arithmetic", "same bits", "sites", "pairs/row", *TIMED]
+    columns += [f"{name} on the device" for name in PARTS]
     columns += ["forward TFLOP/s", "memory floor", "gather", "matrix floor", "forward / floor"]
     columns += ["PyTorch gather-matmul forward", "PyTorch dense forward"]
     lines = []
@@ -157,7 +165,8 @@ def table(rows: list[dict[str, Any]], rates: dict[str, float]) -> str:
         same = "yes" if row["same bits"] else "**no**"
         cells = [f"{row['cin']} -> {row['cout']}", row["kind"], same, f"{row['sites']:,}"]
         cells += [f"{row['pairs per row']}", *(f"{ms[name]:.3f} ms" for name in TIMED)]
-        cells.append(f"{row['gflop'] / ms['forward']:.1f}")
+        cells += [f"{row['device ms'][name]:.3f} ms" for name in PARTS]
+        cells.append(f"{row['gflop'] / row['device ms']['forward']:.1f}")
         cells += [_milliseconds(found[name]) for name in ("memory", "gather", "matrix")]
         cells.append(f"{ratio(row, rates):.1f}")
         cells += [_milliseconds(row[f"torch {name} ms"]) for name in ("gather-matmul", "dense")]
@@ -196,6 +205,7 @@ def main() -> None:
     options = parser.parse_args()
     cupy = require_device()
     timer, ops = event_timer(cupy, warm_ups=3, repeats=options.repeats), get_ops(cupy.zeros(1))
+    replay = replay_timer(cupy)
     number = cupy.cuda.Device().id
     gpu = cupy.cuda.runtime.getDeviceProperties(number)["name"].decode()
     date = datetime.now(timezone.utc).strftime("%Y-%m-%d")
@@ -208,7 +218,7 @@ def main() -> None:
     result["layers"] = []
     for level, cin, cout in LAYERS:
         for kind in KINDS:
-            row = time_layer(ops, timer, scans[level], cin, cout, kind)
+            row = time_layer(ops, timer, replay, scans[level], cin, cout, kind)
             print(row, "forward / floor:", round(ratio(row, result["rates"]), 1))
             result["layers"].append(row)
     result["networks"] = networks.time_networks(timer, lidar_scan(seed=1), options.data)

@@ -51,6 +51,6 @@ def floors(row: dict[str, Any], rates: Rates) -> dict[str, float | None]:
 
 
 def ratio(row: dict[str, Any], rates: Rates) -> float:
-    """How many times the larger floor forward takes; 1 is the best there can be."""
+    """How many times the larger floor forward takes on the device; 1 is the best there can be."""
     found = floors(row, rates)
-    return row["ms"]["forward"] / max(found["memory"] or 0, found["matrix"] or 0)
+    return row["device ms"]["forward"] / max(found["memory"] or 0, found["matrix"] or 0)

@@ -1,4 +1,4 @@
-"""Plots of gpu.py: useful rate of every layer, by arithmetic."""
+"""Plots of gpu.py: useful rate of every layer on the device, by arithmetic."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def plot(folder: Path, result: dict[str, Any]) -> None:
             figure, axes = style.figure(1, 1, 3.6)
             ax = axes[0, 0]
             for number, (part, color) in enumerate(zip(PARTS, COLORS, strict=True)):
-                rates = [row["gflop"] / row["ms"][part] for row in rows]
+                rates = [row["gflop"] / row["device ms"][part] for row in rows]
                 places = [i + 0.27 * (number - 1) for i in range(len(rows))]
                 ax.bar(places, rates, 0.25, color=color, label=part)
             names = [f"{row['cin']}-{row['cout']}\n{row['sites']:,} sites" for row in rows]

@@ -77,13 +77,17 @@ def test_rows(scan, monkeypatch, kind):
     monkeypatch.setattr(pytorch, "time_dense", lambda *arguments: 70.0)
     monkeypatch.setattr(gpu, "RUNS", 1)
     sites = SiteSet(scan.indices, scan.spatial_shape, 2)
-    row = gpu.time_layer(get_ops(np.zeros(1)), timer, sites, 4, 8, kind)
+    replayed = []
+    replay = lambda function: replayed.append(function()) or 0.5  # noqa: E731
+    row = gpu.time_layer(get_ops(np.zeros(1)), timer, replay, sites, 4, 8, kind)
     assert spconv.get_cuda_precision() == "float32"
     names = ["forward", "input gradient", "weight gradient", "rulebook", "rulebook + forward"]
     assert row["ms"] == dict(zip(names, [1.0, 2.0, 3.0, 4.0, 5.0], strict=True))
     assert [value.shape[1] for value in calls[:2]] == [8, 4]
     assert calls[2].shape == (27, 4, 8)
     assert row["pairs"] == calls[3].num_pairs
+    assert row["device ms"] == dict.fromkeys(names[:3], 0.5)
+    assert [len(value) for value in replayed] == [len(value) for value in calls[:3]]
     assert (row["volume"], row["same bits"]) == (27, True)
     assert (row["torch gather-matmul ms"], row["torch dense ms"]) == (7.0, 70.0)
     assert row["gflop"] == pytest.approx(2e-9 * row["pairs"] * 32)
@@ -99,6 +103,7 @@ def canned():
             "forward": 0.05, "input gradient": 0.05, "weight gradient": 0.1, "rulebook": 0.2,
             "rulebook + forward": 0.3,
         },
+        "device ms": {"forward": 0.05, "input gradient": 0.04, "weight gradient": 0.08},
     }  # fmt: skip
     none = {"torch gather-matmul ms": None, "torch dense ms": None, "same bits": False}
     rows = [row, {**row, "kind": "tf32", **none}]

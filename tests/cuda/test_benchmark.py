@@ -32,6 +32,7 @@ def test_everything_is_measured(emulated, gpu, monkeypatch, tmp_path):
     assert 50 < len(scan) < 300
     monkeypatch.setattr(gpu, "require_device", lambda: emulated)
     monkeypatch.setattr(gpu, "event_timer", lambda *arguments, **options: timer)
+    monkeypatch.setattr(gpu, "replay_timer", lambda cupy: timer)
     monkeypatch.setattr(gpu, "device_rates", lambda cupy, timer: rates(cupy, timer, 1, 8))
     monkeypatch.setattr(gpu, "lidar_scan", lambda **options: scan)
     monkeypatch.setattr(gpu, "LAYERS", [(1, 4, 8)])

@@ -177,9 +177,7 @@ def candidate_gradient_tiles(
     most = int(first.macros["STAGES"])
     others = (most, most + 1 if most == 2 else most - 1)
     return tuple(
-        _gradient_tile(kind, cin, cout, shape, stages)
-        for shape in sizes
-        for stages in others
+        _gradient_tile(kind, cin, cout, shape, stages) for shape in sizes for stages in others
     )
 
 
