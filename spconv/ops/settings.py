@@ -110,7 +110,7 @@ def set_cuda_tuning(enabled: bool) -> None:
 
     The first product of every shape is run with up to eight tiles; the fastest is remembered, also
     on disk, beside CuPy's kernels (``$CUPY_CACHE_DIR``, by default ``~/.cupy/kernel_cache``).
-    Results have the same bits with and without. Not yet tried on a device.
+    Results have the same bits with and without.
 
     Raises
     ------

@@ -1,8 +1,7 @@
 """The GPU engine: CuPy arrays, CUDA kernels compiled when they are first used.
 
-Compiled and emulated, not yet measured: every kernel goes through NVRTC for sm_80, sm_90 and
-sm_100, and is run on the CPU by an emulation and compared with the specification; none of them
-has run on a device yet.
+Every kernel goes through NVRTC for sm_80, sm_90 and sm_100, and is run on the CPU by an emulation
+and compared with the specification; tested and measured on an H100 (sm_90).
 """
 
 from __future__ import annotations
