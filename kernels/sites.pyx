@@ -5,7 +5,12 @@ import numpy as np
 from .memory import empty
 
 from cython.parallel cimport prange
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
+
+cdef extern from "encode_keys.h" nogil:
+    const int SITES_OUTSIDE, SITES_FALL
+    int encode_keys(const int32_t* indices, int64_t first, int64_t n, int64_t columns,
+                    const int64_t* extents, const uint32_t* most, int64_t* keys)
 
 cdef extern from "decode_keys.h" nogil:
     void decode_keys(const int64_t* keys, int64_t n, const int64_t* extents, int64_t columns,
@@ -15,19 +20,28 @@ cdef extern from "decode_keys.h" nogil:
 cdef Py_ssize_t BLOCK = 4096
 
 
-def site_keys_of(const int32_t[:, ::1] indices, const int64_t[::1] extents):
-    """Keys (N,) int64 of sites (N, 1 + ndim) in a grid of ``extents`` (batch first)."""
-    cdef Py_ssize_t n = indices.shape[0], columns = indices.shape[1], i, c
-    cdef int64_t key
+def site_keys_of(const int32_t[:, ::1] indices, const int64_t[::1] extents, int num_threads):
+    """Keys (N,) int64 of sites (N, 1 + ndim) in a grid of ``extents`` (batch first).
+
+    Returns the keys, whether all sites are in the grid, and whether the keys are strictly
+    ascending. Keys of sites outside mean nothing.
+    """
+    cdef Py_ssize_t n = indices.shape[0], columns = indices.shape[1], block, first
+    cdef int found = 0
     out = empty(n, np.int64)
+    largest = np.clip(np.asarray(extents) - 1, 0, 2**31 - 1).astype(np.uint32)
     cdef int64_t[::1] keys = out
-    with nogil:
-        for i in range(n):
-            key = 0
-            for c in range(columns):
-                key = key * extents[c] + indices[i, c]
-            keys[i] = key
-    return out
+    cdef const uint32_t[::1] most = largest
+    if n == 0:
+        return out, True, True
+    if min(extents) < 1:
+        return out, False, False
+    for block in prange((n + BLOCK - 1) // BLOCK, nogil=True, schedule="static",
+                        num_threads=num_threads):
+        first = block * BLOCK
+        found |= encode_keys(&indices[0, 0], first, min(BLOCK, n - first), columns, &extents[0],
+                             &most[0], &keys[0])
+    return out, not found & SITES_OUTSIDE, not found & SITES_FALL
 
 
 def sites_of_keys(const int64_t[::1] keys, const int64_t[::1] extents, int num_threads):
@@ -52,14 +66,3 @@ def first_out_of_range(const int32_t[:, ::1] indices, const int64_t[::1] extents
                     with gil:
                         return i
     return -1
-
-
-def is_increasing(const int64_t[::1] keys):
-    """Whether keys are strictly ascending."""
-    cdef Py_ssize_t i
-    with nogil:
-        for i in range(1, keys.shape[0]):
-            if keys[i - 1] >= keys[i]:
-                with gil:
-                    return False
-    return True

@@ -74,12 +74,18 @@ class SiteSet:
     @cached_property
     def keys(self) -> NDArray[np.int64]:
         """Row-major position (N,) of every site in the (batch, *spatial_shape) grid."""
-        return kernels.site_keys_of(self.indices, self.extents)
+        return self._encoded[0]
 
     @cached_property
     def order(self) -> NDArray[np.int64] | None:
         """Rows in ascending order of their keys; None where they are in that order already."""
-        return None if kernels.is_increasing(self.keys) else np.argsort(self.keys, kind="stable")
+        return None if self._encoded[2] else np.argsort(self.keys, kind="stable")
+
+    @cached_property
+    def _encoded(self) -> tuple[NDArray[np.int64], bool, bool]:
+        """The keys, whether all sites are in the grid, and whether their keys ascend."""
+        threads = threads_for(3.0 * len(self))
+        return kernels.site_keys_of(self.indices, self.extents, threads)
 
     @cached_property
     def sorted_indices(self) -> NDArray[np.int32]:
@@ -110,8 +116,8 @@ class SiteSet:
     def check_range(self, owner: str) -> None:
         """Raise ValueError for sites outside the grid: kernels would write out of bounds."""
         check_cells(self.spatial_shape, self.batch_size, owner)
-        bad = kernels.first_out_of_range(self.indices, self.extents)
-        if bad >= 0:
+        if not self._encoded[1]:
+            bad = kernels.first_out_of_range(self.indices, self.extents)
             site = tuple(int(c) for c in self.indices[bad])
             raise ValueError(
                 f"{owner}: indices row {bad} is {site}, outside batch_size {self.batch_size} x "
@@ -122,11 +128,13 @@ class SiteSet:
     def check_distinct(self, owner: str) -> None:
         """Raise ValueError for sites given twice."""
         order = self.order
-        keys = self.keys if order is None else self.keys[order]
+        if order is None:
+            return
+        keys = self.keys[order]
         repeated = np.flatnonzero(keys[1:] == keys[:-1])
         if len(repeated):
             first = int(repeated[0])
-            rows = (first, first + 1) if order is None else order[first : first + 2].tolist()
+            rows = order[first : first + 2].tolist()
             site = tuple(int(c) for c in self.indices[rows[0]])
             raise ValueError(
                 f"{owner}: site {site} is given twice, in indices rows {rows[0]} and {rows[1]}; "

@@ -2,77 +2,149 @@
 // rows (volume, count), -1 where a tap is inactive. Every entry has one writer, so nothing depends
 // on the launch, and nobody has to know how many entries there are before they are written.
 //
-// -DTILE_ROWS is the number of rows of a tile, a multiple of 32. A cell is a pair (tile, kernel
-// offset), cell = tile * volume + offset; `order` (count) are the output rows in tile order. Cells
-// are counted in 32 bits, as tables of input rows with 2^31 cells of 64 rows fit nowhere.
+// -DTILE_ROWS is the number of rows of a tile, a multiple of 32; -DKEY the type of a word of a
+// sort key, u32 or u64. A cell is a pair (tile, kernel offset), cell = tile * volume + offset;
+// `order` (count) are the output rows in tile order. Cells are counted in 32 bits, as tables of
+// input rows with 2^31 cells of 64 rows fit nowhere.
 #include "storage.cuh"
 
 typedef unsigned long long u64;
 
-// keys[word, n] = place of row n's offset mask in the Gray code, 64 bits in each word, the most
-// significant first. ranks[k] is the bit of offset k in the mask.
-extern "C" __global__ void gray_keys(const int* table, const int* ranks, u64* keys, i64 count,
+#ifndef KEY
+#define KEY u64
+#endif
+typedef KEY key;
+
+#define KEY_BITS (8 * (int)sizeof(key))
+#define WARPS 8      // of a block that has a tile
+#define SCANNERS 32  // warps of the block that adds up all tiles
+
+// Bit of every offset in the masks: of two offsets the one with more pairs, or the first, is lower.
+extern "C" __global__ void rank_offsets(const int* counts, int* ranks, int volume) {
+    const int k = (int)thread_index();
+    if (k >= volume) return;
+    int rank = 0;
+    for (int other = 0; other < volume; other++)
+        rank += counts[other] > counts[k] || (counts[other] == counts[k] && other < k);
+    ranks[k] = rank;
+}
+
+// keys[word, n] = place of row n's offset mask in the Gray code, the most significant word first.
+// ranks[k] is the bit of offset k in the mask.
+extern "C" __global__ void gray_keys(const int* table, const int* ranks, key* keys, i64 count,
                                      int volume, int words) {
     const i64 n = thread_index();
     if (n >= count) return;
-    u64 parity = 0;  // of all higher bits: all ones or all zeros
+    key parity = 0;  // of all higher bits: all ones or all zeros
     for (int word = 0; word < words; word++) {
-        const int lowest = (words - 1 - word) * 64;
-        u64 mask = 0;
+        const int lowest = (words - 1 - word) * KEY_BITS;
+        key mask = 0;
         for (int k = 0; k < volume; k++) {
             const int bit = ranks[k] - lowest;
-            if (bit >= 0 && bit < 64 && table[k * count + n] >= 0) mask |= 1ull << bit;
+            if (bit >= 0 && bit < KEY_BITS && table[k * count + n] >= 0) mask |= (key)1 << bit;
         }
 #pragma unroll
-        for (int shift = 1; shift < 64; shift *= 2) mask ^= mask >> shift;
+        for (int shift = 1; shift < KEY_BITS; shift *= 2) mask ^= mask >> shift;
         mask ^= parity;
         parity = 0 - (mask & 1);
         keys[word * count + n] = mask;
     }
 }
 
-// Input row of the lane's position in a cell, or -1.
-__device__ __forceinline__ int row_of(const int* table, const i64* order, i64 count, int cell,
-                                      int volume, int place) {
-    const int tile = cell / volume;
-    const i64 position = (i64)tile * TILE_ROWS + place;
-    return position < count ? table[(cell - tile * volume) * count + order[position]] : -1;
+// The lane's output rows of a tile, -1 behind the last one.
+template <class T>
+__device__ __forceinline__ void load_rows(const T* order, i64 count, int (&rows)[TILE_ROWS / 32]) {
+#pragma unroll
+    for (int i = 0; i < TILE_ROWS / 32; i++) {
+        const i64 position = (i64)blockIdx.x * TILE_ROWS + i * 32 + threadIdx.x % 32;
+        rows[i] = position < count ? (int)order[position] : -1;
+    }
 }
 
-// groups[cell], bit i: one of the rows 16 i to 16 i + 15 is there. One warp for each cell.
-extern "C" __global__ void cell_groups(const int* table, const i64* order, u32* groups, i64 count,
-                                       int cells, int volume) {
-    const int cell = (int)(thread_index() >> 5);
-    const int lane = threadIdx.x % 32;
-    if (cell >= cells) return;
-    u32 found = 0;
+// One block for each tile. groups[cell], bit i: one of the rows 16 i to 16 i + 15 is there.
+// starts[tile + 1] becomes the number of the tile's cells that have a row.
+extern "C" __global__ void cell_groups(const int* table, const i64* order, u32* groups,
+                                       int* out_rows, int* starts, i64 count, int volume) {
+    __shared__ int found_cells[WARPS];
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    int rows[TILE_ROWS / 32], cells = 0;
+    load_rows(order, count, rows);
+    for (int k = warp; k < volume; k += WARPS) {
+        u32 found = 0;
 #pragma unroll
-    for (int first = 0; first < TILE_ROWS; first += 32) {
-        const int row = row_of(table, order, count, cell, volume, first + lane);
-        const u32 there = __ballot_sync(0xFFFFFFFFu, row >= 0);
-        found |= (u32)((there & 0xFFFF) != 0) << first / 16;
-        found |= (u32)(there >> 16 != 0) << (first / 16 + 1);
+        for (int i = 0; i < TILE_ROWS / 32; i++) {
+            const int row = rows[i] < 0 ? -1 : table[k * count + rows[i]];
+            const u32 there = __ballot_sync(0xFFFFFFFFu, row >= 0);
+            found |= (u32)((there & 0xFFFF) != 0) << 2 * i;
+            found |= (u32)(there >> 16 != 0) << (2 * i + 1);
+        }
+        if (lane == 0) groups[(i64)blockIdx.x * volume + k] = found;
+        cells += found != 0;
     }
-    if (lane == 0) groups[cell] = found;
+    if (warp == 0) {
+#pragma unroll
+        for (int i = 0; i < TILE_ROWS / 32; i++)
+            if (rows[i] >= 0) out_rows[(i64)blockIdx.x * TILE_ROWS + i * 32 + lane] = rows[i];
+    }
+    if (lane == 0) found_cells[warp] = cells;
+    __syncthreads();
+    if (threadIdx.x) return;
+    for (int other = 1; other < WARPS; other++) cells += found_cells[other];
+    starts[blockIdx.x + 1] = cells;
+    if (blockIdx.x == 0) starts[0] = 0;
 }
 
-// Entries of the cells that have a row; ends[cell] counts them up to and with a cell. One warp for
-// each cell; starts (tiles + 1) comes with a zero in front.
-extern "C" __global__ void fill_entries(const int* table, const i64* order, const u32* groups,
-                                        const int* ends, int* starts, int* offsets, int* in_rows,
-                                        u32* entry_groups, i64 count, int cells, int volume) {
-    const int cell = (int)(thread_index() >> 5);
-    const int lane = threadIdx.x % 32;
-    if (cell >= cells) return;
-    if (lane == 0 && (cell + 1) % volume == 0) starts[(cell + 1) / volume] = ends[cell];
-    if (!groups[cell]) return;
-    const i64 entry = ends[cell] - 1;
-    if (lane == 0) {
-        offsets[entry] = cell % volume;
-        entry_groups[entry] = groups[cell];
-    }
+// Sum of `value` over this and all lower lanes.
+__device__ __forceinline__ int sum_below(int value) {
 #pragma unroll
-    for (int first = 0; first < TILE_ROWS; first += 32)
-        in_rows[entry * TILE_ROWS + first + lane] =
-            row_of(table, order, count, cell, volume, first + lane);
+    for (int step = 1; step < 32; step *= 2) {
+        const int lower = __shfl_up_sync(0xFFFFFFFFu, value, step);
+        if ((int)(threadIdx.x % 32) >= step) value += lower;
+    }
+    return value;
+}
+
+// Numbers of cells into where the tiles start, in place, by one block.
+extern "C" __global__ void tile_starts(int* starts, int tiles) {
+    __shared__ int sums[SCANNERS];
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    int before = 0;
+    for (i64 first = 0; first < tiles; first += SCANNERS * 32) {
+        const i64 tile = first + threadIdx.x;
+        const int sum = sum_below(tile < tiles ? starts[tile + 1] : 0);
+        if (lane == 31) sums[warp] = sum;
+        __syncthreads();
+        const int totals = sum_below(sums[lane]);
+        const int lower = __shfl_sync(0xFFFFFFFFu, totals, (warp + 31) % 32);
+        if (tile < tiles) starts[tile + 1] = before + (warp ? lower : 0) + sum;
+        before += __shfl_sync(0xFFFFFFFFu, totals, 31);
+        __syncthreads();
+    }
+}
+
+// Entries of the cells that have a row. One block for each tile.
+extern "C" __global__ void fill_entries(const int* table, const int* out_rows, const u32* groups,
+                                        const int* starts, int* offsets, int* in_rows,
+                                        u32* entry_groups, i64 count, int volume) {
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    const u32* tile_groups = groups + (i64)blockIdx.x * volume;
+    int rows[TILE_ROWS / 32];
+    load_rows(out_rows, count, rows);
+    for (int k = warp; k < volume; k += WARPS) {
+        const u32 found = tile_groups[k];
+        if (!found) continue;
+        i64 entry = starts[blockIdx.x];
+        for (int first = 0; first < k; first += 32) {
+            const int other = first + lane;
+            entry += __popc(__ballot_sync(0xFFFFFFFFu, other < k && tile_groups[other]));
+        }
+        if (lane == 0) {
+            offsets[entry] = k;
+            entry_groups[entry] = found;
+        }
+#pragma unroll
+        for (int i = 0; i < TILE_ROWS / 32; i++)
+            in_rows[entry * TILE_ROWS + i * 32 + lane] =
+                rows[i] < 0 ? -1 : table[k * count + rows[i]];
+    }
 }

@@ -22,7 +22,7 @@ KERNELS += [
     ("optimizer", {"STORAGE": s, "GRADIENT": g, "MASTER": int("16" in s)})
     for s, g in [*zip(STORAGE, STORAGE, strict=True), ("float16", "float")]
 ]
-KERNELS += [("tile_map", {"TILE_ROWS": 64})]
+KERNELS += [("tile_map", {"TILE_ROWS": 64, "KEY": key}) for key in ("u32", "u64")]
 KERNELS += [("convert", {"STORAGE": "bfloat16", "FROM": "float"})]
 KERNELS += [("rulebook", {"NDIM": ndim}) for ndim in (1, 2, 3, 4, 8)]
 

@@ -23,7 +23,8 @@ def check(cupy, pairs, tile_rows=64):
     )
     table = cupy.asarray(table_of(pairs))
     before = COPIES["to_host"]
-    tiles = kernel_tile_map(cupy, table, pairs.starts, tile_rows)
+    counts = cupy.asarray(np.diff(pairs.starts).astype(np.int32)) if tile_rows == 64 else None
+    tiles = kernel_tile_map(cupy, table, pairs.starts, tile_rows, counts)
     assert COPIES["to_host"] == before
     assert tiles.num_tiles == expected.num_tiles
     assert tiles.tile_rows == tile_rows
@@ -60,11 +61,17 @@ def test_a_real_rulebook(cupy, rng):
     assert rows == book.num_pairs
 
 
+def test_more_tiles_than_one_block_adds_up_at_once(cupy, rng):
+    check(cupy, random_pairs(rng, 50, 32 * 1100 + 5, 2, 0.5), tile_rows=32)
+
+
 BUGS = {
-    "rows behind the last one": {"position < count ?": "position <= count ?"},
+    "rows behind the last one": {"rows[i] < 0 ?": "rows[i] < -1 ?"},
+    "the first row lost": {"rows[i] < 0 ?": "rows[i] < 1 ?"},
+    "ties the other way": {"other < k);": "other > k);"},
     "groups of the other half": {"(there & 0xFFFF)": "(there & 0xFFFF0000)"},
     "parity of the lowest word lost": {"mask ^= parity;": "mask ^= parity & 0;"},
-    "one entry late": {"ends[cell] - 1;": "ends[cell];"},
+    "one entry late": {"starts[blockIdx.x];": "starts[blockIdx.x] + 1;"},
 }
 
 

@@ -8,14 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spconv.compat import Array
-from spconv.ops.cuda.launch import elementwise
-from spconv.ops.cuda.tile_map import TileMap, offset_ranks
+from spconv.ops.cuda.compiler import kernel
+from spconv.ops.cuda.launch import THREADS, elementwise
+from spconv.ops.cuda.tile_map import TileMap
 
-WARP = 32
+FILE = "tile_map.cu"
+SCAN_THREADS = 1024
 
 
 def kernel_tile_map(
-    xp: Any, table: Array, offset_starts: NDArray[np.int64], tile_rows: int
+    xp: Any,
+    table: Array,
+    offset_starts: NDArray[np.int64],
+    tile_rows: int,
+    counts: Array | None = None,
 ) -> TileMap:
     """As :func:`~spconv.ops.cuda.tile_map.build_tile_map`, through kernels/cuda/tile_map.cu.
 
@@ -31,39 +37,52 @@ def kernel_tile_map(
     offset_starts : int64 ndarray (K + 1,) on the host
     tile_rows : int
         Rows of a tile, a multiple of 32 up to 512.
+    counts : int32 array (K,) on the device, optional
+        Differences of ``offset_starts``, which are uploaded without it.
     """
     volume, count = table.shape
     num_tiles = -(-count // tile_rows)
     cells = num_tiles * volume
     entries = min(cells, int(offset_starts[-1]))
-    sizes = np.int64(count), np.int32(cells), np.int32(volume)
-    order = _sorted_rows(xp, table, offset_starts, tile_rows)
-    groups = xp.empty(cells, np.uint32)
-    _run("cell_groups", cells * WARP, (table, order, groups, *sizes), tile_rows)
-    ends = xp.cumsum(groups != 0, dtype=np.int32)
     tiles = TileMap(
-        out_rows=order.astype(np.int32),
-        starts=xp.zeros(num_tiles + 1, np.int32),
+        out_rows=xp.empty(count, np.int32),
+        starts=xp.empty(num_tiles + 1, np.int32) if cells else xp.zeros(num_tiles + 1, np.int32),
         offsets=xp.empty(entries, np.int32),
         in_rows=xp.empty((entries, tile_rows), np.int32),
         groups=xp.empty(entries, np.uint32),
     )
-    targets = tiles.starts, tiles.offsets, tiles.in_rows, tiles.groups
-    arguments = table, order, groups, ends, *targets, *sizes
-    _run("fill_entries", cells * WARP, arguments, tile_rows)
+    if not cells:
+        return tiles
+    if counts is None:
+        counts = xp.asarray(np.diff(offset_starts).astype(np.int32))
+    order = _sorted_rows(xp, table, counts, tile_rows)
+    groups = xp.empty(cells, np.uint32)
+    sizes = np.int64(count), np.int32(volume)
+    made = groups, tiles.out_rows, tiles.starts
+    _run("cell_groups", num_tiles, THREADS, (table, order, *made, *sizes), tile_rows)
+    _run("tile_starts", 1, SCAN_THREADS, (tiles.starts, np.int32(num_tiles)), tile_rows)
+    arguments = table, tiles.out_rows, groups, tiles.starts
+    targets = tiles.offsets, tiles.in_rows, tiles.groups
+    _run("fill_entries", num_tiles, THREADS, (*arguments, *targets, *sizes), tile_rows)
     return tiles
 
 
-def _sorted_rows(xp: Any, table: Array, offset_starts: NDArray[np.int64], tile_rows: int) -> Array:
+def _sorted_rows(xp: Any, table: Array, counts: Array, tile_rows: int) -> Array:
     """Output rows (N_out,) int64 in the Gray order of their offset masks, ties in order of rows."""
     volume, count = table.shape
-    words = max(-(-volume // 64), 1)
-    keys = xp.empty((words, count), np.uint64)
-    ranks = xp.asarray(offset_ranks(offset_starts))
-    sizes = np.int64(count), np.int32(volume), np.int32(words)
-    _run("gray_keys", count, (table, ranks, keys, *sizes), tile_rows)
+    ranks = xp.empty(volume, np.int32)
+    macros: dict[str, str | int] = {"TILE_ROWS": tile_rows}
+    elementwise(FILE, "rank_offsets", volume, (counts, ranks, np.int32(volume)), **macros)
+    # A radix sort takes twice as many passes over keys of twice the size.
+    narrow = volume <= 32
+    words = 1 if narrow else -(-volume // 64)
+    keys = xp.empty((words, count), np.uint32 if narrow else np.uint64)
+    arguments = table, ranks, keys, np.int64(count), np.int32(volume), np.int32(words)
+    if narrow:
+        macros["KEY"] = "u32"
+    elementwise(FILE, "gray_keys", count, arguments, **macros)
     return xp.argsort(keys[0], kind="stable") if words == 1 else xp.lexsort(keys[::-1])
 
 
-def _run(entry: str, threads: int, arguments: tuple, tile_rows: int) -> None:
-    elementwise("tile_map.cu", entry, threads, arguments, TILE_ROWS=tile_rows)
+def _run(entry: str, blocks: int, threads: int, arguments: tuple, tile_rows: int) -> None:
+    kernel(FILE, entry, TILE_ROWS=tile_rows)((blocks,), (threads,), arguments)

@@ -1,0 +1,53 @@
+/* Keys of sites in one pass, with what has to be known of sites before anything trusts them. */
+#ifndef SPCONV_ENCODE_KEYS_H
+#define SPCONV_ENCODE_KEYS_H
+#include <stdint.h>
+
+#include "clones.h"
+
+enum { SITES_OUTSIDE = 1, SITES_FALL = 2 };
+
+/* Unsigned: of sites outside the grid the product may overflow. */
+SPCONV_FORCE_INLINE uint64_t key_of(const int32_t *site, const int64_t *extents, int64_t columns) {
+    uint64_t key = (uint64_t)site[0];
+    for (int64_t c = 1; c < columns; ++c)
+        key = key * (uint64_t)extents[c] + (uint64_t)site[c];
+    return key;
+}
+
+/* Without branches in the rows: whether any is outside, and whether all keys ascend. */
+SPCONV_FORCE_INLINE int encode_columns(const int32_t *indices, int64_t n, int64_t columns,
+                                       const int64_t *extents, const uint32_t *most,
+                                       int64_t *keys) {
+    int outside = 0, fall = 0;
+    int64_t before = -1;
+    for (int64_t i = 0; i < n; ++i, indices += columns) {
+        for (int64_t c = 0; c < columns; ++c) outside |= (uint32_t)indices[c] > most[c];
+        const int64_t key = (int64_t)key_of(indices, extents, columns);
+        fall |= key <= before;
+        keys[i] = before = key;
+    }
+    return (outside ? SITES_OUTSIDE : 0) | (fall ? SITES_FALL : 0);
+}
+
+/* Keys of the rows `first` to `first + n - 1`; they shall also ascend from the row before. `most`
+ * are the largest coordinates. */
+SPCONV_CLONES
+static int encode_keys(const int32_t *indices, int64_t first, int64_t n, int64_t columns,
+                       const int64_t *extents, const uint32_t *most, int64_t *keys) {
+    const int32_t *rows = indices + first * columns;
+    int64_t size[4];
+    uint32_t last[4];
+    int found;
+    /* Copies that no store to the keys can change stay in registers. */
+    for (int64_t c = 0; c < columns && c < 4; ++c) size[c] = extents[c], last[c] = most[c];
+    switch (columns) {
+        case 3: found = encode_columns(rows, n, 3, size, last, keys + first); break;
+        case 4: found = encode_columns(rows, n, 4, size, last, keys + first); break;
+        default: found = encode_columns(rows, n, columns, extents, most, keys + first);
+    }
+    if (first && n && (int64_t)key_of(rows - columns, extents, columns) >= keys[first])
+        found |= SITES_FALL;
+    return found;
+}
+#endif
