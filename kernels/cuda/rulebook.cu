@@ -1,6 +1,6 @@
 // Rulebooks on the device. Sites are keys: row-major positions in the (batch, *spatial) grid, as
-// in spconv/sites.py. Every thread has one site and one kernel offset (blockIdx.y) and writes one
-// entry, so nothing depends on the launch.
+// in spconv/sites.py. Every entry has one writer, and sums are of integers, so nothing depends on
+// the launch. Mostly a thread has one site and one kernel offset (blockIdx.y).
 //
 // -DNDIM is the number of spatial dimensions. `geometry` holds kernel_size, stride, padding,
 // dilation, in_shape and out_shape, NDIM entries each.
@@ -44,9 +44,8 @@ extern "C" __global__ void candidate_keys(const i64* keys, const i64* geometry, 
     candidates[blockIdx.y * count + i] = key < 0 ? none : key + rest * cell;
 }
 
-// Position of `key` in the ascending `keys`, or -1.
-__device__ __forceinline__ i64 find_key(const i64* keys, i64 count, i64 key) {
-    i64 low = 0, high = count;
+// First position in [low, high) of the ascending `keys` that holds no less than `key`, or `high`.
+__device__ __forceinline__ i64 lower_bound(const i64* keys, i64 low, i64 high, i64 key) {
     while (low < high) {
         const i64 middle = (low + high) >> 1;
         if (keys[middle] < key)
@@ -54,33 +53,72 @@ __device__ __forceinline__ i64 find_key(const i64* keys, i64 count, i64 key) {
         else
             high = middle;
     }
-    return low < count && keys[low] == key ? low : -1;
+    return low;
+}
+
+// Input coordinate that feeds output y through kernel index j, or -1: where a transposed kernel
+// would lead for a regular one, and the reverse.
+__device__ __forceinline__ i64 source_site(i64 y, i64 j, i64 stride, i64 padding, i64 dilation,
+                                           i64 extent, int transposed) {
+    i64 x = transposed ? y + padding - j * dilation : y * stride - padding + j * dilation;
+    if (x < 0) return -1;
+    if (transposed) {
+        if (x % stride) return -1;
+        x /= stride;
+    }
+    return x < extent ? x : -1;
 }
 
 // table[k, n] = row of the input that feeds output n through offset k, or -1. `in_keys` ascend;
-// `in_order` (or null) turns positions among them into rows.
+// `in_order` (or null) turns positions among them into rows. counts[k], which come as zeros, are
+// the numbers of rows.
+//
+// A thread has all offsets of one line along the last axis, blockIdx.y the others. Taken in the
+// order of their inputs their keys ascend, and what a key is larger than the one before bounds
+// how much further it is: neighbours cost one comparison.
 extern "C" __global__ void lookup(const i64* out_keys, const i64* in_keys, const i64* in_order,
-                                  const i64* geometry, int* table, i64 out_count, i64 in_count,
-                                  int transposed) {
+                                  const i64* geometry, int* table, int* counts, i64 out_count,
+                                  i64 in_count, int transposed) {
     const i64 n = thread_index();
-    if (n >= out_count) return;
-    i64 rest = out_keys[n], offset = blockIdx.y, cell = 1, key = 0;
+    const bool exists = n < out_count;
+    const int last = NDIM - 1, taps = (int)KERNEL_SIZE(last);
+    i64 rest = exists ? out_keys[n] : 0, offset = blockIdx.y, cell = IN_EXTENT(last), line = 0;
+    i64 before = quotient(rest, OUT_EXTENT(last));
+    const i64 y_last = rest - before * OUT_EXTENT(last);
+    rest = before;
 #pragma unroll
-    for (int axis = NDIM - 1; axis >= 0; --axis) {
-        const i64 y = rest % OUT_EXTENT(axis), j = offset % KERNEL_SIZE(axis);
-        rest /= OUT_EXTENT(axis);
-        offset /= KERNEL_SIZE(axis);
-        // The input of a regular kernel is where a transposed one would lead, and the reverse.
-        i64 x = transposed ? y + PADDING(axis) - j * DILATION(axis)
-                           : y * STRIDE(axis) - PADDING(axis) + j * DILATION(axis);
-        if (transposed && x >= 0) x = x % STRIDE(axis) ? -1 : x / STRIDE(axis);
-        if (x < 0 || x >= IN_EXTENT(axis)) x = -1;
-        key = x < 0 || key < 0 ? -1 : key + x * cell;
+    for (int axis = NDIM - 2; axis >= 0; --axis) {
+        before = quotient(rest, OUT_EXTENT(axis));
+        const i64 y = rest - before * OUT_EXTENT(axis);
+        rest = before;
+        const i64 outer = quotient(offset, KERNEL_SIZE(axis));
+        const i64 j = offset - outer * KERNEL_SIZE(axis);
+        offset = outer;
+        const i64 x = source_site(y, j, STRIDE(axis), PADDING(axis), DILATION(axis),
+                                  IN_EXTENT(axis), transposed);
+        line = x < 0 || line < 0 ? -1 : line + x * cell;
         cell *= IN_EXTENT(axis);
     }
-    i64 row = key < 0 ? -1 : find_key(in_keys, in_count, key + rest * cell);
-    if (row >= 0 && in_order) row = in_order[row];
-    table[blockIdx.y * out_count + n] = (int)row;
+    const bool inside = exists && line >= 0;
+    line += rest * cell;
+    i64 low = 0, sought = -1;
+    for (int step = 0; step < taps; step++) {
+        const int j = transposed ? taps - 1 - step : step;
+        const i64 x = !inside ? -1
+                              : source_site(y_last, j, STRIDE(last), PADDING(last),
+                                            DILATION(last), IN_EXTENT(last), transposed);
+        i64 row = -1;
+        if (x >= 0) {
+            const i64 key = line + x, most = low + (key - sought);
+            low = lower_bound(in_keys, low, sought < 0 || most > in_count ? in_count : most, key);
+            if (low < in_count && in_keys[low] == key) row = in_order ? in_order[low] : low;
+            sought = key;
+        }
+        const i64 k = (i64)blockIdx.y * taps + j;
+        if (exists) table[k * out_count + n] = (int)row;
+        const int found = __syncthreads_count(row >= 0);
+        if (threadIdx.x == 0 && found) atomicAdd(counts + k, found);
+    }
 }
 
 // The entries of `table` (volume, out_count) that are no -1, in order; ends[i] counts those up to

@@ -72,6 +72,11 @@ def rulebook(ops):
     np.testing.assert_array_equal(actual.inverse.table, BOOK.inverse.table)
 
 
+def tiled(ops):
+    actual = ops.build_rulebook(sites(), Geometry.make(2, 3, submanifold=True), "test")
+    assert actual.offset_starts[-1] == (actual.table >= 0).sum()
+
+
 ROWS, LABELS = len(BOOK.in_sites), np.arange(40) % 45
 MAX = same("max_pairs", random(ROWS, 3), BOOK)
 MAX_GRADIENT = same(
@@ -113,6 +118,9 @@ BUGS = [  # what goes wrong, check, kernel's text, bug
      "w_tile[c][column + j * 16];\n            __syncthreads();", "w_tile[c][column + j * 16];"),
     ("no barrier before a slice", GRADIENT, ": 0;\n        __syncthreads();", ": 0;"),
     ("the key behind", rulebook, "keys[middle] < key", "keys[middle] <= key"),
+    ("a bound too low", rulebook, "most = low + (key - sought)", "most = low + (key - sought) / 2"),
+    ("pairs of one warp counted", tiled, "__syncthreads_count(row >= 0)",
+     "__popc(__ballot_sync(0xFFFFFFFFu, row >= 0))"),
     ("strides ignored", rulebook, "if (y % stride) return -1;", ""),
     ("pairs one place late", rulebook, "in_rows[ends[entry] - 1]", "in_rows[ends[entry] % 7]"),
     ("the last of equal rows", same("max_samples", TIES, sites()), "from < row)", "from > row)"),

@@ -101,8 +101,8 @@ class CudaGemm:
         """The tile map of a rulebook, made once."""
         kept = self._memo.of(rulebook)
         if TILES not in kept:
-            table = self._store.table(rulebook)
-            kept[TILES] = kernel_tile_map(self.xp, table, rulebook.offset_starts, TILE_ROWS)
+            table, counts = self._store.table(rulebook), self._store.counts(rulebook)
+            kept[TILES] = kernel_tile_map(self.xp, table, rulebook.offset_starts, TILE_ROWS, counts)
         return kept[TILES]
 
     def _is_mirrored(self, rulebook: Rulebook, transposed: bool) -> bool:
@@ -262,7 +262,13 @@ class CudaGemm:
 
     def _upload_tasks(self, offset_starts: Any, size: int) -> tuple[Array, Array]:
         task_starts, offset_tasks = split_pairs(offset_starts, size)
-        return self.xp.asarray(task_starts), self.xp.asarray(offset_tasks)
+        # One upload: each has its price, however little there is.
+        first, volume = len(task_starts), len(offset_tasks)
+        packed = np.zeros(first + -(-volume // 2), np.int64)
+        packed[:first] = task_starts
+        packed[first:].view(np.int32)[:volume] = offset_tasks
+        both = self.xp.asarray(packed)
+        return both[:first], both[first:].view(np.int32)[:volume]
 
     def _identity_map(self, rows: int, device: int) -> TileMap:
         return identity_tile_map(self.xp, rows, TILE_ROWS)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from types import ModuleType
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +20,10 @@ from spconv.sites import SiteSet
 class KernelRulebookStore(RulebookStore):
     """The same arrays as those of the plain store; ``xp`` is ``cupy``."""
 
+    def __init__(self, xp: ModuleType) -> None:
+        super().__init__(xp)
+        self._kept_numbers = lru_cache(maxsize=256)(self._upload_numbers)
+
     def build(self, sites: SiteSet, geometry: Geometry, owner: str) -> DeviceRulebook:
         check_grid(owner, "kernel offsets", geometry.volume)
         return super().build(sites, geometry, owner)
@@ -31,7 +38,8 @@ class KernelRulebookStore(RulebookStore):
         candidates = self.xp.empty((geometry.volume, len(keys)), np.int64)
         numbers = self._numbers(geometry, in_shape, out_shape)
         sizes = np.int64(len(keys)), np.int32(geometry.transposed), np.int64(NO_KEY)
-        self._run("candidate_keys", len(keys), (keys, numbers, candidates, *sizes), geometry)
+        arguments = keys, numbers, candidates, *sizes
+        self._run("candidate_keys", len(keys), arguments, geometry, geometry.volume)
         return candidates
 
     def lookup(
@@ -42,14 +50,16 @@ class KernelRulebookStore(RulebookStore):
         geometry: Geometry,
         in_shape: tuple[int, ...],
         out_shape: tuple[int, ...],
-    ) -> Array:
+    ) -> tuple[Array, Array]:
         table = self.xp.empty((geometry.volume, len(out_keys)), np.int32)
+        counts = self.xp.zeros(geometry.volume, np.int32)
         numbers = self._numbers(geometry, in_shape, out_shape)
         sizes = np.int64(len(out_keys)), np.int64(len(in_keys)), np.int32(geometry.transposed)
         order = NULL if in_order is None else in_order
-        arguments = out_keys, in_keys, order, numbers, table, *sizes
-        self._run("lookup", len(out_keys), arguments, geometry)
-        return table
+        arguments = out_keys, in_keys, order, numbers, table, counts, *sizes
+        lines = geometry.volume // geometry.kernel_size[-1]
+        self._run("lookup", len(out_keys), arguments, geometry, lines)
+        return table, counts
 
     def compact(self, table: Array, num_pairs: int) -> tuple[Array, Array]:
         in_rows, out_rows = (self.xp.empty(num_pairs, np.int32) for _ in range(2))
@@ -77,7 +87,16 @@ class KernelRulebookStore(RulebookStore):
     def _numbers(
         self, geometry: Geometry, in_shape: tuple[int, ...], out_shape: tuple[int, ...]
     ) -> Array:
-        """What the kernels call ``geometry``, (6, ndim)."""
+        """What the kernels call ``geometry``, (6, ndim): uploaded once."""
+        return self._kept_numbers(geometry, in_shape, out_shape, self.memo.device)
+
+    def _upload_numbers(
+        self,
+        geometry: Geometry,
+        in_shape: tuple[int, ...],
+        out_shape: tuple[int, ...],
+        device: int,
+    ) -> Array:
         rows = (
             geometry.kernel_size,
             geometry.stride,
@@ -88,9 +107,9 @@ class KernelRulebookStore(RulebookStore):
         )
         return self.xp.asarray(np.array(rows, np.int64))
 
-    def _run(self, entry: str, count: int, arguments: tuple, geometry: Geometry) -> None:
+    def _run(self, entry: str, count: int, arguments: tuple, geometry: Geometry, rows: int) -> None:
         macros = {"NDIM": geometry.ndim}
-        elementwise("rulebook.cu", entry, count, arguments, rows=geometry.volume, **macros)
+        elementwise("rulebook.cu", entry, count, arguments, rows=rows, **macros)
 
     def _over_table(self, entry: str, table: Array, arguments: tuple) -> None:
         """One thread for each entry; these kernels know nothing of dimensions."""

@@ -72,6 +72,8 @@ class DeviceRulebook(Rulebook):
     ----------
     table : int32 array (K, N_out) on the device
         Input row of every output and offset, -1 where there is none.
+    counts : int32 array (K,) on the device
+        Number of pairs of every offset.
     offset_starts : int64 ndarray (K + 1,) on the host
     in_sites, out_sites, geometry
         As of :class:`~spconv.Rulebook`.
@@ -81,6 +83,7 @@ class DeviceRulebook(Rulebook):
     def __init__(
         self,
         table: Array,
+        counts: Array,
         offset_starts: NDArray[np.int64],
         in_sites: SiteSet,
         out_sites: SiteSet,
@@ -90,6 +93,7 @@ class DeviceRulebook(Rulebook):
     ) -> None:
         fields = {
             "device_table": table,
+            "device_counts": counts,
             "offset_starts": read_only(offset_starts),
             "in_sites": in_sites,
             "out_sites": out_sites,
@@ -101,6 +105,7 @@ class DeviceRulebook(Rulebook):
             object.__setattr__(self, name, value)
 
     device_table: Array
+    device_counts: Array
     store: RulebookStore
 
     @cached_property
@@ -133,6 +138,7 @@ class DeviceRulebook(Rulebook):
     def _swapped(self) -> Rulebook:
         return DeviceRulebook(
             self.store.invert(self.device_table, len(self.in_sites)),
+            self.device_counts,
             self.offset_starts,
             self.out_sites,
             self.in_sites,

@@ -53,15 +53,15 @@ class RulebookStore:
         shapes = sites.spatial_shape, out_shape
         out_sites: SiteSet = sites
         if geometry.submanifold:
-            table = self.lookup(keys, in_keys, in_order, geometry, *shapes)
-            starts = self._starts(table >= 0)
+            table, counts = self.lookup(keys, in_keys, in_order, geometry, *shapes)
+            starts = _starts_of(to_device(counts, "cpu"))
         else:
             candidates = self.candidate_keys(in_keys, geometry, *shapes)
             out_keys, starts = self._distinct(candidates)
-            table = self.lookup(out_keys, in_keys, in_order, geometry, *shapes)
+            table, counts = self.lookup(out_keys, in_keys, in_order, geometry, *shapes)
             out_sites = DeviceSites(out_keys, out_shape, sites.batch_size)
         check_rows(len(sites), len(out_sites), owner)
-        return DeviceRulebook(table, starts, sites, out_sites, geometry, self)
+        return DeviceRulebook(table, counts, starts, sites, out_sites, geometry, self)
 
     def site_keys(self, sites: SiteSet) -> tuple[Array, Array | None, Array]:
         """Ascending keys of the sites, their rows (None: the same), and the keys in row order."""
@@ -92,6 +92,10 @@ class RulebookStore:
         if isinstance(rulebook, DeviceRulebook):
             return rulebook.device_table
         return self._uploaded(rulebook)["table"]
+
+    def counts(self, rulebook: Rulebook) -> Array | None:
+        """Number (K,) of pairs of every offset, int32, where the device has it."""
+        return rulebook.device_counts if isinstance(rulebook, DeviceRulebook) else None
 
     def pairs(self, rulebook: Rulebook) -> tuple[Array, Array]:
         """Input rows and output rows (P,) of all pairs, on the device."""
@@ -154,12 +158,15 @@ class RulebookStore:
         geometry: Geometry,
         in_shape: tuple[int, ...],
         out_shape: tuple[int, ...],
-    ) -> Array:
-        """Row (K, N_out) of the input that feeds every output, -1 where there is none; int32."""
+    ) -> tuple[Array, Array]:
+        """Row (K, N_out) of the input that feeds every output, -1 where there is none; int32.
+
+        And the number (K,) of rows that there are, int32.
+        """
         xp = self.xp
         shape = (geometry.volume, len(out_keys))
         if not len(in_keys):
-            return xp.full(shape, -1, np.int32)
+            return xp.full(shape, -1, np.int32), xp.zeros(geometry.volume, np.int32)
         rest, total, cell = out_keys, xp.zeros(shape, np.int64), 1
         valid = xp.ones(shape, bool)
         for axis in reversed(range(geometry.ndim)):
@@ -179,7 +186,7 @@ class RulebookStore:
         position = xp.minimum(xp.searchsorted(in_keys, total), len(in_keys) - 1)
         valid &= in_keys[position] == total
         row = position if in_order is None else in_order[position]
-        return xp.where(valid, row, -1).astype(np.int32)
+        return xp.where(valid, row, -1).astype(np.int32), valid.sum(axis=1).astype(np.int32)
 
     def compact(self, table: Array, num_pairs: int) -> tuple[Array, Array]:
         """Pairs (P,) of a table, in order."""
@@ -210,10 +217,6 @@ class RulebookStore:
         """Kernel index (K, 1) of every offset along one axis."""
         return self.xp.asarray(np.array(geometry.offsets(), np.int64)[:, axis, None])
 
-    def _starts(self, active: Array) -> NDArray[np.int64]:
-        """Where the pairs of every offset start (K + 1,), on the host."""
-        return _starts_of(to_device(active.sum(axis=1), "cpu"))
-
     def _distinct(self, candidates: Array) -> tuple[Array, NDArray[np.int64]]:
         """Distinct keys, ascending, and the starts of the offsets; copies to the host once."""
         xp = self.xp
@@ -231,4 +234,4 @@ class RulebookStore:
 
 
 def _starts_of(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
