@@ -21,6 +21,11 @@ enum { SPCONV_CHUNK = 384 }; /* pairs whose rows are looked up at once */
 #if defined(__GNUC__) && defined(__x86_64__) && !defined(SPCONV_SCALAR)
 #include <immintrin.h>
 #define SPCONV_X86 1
+#elif defined(__GNUC__) && defined(__aarch64__) && !defined(SPCONV_SCALAR)
+#include <arm_neon.h>
+#define SPCONV_NEON 1
+#elif defined(_MSC_VER)
+#pragma fp_contract(off) /* what -ffp-contract=off is elsewhere */
 #endif
 
 /* Values from one gathered row to the next: an odd number of cache lines, so that the same channels

@@ -62,7 +62,8 @@ SPCONV_INLINE void NAME(rows)(const int mr, const int nv, const int full, int la
         SPCONV_UNROLL for (int r = 0; r < mr; ++r) {
             SPCONV_OPAQUE(px[r]);
             const REAL a = px[r][c];
-            SPCONV_UNROLL for (int v = 0; v < nv; ++v) acc[r][v] += a * w[v];
+            SPCONV_UNROLL for (int v = 0; v < nv; ++v)
+                acc[r][v] = NAME(multiply_add)(a, w[v], acc[r][v]);
         }
     }
     SPCONV_UNROLL for (int r = 0; r < mr; ++r) {
@@ -84,7 +85,8 @@ SPCONV_INLINE void NAME(held)(const int mr, const int channels, const int full, 
         acc[r] = full ? NAME(load)(y[r]) : NAME(load_part)(y[r], lanes);
     }
     SPCONV_UNROLL for (int c = 0; c < channels; ++c)
-        SPCONV_UNROLL for (int r = 0; r < mr; ++r) acc[r] += px[r][c] * w[c];
+        SPCONV_UNROLL for (int r = 0; r < mr; ++r)
+            acc[r] = NAME(multiply_add)(px[r][c], w[c], acc[r]);
     SPCONV_UNROLL for (int r = 0; r < mr; ++r) {
         if (full) NAME(store)(y[r], acc[r]);
         else NAME(store_part)(y[r], acc[r], lanes);
@@ -129,7 +131,8 @@ SPCONV_INLINE void NAME(outer)(const int gathered, const int mr, const int nv, c
             d[v] = full || v < nv - 1 ? NAME(load)(b + v * LANES)
                                       : NAME(load_part)(b + v * LANES, lanes);
         SPCONV_UNROLL for (int r = 0; r < mr; ++r)
-            SPCONV_UNROLL for (int v = 0; v < nv; ++v) acc[r][v] += a[r] * d[v];
+            SPCONV_UNROLL for (int v = 0; v < nv; ++v)
+                acc[r][v] = NAME(multiply_add)(a[r], d[v], acc[r][v]);
     }
     SPCONV_UNROLL for (int r = 0; r < mr; ++r) {
         REAL *row = dw + r * ldw;

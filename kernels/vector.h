@@ -2,7 +2,8 @@
  *
  * Included once per (REAL, instruction set) by indirect_gemm.h. GCC and Clang compile the same
  * expressions to AVX-512, AVX2, SSE2 or NEON; elsewhere a vector has one lane and the compiler's
- * own vectorizer does what it can.
+ * own vectorizer does what it can. Only multiply_add fuses a product and a sum, by intrinsics: the
+ * compiler, which would in some loops and not in others, is told not to (-ffp-contract=off).
  */
 #undef LANES
 #undef VEC
@@ -31,6 +32,25 @@ typedef REAL NAME(vec);
 
 SPCONV_INLINE VEC NAME(load)(const REAL *source) { return *(const VEC *)source; }
 SPCONV_INLINE void NAME(store)(REAL *target, VEC value) { *(VEC *)target = value; }
+
+/* a w + sum, rounded once on AVX2, AVX-512 and NEON, and twice elsewhere. */
+SPCONV_INLINE VEC NAME(multiply_add)(REAL a, VEC w, VEC sum) {
+#if SPCONV_MASKS == 512 && SPCONV_BYTES == 64
+    return sizeof(REAL) == 4
+               ? (VEC)_mm512_fmadd_ps((__m512)w, _mm512_set1_ps((float)a), (__m512)sum)
+               : (VEC)_mm512_fmadd_pd((__m512d)w, _mm512_set1_pd(a), (__m512d)sum);
+#elif SPCONV_BYTES == 32
+    return sizeof(REAL) == 4
+               ? (VEC)_mm256_fmadd_ps((__m256)w, _mm256_set1_ps((float)a), (__m256)sum)
+               : (VEC)_mm256_fmadd_pd((__m256d)w, _mm256_set1_pd(a), (__m256d)sum);
+#elif defined(SPCONV_NEON)
+    return sizeof(REAL) == 4
+               ? (VEC)vfmaq_n_f32((float32x4_t)sum, (float32x4_t)w, (float)a)
+               : (VEC)vfmaq_n_f64((float64x2_t)sum, (float64x2_t)w, a);
+#else
+    return a * w + sum;
+#endif
+}
 
 /* The first `lanes` lanes only; memory beyond them is not touched. */
 #if SPCONV_MASKS == 512 && SPCONV_BYTES == 64

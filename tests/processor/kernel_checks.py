@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
-from engine_checks import compare, random
+from engine_checks import compare, random, roundings
 from example_books import make_book
 
 from spconv.ops import CpuOps, Epilogue
@@ -34,6 +34,13 @@ def check_convolutions(ops, dtype):
         options = {"transposed": True}
         compare(ops, dtype, length, "convolve", dy, w, book.inverse, groups, **options)
         compare(ops, dtype, len(x), "weight_gradient", x, dy, book, groups)
+
+
+def check_rounding(ops, dtype):
+    """Every path fuses products and sums: the bits of a row do not depend on the rows beside it."""
+    for cin, cout in WIDTHS:
+        seen = roundings(ops, dtype, cin, cout, rows=25)
+        assert seen == {1.0}, (dtype, cin, cout, seen)
 
 
 def hash_of_the_rest():
@@ -61,4 +68,5 @@ if __name__ == "__main__":
     if best == "avx512":
         for kind in (np.float32, np.float64):
             check_convolutions(CpuOps("avx512"), kind)
+            check_rounding(CpuOps("avx512"), kind)
     print(best, hash_of_the_rest())
