@@ -16,6 +16,8 @@ cdef extern from "decode_keys.h" nogil:
     void decode_keys(const int64_t* keys, int64_t n, const int64_t* extents, int64_t columns,
                      int32_t* indices)
 
+# The largest coordinate that an int32 holds.
+cdef int64_t LARGEST = 2**31 - 1
 # Sites that a thread takes at once.
 cdef Py_ssize_t BLOCK = 4096
 
@@ -29,13 +31,14 @@ def site_keys_of(const int32_t[:, ::1] indices, const int64_t[::1] extents, int 
     cdef Py_ssize_t n = indices.shape[0], columns = indices.shape[1], block, first
     cdef int found = 0
     out = empty(n, np.int64)
-    largest = np.clip(np.asarray(extents) - 1, 0, 2**31 - 1).astype(np.uint32)
     cdef int64_t[::1] keys = out
-    cdef const uint32_t[::1] most = largest
+    cdef uint32_t[::1] most = np.empty(columns, np.uint32)
     if n == 0:
         return out, True, True
-    if min(extents) < 1:
-        return out, False, False
+    for block in range(columns):
+        if extents[block] < 1:
+            return out, False, False
+        most[block] = <uint32_t> min(extents[block] - 1, LARGEST)
     for block in prange((n + BLOCK - 1) // BLOCK, nogil=True, schedule="static",
                         num_threads=num_threads):
         first = block * BLOCK

@@ -121,16 +121,32 @@ extern "C" __global__ void lookup(const i64* out_keys, const i64* in_keys, const
     }
 }
 
-// The entries of `table` (volume, out_count) that are no -1, in order; ends[i] counts those up to
-// and with entry i.
+#define MOST_WARPS 32
+
+// counts[k, block] = entries of `table` (volume, out_count) that the block has and are no -1.
+extern "C" __global__ void tally_pairs(const int* table, int* counts, i64 out_count) {
+    const i64 n = thread_index();
+    const int found =
+        __syncthreads_count(n < out_count && table[blockIdx.y * out_count + n] >= 0);
+    if (threadIdx.x == 0) counts[(i64)blockIdx.y * gridDim.x + blockIdx.x] = found;
+}
+
+// The entries that are no -1, in order; ends[k, block] are the sums of what the same launch of
+// tally_pairs found, up to and with a block.
 extern "C" __global__ void compact_pairs(const int* table, const i64* ends, int* in_rows,
                                          int* out_rows, i64 out_count) {
-    const i64 n = thread_index();
-    if (n >= out_count) return;
-    const i64 entry = blockIdx.y * out_count + n;
-    if (table[entry] < 0) return;
-    in_rows[ends[entry] - 1] = table[entry];
-    out_rows[ends[entry] - 1] = (int)n;
+    __shared__ int sums[MOST_WARPS];
+    const i64 n = thread_index(), block = (i64)blockIdx.y * gridDim.x + blockIdx.x;
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    const int row = n < out_count ? table[blockIdx.y * out_count + n] : -1;
+    const u32 there = __ballot_sync(0xFFFFFFFFu, row >= 0);
+    if (lane == 0) sums[warp] = __popc(there);
+    __syncthreads();
+    if (row < 0) return;
+    i64 place = (block ? ends[block - 1] : 0) + __popc(there & ((1u << lane) - 1));
+    for (int other = 0; other < warp; other++) place += sums[other];
+    in_rows[place] = row;
+    out_rows[place] = (int)n;
 }
 
 // inverse[k, table[k, n]] = n; the inverse comes filled with -1.

@@ -72,9 +72,23 @@ def rulebook(ops):
     np.testing.assert_array_equal(actual.inverse.table, BOOK.inverse.table)
 
 
-def tiled(ops):
+def counted(ops):
     actual = ops.build_rulebook(sites(), Geometry.make(2, 3, submanifold=True), "test")
     assert actual.offset_starts[-1] == (actual.table >= 0).sum()
+
+
+def same_pairs(ops):
+    for geometry in (Geometry.make(2, 3, submanifold=True), Geometry.make(2, 3, 2, 1)):
+        actual = ops.build_rulebook(large_sites(), geometry, "test")
+        expected = build(large_sites(), geometry, "test")
+        np.testing.assert_array_equal(actual.in_rows, expected.in_rows)
+        np.testing.assert_array_equal(actual.out_rows, expected.out_rows)
+
+
+def large_sites():
+    """More than one block of them."""
+    where = np.random.default_rng(2).random((2, 30, 31)) < 0.4
+    return SiteSet(np.ascontiguousarray(np.argwhere(where), np.int32), (30, 31), 2)
 
 
 ROWS, LABELS = len(BOOK.in_sites), np.arange(40) % 45
@@ -119,10 +133,13 @@ BUGS = [  # what goes wrong, check, kernel's text, bug
     ("no barrier before a slice", GRADIENT, ": 0;\n        __syncthreads();", ": 0;"),
     ("the key behind", rulebook, "keys[middle] < key", "keys[middle] <= key"),
     ("a bound too low", rulebook, "most = low + (key - sought)", "most = low + (key - sought) / 2"),
-    ("pairs of one warp counted", tiled, "__syncthreads_count(row >= 0)",
+    ("pairs of one warp counted", counted, "__syncthreads_count(row >= 0)",
      "__popc(__ballot_sync(0xFFFFFFFFu, row >= 0))"),
     ("strides ignored", rulebook, "if (y % stride) return -1;", ""),
-    ("pairs one place late", rulebook, "in_rows[ends[entry] - 1]", "in_rows[ends[entry] % 7]"),
+    ("pairs one place late", rulebook, "(1u << lane) - 1", "(2u << lane) - 1"),
+    ("pairs of another block", same_pairs, "ends[block - 1]", "ends[block - 1] - 1"),
+    ("pairs without a barrier", same_pairs, "__popc(there);\n    __syncthreads();",
+     "__popc(there);"),
     ("the last of equal rows", same("max_samples", TIES, sites()), "from < row)", "from > row)"),
     ("no barrier in maxima", same("max_samples", TIES, sites()),
      "= best;\n    __syncthreads();", "= best;"),

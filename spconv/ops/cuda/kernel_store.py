@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spconv.compat import Array
 from spconv.geometry import Geometry
 from spconv.ops.cuda.compiler import NULL
-from spconv.ops.cuda.launch import check_grid, elementwise
+from spconv.ops.cuda.launch import THREADS, check_grid, elementwise
 from spconv.ops.cuda.rulebook import DeviceRulebook
 from spconv.ops.cuda.store import NO_KEY, RulebookStore
 from spconv.sites import SiteSet
@@ -63,8 +63,10 @@ class KernelRulebookStore(RulebookStore):
 
     def compact(self, table: Array, num_pairs: int) -> tuple[Array, Array]:
         in_rows, out_rows = (self.xp.empty(num_pairs, np.int32) for _ in range(2))
-        ends = self.xp.cumsum((table >= 0).reshape(-1), dtype=np.int64)
-        count = table.shape[1]
+        volume, count = table.shape
+        counts = self.xp.empty(volume * -(-count // THREADS), np.int32)
+        self._over_table("tally_pairs", table, (table, counts, np.int64(count)))
+        ends = self.xp.cumsum(counts, dtype=np.int64)
         arguments = table, ends, in_rows, out_rows, np.int64(count)
         self._over_table("compact_pairs", table, arguments)
         return in_rows, out_rows

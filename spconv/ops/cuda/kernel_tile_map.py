@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from spconv.compat import Array
 from spconv.ops.cuda.compiler import kernel
-from spconv.ops.cuda.launch import THREADS, elementwise
+from spconv.ops.cuda.launch import THREADS
 from spconv.ops.cuda.tile_map import TileMap
 
-FILE = "tile_map.cu"
 SCAN_THREADS = 1024
 
 
@@ -55,34 +54,32 @@ def kernel_tile_map(
         return tiles
     if counts is None:
         counts = xp.asarray(np.diff(offset_starts).astype(np.int32))
-    order = _sorted_rows(xp, table, counts, tile_rows)
+    # A radix sort takes twice as many passes over keys of twice the size.
+    macros = {"TILE_ROWS": tile_rows, "KEY": "u32" if volume <= 32 else "u64"}
+    order = _sorted_rows(xp, table, counts, macros)
     groups = xp.empty(cells, np.uint32)
     sizes = np.int64(count), np.int32(volume)
     made = groups, tiles.out_rows, tiles.starts
-    _run("cell_groups", num_tiles, THREADS, (table, order, *made, *sizes), tile_rows)
-    _run("tile_starts", 1, SCAN_THREADS, (tiles.starts, np.int32(num_tiles)), tile_rows)
+    _run("cell_groups", num_tiles, THREADS, (table, order, *made, *sizes), macros)
+    _run("tile_starts", 1, SCAN_THREADS, (tiles.starts, np.int32(num_tiles)), macros)
     arguments = table, tiles.out_rows, groups, tiles.starts
     targets = tiles.offsets, tiles.in_rows, tiles.groups
-    _run("fill_entries", num_tiles, THREADS, (*arguments, *targets, *sizes), tile_rows)
+    _run("fill_entries", num_tiles, THREADS, (*arguments, *targets, *sizes), macros)
     return tiles
 
 
-def _sorted_rows(xp: Any, table: Array, counts: Array, tile_rows: int) -> Array:
+def _sorted_rows(xp: Any, table: Array, counts: Array, macros: dict[str, Any]) -> Array:
     """Output rows (N_out,) int64 in the Gray order of their offset masks, ties in order of rows."""
     volume, count = table.shape
     ranks = xp.empty(volume, np.int32)
-    macros: dict[str, str | int] = {"TILE_ROWS": tile_rows}
-    elementwise(FILE, "rank_offsets", volume, (counts, ranks, np.int32(volume)), **macros)
-    # A radix sort takes twice as many passes over keys of twice the size.
-    narrow = volume <= 32
-    words = 1 if narrow else -(-volume // 64)
-    keys = xp.empty((words, count), np.uint32 if narrow else np.uint64)
+    blocks = -(-volume // THREADS), -(-count // THREADS)
+    _run("rank_offsets", blocks[0], THREADS, (counts, ranks, np.int32(volume)), macros)
+    words = -(-volume // 64)
+    keys = xp.empty((words, count), np.uint32 if macros["KEY"] == "u32" else np.uint64)
     arguments = table, ranks, keys, np.int64(count), np.int32(volume), np.int32(words)
-    if narrow:
-        macros["KEY"] = "u32"
-    elementwise(FILE, "gray_keys", count, arguments, **macros)
+    _run("gray_keys", blocks[1], THREADS, arguments, macros)
     return xp.argsort(keys[0], kind="stable") if words == 1 else xp.lexsort(keys[::-1])
 
 
-def _run(entry: str, blocks: int, threads: int, arguments: tuple, tile_rows: int) -> None:
-    kernel(FILE, entry, TILE_ROWS=tile_rows)((blocks,), (threads,), arguments)
+def _run(entry: str, blocks: int, threads: int, arguments: tuple, macros: dict[str, Any]) -> None:
+    kernel("tile_map.cu", entry, **macros)((blocks,), (threads,), arguments)
