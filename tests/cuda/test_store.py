@@ -1,6 +1,7 @@
 """Rulebooks built in array code and by kernels: the arrays of the compiled builder."""
 
 import itertools
+import gc
 import weakref
 
 import numpy as np
@@ -124,6 +125,7 @@ def test_a_rulebook_of_the_host_is_uploaded_once(cupy):
         assert store.pairs(one)[0] is in_rows
     kept = weakref.ref(in_rows)
     del in_rows, out_rows, one, book
+    gc.collect()
     assert kept() is None, "the copy outlives its rulebook"
 
 
