@@ -1,7 +1,7 @@
 """Rulebooks built in array code and by kernels: the arrays of the compiled builder."""
 
-import itertools
 import gc
+import itertools
 import weakref
 
 import numpy as np
