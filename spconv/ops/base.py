@@ -256,18 +256,11 @@ class Ops:
 
     def blend(self, old: Array, batch: Array, share: float, factor: float = 1.0) -> Array:
         """``(1 - share) old + share (factor batch)``: a step of a moving average, any shape."""
-        dtype = self.xp.result_type(old.dtype, batch.dtype)
-        # Widened first: 0.9 in float32 is not 0.9.
-        old, batch = (array.astype(dtype, copy=False) for array in (old, batch))
-        return (1 - share) * old + share * (batch * factor)
+        wide = self.xp.result_type(old.dtype, batch.dtype)  # 0.9 in float32 is not 0.9
+        return (1 - share) * old.astype(wide) + share * (batch.astype(wide) * factor)
 
     def normalize(
-        self,
-        x_nc: Array,
-        mean_c: Array,
-        scale_c: Array,
-        bias_c: Array,
-        slope: float | None = None,
+        self, x_nc: Array, mean_c: Array, scale_c: Array, bias_c: Array, slope: float | None = None
     ) -> Array:
         """``(x - mean) scale + bias``, with a ``slope`` through :meth:`leaky_relu`."""
         y = ((x_nc - mean_c) * scale_c + bias_c).astype(x_nc.dtype, copy=False)
