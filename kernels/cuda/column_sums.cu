@@ -38,24 +38,6 @@ extern "C" __global__ void centred_product_parts(const storage* dy, const storag
     });
 }
 
-// Of dy in front of a rectifier with the result y, and of that times the deviation of x.
-extern "C" __global__ void rectified_parts(const storage* dy, const storage* y, math slope,
-                                           double* partial, i64 rows, i64 channels, i64 part) {
-    sum_part(partial, rows, channels, part, [=](i64 i, i64) {
-        return (double)rectified_gradient(widen(y[i]), widen(dy[i]), slope);
-    });
-}
-
-extern "C" __global__ void rectified_product_parts(const storage* dy, const storage* y,
-                                                   const storage* x, const math* mean,
-                                                   math slope, double* partial, i64 rows,
-                                                   i64 channels, i64 part) {
-    sum_part(partial, rows, channels, part, [=](i64 i, i64 c) {
-        const math gradient = rectified_gradient(widen(y[i]), widen(dy[i]), slope);
-        return (double)gradient * (double)(widen(x[i]) - mean[c]);
-    });
-}
-
 // Of the rows where the ground state won.
 extern "C" __global__ void ground_parts(const storage* dy, const int* winner, double* partial,
                                         i64 rows, i64 channels, i64 part) {

@@ -75,7 +75,7 @@ def cross_entropy(
     xp, ops, dtype = array_module(logits.data), get_ops(logits.data), logits.dtype
     wide = math_type(dtype)
     if weight is None and not smoothing and all_count:
-        classes, total = xp.asarray(labels), wide(len(labels) or 1)
+        classes, total = xp.array(labels), wide(len(labels) or 1)  # the caller's may change
         losses, probability = ops.cross_entropy(logits.data, classes)
 
         def plain_backward(gradient: Array) -> tuple[Array]:

@@ -79,8 +79,7 @@ def set_cuda_precision(precision: str) -> None:
         the tensor cores'. "bfloat16" stores operands in half the memory while a product is
         computed: rounded to 8 bits, with float32's range and the tensor cores' sums. Features,
         weights and gradients stay float32 arrays in all of them, so that an optimizer needs
-        neither a copy of the weights nor a loss scaler. Other dtypes have no choice. Nothing has
-        been timed on a device yet.
+        neither a copy of the weights nor a loss scaler. Other dtypes have no choice.
 
     Raises
     ------

@@ -65,8 +65,10 @@ def test_tiles_compile(tile, defines, architecture):
     assert 2 * (shared / 1024 + 1) <= SHARED[architecture]
 
 
-@pytest.mark.parametrize("kind", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("kind", ["float16", "bfloat16", "float32", "tf32"])
 def test_devices_without_these_tensor_cores(kind):
+    defines = {"STORAGE": ARITHMETIC[kind].storage, "WEIGHT": "float"}
+    assert compile_kernels("pack_weights", "sm_75", defines)["pack_weights"].spills == 0
     for choose in (choose_tile, choose_gradient_tile):
         tile = choose(kind, 32, 32, architecture=75)
         assert compile_kernels(tile.kernel, "sm_75", tile.macros)[tile.kernel].spills == 0
@@ -77,5 +79,7 @@ def test_helpers_compile(architecture):
     for storage in ("float", "double", "float16", "bfloat16"):
         defines = {"STORAGE": storage, "WEIGHT": storage}
         assert compile_kernels("pack_weights", architecture, defines)["pack_weights"].spills == 0
+        rounded = {**defines, "ROUND_TF32": int(storage == "float")}
+        assert compile_kernels("pack_weights", architecture, rounded)["pack_weights"].spills == 0
         usage = compile_kernels("reduce_partials", architecture, {"STORAGE": storage})
         assert usage["reduce_partials"].spills == 0

@@ -92,6 +92,9 @@ def large_sites():
 
 
 ROWS, LABELS = len(BOOK.in_sites), np.arange(40) % 45
+BATCH_GRADIENT = same(
+    "batch_norm_gradient", *random(3, 300, 40), random(40), np.abs(random(2, 40)), 0.1, 0.5
+)
 MAX = same("max_pairs", random(ROWS, 3), BOOK)
 MAX_GRADIENT = same(
     "max_pairs_gradient",
@@ -109,6 +112,15 @@ BUGS = [  # what goes wrong, check, kernel's text, bug
      "widen(y[i]), widen(dy[i]), slope), dx", "widen(dy[i]), widen(dy[i]), slope), dx"),
     ("a drop per warp", same("dropout", random(99), 1 << 31, 2.0, (5, 6)), "(unsigned)i ^ key",
      "(unsigned)(i >> 5) ^ key"),
+    ("two sums in one place", BATCH_GRADIENT, "__syncthreads();\n    add_all(partial + parts",
+     "add_all(partial + parts"),
+    ("the sum of another part", BATCH_GRADIENT, "partial + gridDim.x * channels", "partial"),
+    ("variances of a sum", same("batch_norm", random(300, 40), *random(2, 40), 0.1, None),
+     "variance[c] = sum / count", "variance[c] = sum"),
+    ("means of a sum", same("batch_norm", random(300, 40), *random(2, 40), 0.1, None),
+     "= sum / count;\n}", "= sum;\n}"),
+    ("old for new", same("blend", random(37), random(37, seed=1), 0.1, 2.0),
+     "keep * widen(old[c])", "share * widen(old[c])"),
     ("a rectifier too many", same("normalize_gradient", *random(3, 9, 4), *random(4, 4), None),
      "rectify ? rectified_gradient", "true ? rectified_gradient"),
     ("no barrier in sums", same("sum_rows", random(300, 40)), "__syncthreads();", ""),

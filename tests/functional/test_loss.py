@@ -176,3 +176,12 @@ def test_yes_or_no_questions_are_checked():
         binary_cross_entropy([1.0], [1])
     with pytest.raises(ValueError, match=r"of one shape, got \(2, 1\) and \(2,\)"):
         binary_cross_entropy(spconv.Tensor([[1.0], [2.0]]), [1, 0])
+
+
+def test_labels_may_change_after_the_forward_pass():
+    labels = np.array([0, 1])
+    logits = spconv.Tensor(np.zeros((2, 3)), requires_grad=True)
+    loss = cross_entropy(logits, labels)
+    labels[:] = 2
+    loss.backward()
+    np.testing.assert_array_equal(logits.grad.argmin(axis=1), [0, 1])

@@ -35,8 +35,9 @@ class CudaOps(Ops):
     Sums run in float32 (float64 arrays: in float64, and so do all sums over sites) and in a fixed
     order: the same bits every time.
 
-    Arrays that are cached with a rulebook are made on the stream that first uses it: use one
-    stream, or synchronize before another uses that rulebook. They are kept for each device.
+    Arrays that are cached, with a rulebook or for all of one geometry, are made on the stream that
+    first needs them: use one stream, or synchronize before another computes. They are kept for
+    each device.
 
     Raises
     ------
@@ -193,8 +194,7 @@ class CudaOps(Ops):
         x, (rows, channels) = self._dense(x_nc), x_nc.shape
         wide, statistics = math_type(x.dtype), self._wide(moments, x)
         dy, y = (self._dense(array.astype(x.dtype, copy=False)) for array in (dy_nc, y_nc))
-        arrays = dy, y, x, statistics[0], *self._rectify(slope, x.dtype)
-        partial = column_parts(self.xp, "gradient_parts", arrays, rows, channels, x.dtype, 2)
+        partial = self._gradient_parts(dy, x, y, statistics[0], slope)
         vectors, count = self.xp.empty((5, channels), wide), wide(max(rows, 1))
         arguments = self._wide(weight_c, x), statistics[1], vectors, count, wide(eps)
         add_parts("add_gradients", partial, arguments, x.dtype)
@@ -227,14 +227,11 @@ class CudaOps(Ops):
     def normalize_sums(
         self, dy_nc: Array, x_nc: Array, y_nc: Array, mean_c: Array, slope: float | None
     ) -> tuple[Array, Array]:
-        if slope is None:
-            return self.sum_rows(dy_nc), self.sum_centred_products(dy_nc, x_nc, mean_c)
-        y, factor = self._dense(y_nc), math_type(dy_nc.dtype)(slope)
-        x, mean = self._dense(x_nc.astype(dy_nc.dtype, copy=False)), self._wide(mean_c, dy_nc)
-        return (
-            self._sum("rectified_parts", dy_nc, y, factor),
-            self._sum("rectified_product_parts", dy_nc, y, x, mean, factor),
-        )
+        partial = self._gradient_parts(dy_nc, x_nc, y_nc, mean_c, slope)
+        totals = tuple(self.xp.empty(mean_c.shape, math_type(dy_nc.dtype)) for _ in range(2))
+        for number, total in enumerate(totals):
+            add_parts("add_parts", partial[number : number + 1], (total,), dy_nc.dtype)
+        return totals
 
     def normalize_gradient(
         self,
@@ -357,6 +354,15 @@ class CudaOps(Ops):
 
     def _rectify(self, slope: float | None, dtype: np.dtype) -> tuple[np.int32, np.floating]:
         return np.int32(slope is not None), math_type(dtype)(slope or 0.0)
+
+    def _gradient_parts(
+        self, dy_nc: Array, x_nc: Array, y_nc: Array, mean_c: Array, slope: float | None
+    ) -> Array:
+        """Parts of the two sums of ``normalize_sums``, (2, parts, C)."""
+        dtype, (rows, channels) = dy_nc.dtype, dy_nc.shape
+        dy, y, x = (self._dense(a.astype(dtype, copy=False)) for a in (dy_nc, y_nc, x_nc))
+        arrays = dy, y, x, self._wide(mean_c, dy), *self._rectify(slope, dtype)
+        return column_parts(self.xp, "gradient_parts", arrays, rows, channels, dtype, 2)
 
     def _by_channel(
         self,

@@ -207,7 +207,7 @@ class CudaGemm:
                 arguments,
                 STORAGE=storage,
                 WEIGHT=weight,
-                ROUND_TF32=int(kind == "tf32"),
+                ROUND_TF32=int(kind == "tf32" and self.architecture >= 80),
             )
         return packed
 
