@@ -63,8 +63,9 @@ def cross_entropy(
     if labels.dtype.kind not in "iu":
         raise TypeError(f"cross_entropy: labels must be integers, got dtype {labels.dtype}")
     num_classes = logits.shape[1]
-    all_count = ignore_index is None or bool((labels != ignore_index).all())
-    known = labels if all_count else labels[labels != ignore_index]
+    counted = np.ones(len(labels), bool) if ignore_index is None else labels != ignore_index
+    all_count = bool(counted.all())
+    known = labels if all_count else labels[counted]
     if len(known) and not 0 <= known.min() <= known.max() < num_classes:
         raise ValueError(
             f"cross_entropy: labels must be in 0..{num_classes - 1}, got {known.min()}.."
@@ -84,7 +85,6 @@ def cross_entropy(
         mean = losses.sum() / total
         return record(mean.astype(dtype, copy=False), (logits,), plain_backward)
     weights = np.ones(num_classes) if weight is None else _class_weights(weight, num_classes)
-    counted = np.ones(len(labels), bool) if all_count else labels != ignore_index
     classes = np.where(counted, labels, 0)
     row_weights = np.where(counted, weights[classes] if num_classes else 0, 0)
     total = wide(row_weights.sum() or 1)

@@ -19,7 +19,7 @@ from spconv.dtypes import math_type
 from spconv.ops.cuda.arithmetic import ARITHMETIC, kind_of, storage_of
 from spconv.ops.cuda.compiler import NULL, Launch, kernel, source
 from spconv.ops.cuda.kernel_tile_map import kernel_tile_map
-from spconv.ops.cuda.launch import THREADS, check_grid, elementwise
+from spconv.ops.cuda.launch import check_grid, elementwise
 from spconv.ops.cuda.store import RulebookStore
 from spconv.ops.cuda.tile_map import TileMap, identity_tile_map
 from spconv.ops.cuda.tiles import (
@@ -245,9 +245,10 @@ class CudaGemm:
             shape = kind, "gradient", cin, cout, groups, volume, num_tasks.bit_length()
             candidates = candidate_gradient_tiles(kind, cin, cout, self.architecture)
             self._run(candidates, shape, launch)
-        add = kernel("reduce_partials.cu", "reduce_partials", STORAGE=storage_of(x_nc.dtype))
-        grid = -(-size // THREADS), volume
-        add(grid, (THREADS,), (partials, dw, offset_tasks, np.int64(size)))
+        added, output = (partials, dw, offset_tasks, np.int64(size)), storage_of(x_nc.dtype)
+        elementwise(
+            "reduce_partials.cu", "reduce_partials", size, added, rows=volume, STORAGE=output
+        )
         return dw
 
     def _make_kernel(self, tile: Tile, device: int, output: str | None = None) -> Launch:
