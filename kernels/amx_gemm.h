@@ -72,31 +72,38 @@ SPCONV_INLINE void amx_gather(const uint16_t *rows, int64_t row_size, const int3
     }
 }
 
+/* Parts of a and b to multiply, for one to three parts: each product shares a part, which stays in
+ * its tiles, with the one before. */
+static const uint8_t amx_order[AMX_MAX_PARTS][AMX_PRODUCTS][2] = {
+    {{0, 0}},
+    {{1, 0}, {0, 0}, {0, 1}},
+    {{2, 0}, {1, 0}, {1, 1}, {0, 1}, {0, 2}, {0, 0}},
+};
+
 /* sums [block of columns][half of the rows] = tiles a times one or two blocks of weights b. */
 SPCONV_INLINE void amx_multiply(const uint16_t *a, const uint16_t *b, int64_t block_size,
                                 int64_t chunks, int parts, int two_halves, int two_blocks,
                                 float (*sums)[AMX_COLUMNS * AMX_COLUMNS]) {
-    /* Parts of a and b, small products first: fewer parts use the end of the list. */
-    static const uint8_t order[AMX_PRODUCTS][2] = {{0, 2}, {1, 1}, {2, 0}, {0, 1}, {1, 0}, {0, 0}};
-    const int first = AMX_PRODUCTS - parts * (parts + 1) / 2;
+    const uint8_t(*order)[2] = amx_order[parts - 1];
     tile_zero(0);
     tile_zero(1);
     tile_zero(2);
     tile_zero(3);
     for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-        for (int i = first; i < AMX_PRODUCTS; ++i) {
-            const uint16_t *left = a + order[i][0] * 2 * AMX_TILE, *right = b + order[i][1] * AMX_TILE;
-            tile_load(4, left, 64);
-            tile_load(6, right, 64);
+        for (int i = 0; i < parts * (parts + 1) / 2; ++i) {
+            if (!i || order[i][0] != order[i - 1][0]) {
+                const uint16_t *left = a + order[i][0] * 2 * AMX_TILE;
+                tile_load(4, left, 64);
+                if (two_halves) tile_load(5, left + AMX_TILE, 64);
+            }
+            if (!i || order[i][1] != order[i - 1][1]) {
+                const uint16_t *right = b + order[i][1] * AMX_TILE;
+                tile_load(6, right, 64);
+                if (two_blocks) tile_load(7, right + block_size, 64);
+            }
             tile_dot(0, 4, 6);
-            if (two_halves) {
-                tile_load(5, left + AMX_TILE, 64);
-                tile_dot(1, 5, 6);
-            }
-            if (two_blocks) {
-                tile_load(7, right + block_size, 64);
-                tile_dot(2, 4, 7);
-            }
+            if (two_halves) tile_dot(1, 5, 6);
+            if (two_blocks) tile_dot(2, 4, 7);
             if (two_halves && two_blocks) tile_dot(3, 5, 7);
         }
         a += parts * 2 * AMX_TILE;
