@@ -12,7 +12,7 @@ from spconv.autograd import Tensor, record
 from spconv.checks import type_name
 from spconv.compat import Array, array_module, is_cupy, to_device
 from spconv.dtypes import math_type
-from spconv.rulebook import RulebookCache
+from spconv.rulebook_cache import RulebookCache
 from spconv.sites import SiteSet, checked_arguments
 
 OWNER = "SparseConvTensor"

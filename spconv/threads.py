@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from threading import Lock
 from time import monotonic, process_time
 
@@ -19,6 +22,7 @@ LOOK_EVERY = 0.1
 _state = {"num_threads": 0, "most": MOST_THREADS, "chosen": False}
 _load = {"then": 0.0, "busy": 0.0, "own": 0.0, "left": 1.0, "next": 0.0}
 _looking = Lock()
+_alone = ContextVar("alone", default=False)
 
 
 # OpenMP's threads do not survive a fork: a child that asked for them would wait forever.
@@ -65,13 +69,23 @@ def set_num_threads(num_threads: int | None) -> None:
     _state.update(num_threads=num_threads, chosen=True)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Wake no others inside the ``with`` block: for work behind the back of what uses them all."""
+    token = _alone.set(True)
+    try:
+        yield
+    finally:
+        _alone.reset(token)
+
+
 def threads_for(nanoseconds: float) -> int:
     """Threads for work that takes one thread about so long: waking others must pay off.
 
     Where nobody chose a number, processors that other processes keep busy are left to them, up to
     half of all: to wait for a thread that another process holds up takes longer than its work.
     """
-    if nanoseconds <= WORTH_WAKING:
+    if nanoseconds <= WORTH_WAKING or _alone.get():
         return 1
     most = get_num_threads()
     return most if _state["chosen"] else min(most, _processors_left())

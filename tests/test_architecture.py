@@ -28,6 +28,7 @@ FLOORS = {
     "spconv.graph": 3,
     "spconv.rulebook": 3,
     "spconv.autograd": 4,
+    "spconv.rulebook_cache": 4,
     "spconv.ops": 5,
     "spconv.regions": 5,
     "spconv.tensor": 5,

@@ -10,9 +10,6 @@ from hypothesis import strategies as st
 
 import spconv.rulebook
 from spconv import build_rulebook
-from spconv.geometry import Geometry
-from spconv.rulebook import RulebookCache
-from spconv.sites import SiteSet
 from spconv.testing import reference_rulebook
 
 SHAPES = {
@@ -288,17 +285,6 @@ def test_a_copy_has_no_inverse_yet():
 def test_a_submanifold_convolution_is_not_transposed():
     with pytest.raises(ValueError, match="submanifold convolution is its own transpose"):
         build_rulebook(np.zeros((1, 3)), (4, 4), 1, 3, submanifold=True, transposed=True)
-
-
-def test_a_branch_knows_all_and_keeps_what_it_learns():
-    cache = RulebookCache()
-    sites = SiteSet(np.array([[0, 1, 1]], np.int32), (4, 4), 1)
-    known = cache.get(sites, Geometry.make(2, 3, submanifold=True), name="known")
-    branch = cache.branch()
-    assert branch.named("known") is known
-    branch.get(sites, Geometry.make(2, 2), name="new")
-    with pytest.raises(ValueError, match="no earlier layer saved a rulebook as indice_key 'new'"):
-        cache.named("new")
 
 
 def test_a_copy_cannot_be_written_to():

@@ -293,6 +293,13 @@ def test_the_machine_is_looked_at_now_and_then_only(monkeypatch):
     assert threads.threads_for(1e9) == 2
 
 
+def test_one_thread_inside_the_block():
+    with spconv.threads.one_thread():
+        assert spconv.threads.threads_for(1e9) == 1
+    spconv.set_num_threads(3)
+    assert spconv.threads.threads_for(1e9) == 3
+
+
 def test_who_chose_a_number_gets_it_on_a_busy_machine(monkeypatch):
     machine = Machine(monkeypatch)
     threads.threads_for(1e9)

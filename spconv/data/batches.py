@@ -12,9 +12,11 @@ import numpy as np
 
 from spconv.checks import check_int
 from spconv.data.encode import field_shape
+from spconv.rulebook_cache import Plan
 from spconv.tensor import SparseConvTensor
+from spconv.threads import one_thread
 
-Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
+Batch = tuple[SparseConvTensor, np.ndarray]
 ORDER, AUGMENT = range(2)  # streams of random numbers, by spawn key
 
 
@@ -22,7 +24,8 @@ class BatchLoader(ABC):
     """Batches of samples as `SparseConvTensor` with their labels; subclasses make the sites.
 
     Batch b of epoch e is a function of (seed, e, b) and nothing else: not of the number of
-    threads, and not of where the iteration began.
+    threads, and not of where the iteration began. The rulebooks that a network asked of one batch
+    are built with the next ones, in the background.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class BatchLoader(ABC):
         self.ground_state = ground_state
         self.drop_last = drop_last
         self._next_epoch = 0
+        self._plan: Plan = ()
 
     _sample = "sample"  # what one is, for messages
 
@@ -73,12 +77,12 @@ class BatchLoader(ABC):
         whole, rest = divmod(len(self.labels), self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
 
-    def __iter__(self) -> Iterator[tuple[SparseConvTensor, np.ndarray]]:
+    def __iter__(self) -> Iterator[Batch]:
         """The next epoch: the first iteration is epoch 0, the second is epoch 1, and so on."""
         self._next_epoch += 1
         return self.epoch(self._next_epoch - 1)
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[SparseConvTensor, np.ndarray]]:
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, from batch ``start`` on.
 
         Closing the iterator early (or dropping it, as ``break`` does) ends its threads. What goes
@@ -86,24 +90,9 @@ class BatchLoader(ABC):
         """
         epoch = check_int(self._name, "epoch", epoch, 0)
         start = check_int(self._name, "start", start, 0, len(self))
-        return self._tensors(epoch, start)
+        return self._batches(epoch, start)
 
-    def _tensors(self, epoch: int, start: int) -> Iterator[tuple[SparseConvTensor, np.ndarray]]:
-        batches = self._arrays(epoch, start)
-        try:
-            for indices, features, labels in batches:
-                ground = np.zeros(features.shape[1], features.dtype) if self.ground_state else None
-                yield (
-                    SparseConvTensor(
-                        features, indices, self.field, len(labels), ground, check=False
-                    ),
-                    labels,
-                )
-        finally:
-            batches.close()
-
-    def _arrays(self, epoch: int, start: int) -> Generator[Arrays, None, None]:
-        """The same batches as arrays: indices, features, labels."""
+    def _batches(self, epoch: int, start: int) -> Generator[Batch, None, None]:
         order = np.arange(len(self.labels))
         if self.shuffle:
             order = self._generator(ORDER, epoch).permutation(order)
@@ -112,26 +101,35 @@ class BatchLoader(ABC):
             for batch in remaining:
                 yield self._prepare(order, epoch, batch)
             return
-        pending: deque[Future[Arrays]] = deque()
+        pending: deque[Future[Batch]] = deque()
         pool = ThreadPoolExecutor(self.num_threads, thread_name_prefix="spconv-loader")
 
         def submit(count: int) -> None:
             for batch in islice(remaining, count):
-                pending.append(pool.submit(self._prepare, order, epoch, batch))
+                pending.append(pool.submit(self._prepare_ahead, order, epoch, batch))
 
         try:
             submit(self.prefetch)
             while pending:
-                arrays = pending.popleft().result()
+                x, labels = pending.popleft().result()
                 submit(1)
-                yield arrays
+                yield x, labels
+                self._plan = x.rulebooks.plan(x.sites)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _prepare(self, order: np.ndarray, epoch: int, batch: int) -> Arrays:
+    def _prepare(self, order: np.ndarray, epoch: int, batch: int) -> Batch:
         rows = order[batch * self.batch_size : (batch + 1) * self.batch_size]
         indices, features = self._sites(rows, self._generator(AUGMENT, epoch, batch))
-        return indices, features, self.labels[rows]
+        ground = np.zeros(features.shape[1], features.dtype) if self.ground_state else None
+        x = SparseConvTensor(features, indices, self.field, len(rows), ground, check=False)
+        return x, self.labels[rows]
+
+    def _prepare_ahead(self, order: np.ndarray, epoch: int, batch: int) -> Batch:
+        with one_thread():
+            x, labels = self._prepare(order, epoch, batch)
+            x.rulebooks.build_ahead(x.sites, self._plan)
+        return x, labels
 
     def _one_for_each(self, augmented, rows: np.ndarray) -> None:
         if len(augmented) != len(rows):

@@ -6,8 +6,8 @@ from test_amx_kernel import BOOKS, both_ways, check_parts
 
 BUGS = [  # what goes wrong, text, bug
     ("a product dropped", "{1, 0}, {1, 1},", "{1, 0}, {1, 0},"),
-    ("a part of x kept too long", "order[i][0] != order[i - 1][0]", "order[i][0] > order[i - 1][0]"),
-    ("a part of w kept too long", "order[i][1] != order[i - 1][1]", "order[i][1] > order[i - 1][1]"),
+    ("a part of x kept too long", "[i][0] != order[i - 1][0]", "[i][0] > order[i - 1][0]"),
+    ("a part of w kept too long", "[i][1] != order[i - 1][1]", "[i][1] > order[i - 1][1]"),
     ("the chunk before kept", "if (!i || order[i][1]", "if ((!chunk && !i) || order[i][1]"),
     ("the wrong part of x", "a + order[i][0] * 2 * AMX_TILE", "a + order[i][1] * 2 * AMX_TILE"),
     ("the wrong part of w", "b + order[i][1] * AMX_TILE", "b + order[i][0] * AMX_TILE"),

@@ -1,0 +1,115 @@
+"""Rulebooks that are built once for all that comes of an input, and ahead for the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from spconv.geometry import Geometry
+from spconv.rulebook import Rulebook, build, union_of
+from spconv.sites import SiteSet
+
+Builder = Callable[[SiteSet, Geometry, str], Rulebook]
+Plan = Sequence[tuple[int, Geometry]]
+"""Rulebooks in the order of their building: the number of the sites each starts from (0: the
+input's, then those that were reached, as they came), and its geometry."""
+
+
+class RulebookCache:
+    """Rulebooks and unions of site sets; it travels from an input to all that comes of it.
+
+    A rulebook is built once per (site set, geometry). A layer's ``indice_key`` names one as
+    well, so that :class:`~spconv.SparseInverseConv` finds it.
+    """
+
+    def __init__(self) -> None:
+        self._built: dict[tuple[SiteSet, Geometry], Rulebook] = {}
+        self._named: dict[str, Rulebook] = {}
+        self._unions: dict[tuple[SiteSet, ...], SiteSet] = {}
+
+    def __getstate__(self) -> dict[str, dict]:
+        """Pickled empty: rulebooks are built again where they are needed."""
+        return {"_built": {}, "_named": {}, "_unions": {}}
+
+    def union(
+        self,
+        sets: tuple[SiteSet, ...],
+        builder: Callable[[tuple[SiteSet, ...]], SiteSet] | None = None,
+    ) -> SiteSet:
+        """All sites of any of the sets, sorted; the same object for the same sets."""
+        if sets not in self._unions:
+            self._unions.setdefault(sets, (builder or union_of)(sets))
+        return self._unions[sets]
+
+    def get(
+        self,
+        sites: SiteSet,
+        geometry: Geometry,
+        owner: str = "spconv",
+        name: str | None = None,
+        builder: Builder | None = None,
+    ) -> Rulebook:
+        """Return the rulebook of ``geometry`` over ``sites``, building it the first time.
+
+        ``builder`` is :func:`build`, or that of an engine with arrays elsewhere.
+        """
+        rulebook = self._built.get((sites, geometry))
+        if rulebook is None:
+            made = (builder or build)(sites, geometry, owner)
+            rulebook = self._built.setdefault((sites, geometry), made)
+        if name is not None:
+            known = self._named.setdefault(name, rulebook)
+            if known is not rulebook:
+                raise ValueError(
+                    f"{owner}: indice_key {name!r} already names {known!r} of another layer; "
+                    "give layers on other sites or with another kernel a key of their own"
+                )
+        return rulebook
+
+    def plan(self, sites: SiteSet) -> Plan:
+        """What was built from these sites on, for :meth:`build_ahead` to build from others."""
+        numbers, plan = {sites: 0}, []
+        for (source, geometry), rulebook in self._built.items():
+            if source in numbers and type(rulebook) is Rulebook:
+                plan.append((numbers[source], geometry))
+                numbers.setdefault(rulebook.out_sites, len(numbers))
+        return plan
+
+    def build_ahead(self, sites: SiteSet, plan: Plan) -> None:
+        """Build the rulebooks of a :meth:`plan`, as far as it goes with these sites."""
+        known = [sites]
+        for number, geometry in plan:
+            try:
+                rulebook = self.get(known[number], geometry)
+            except ValueError:
+                return  # whoever asks for it hears why, with the name of the layer
+            if rulebook.out_sites not in known:
+                known.append(rulebook.out_sites)
+
+    def branch(self) -> RulebookCache:
+        """A cache that knows what this one does; what it learns dies with what was computed of it.
+
+        For results on sites that are made anew each time: here they would be kept, and never used.
+        """
+        branch = RulebookCache()
+        branch._built, branch._named = dict(self._built), dict(self._named)
+        branch._unions = dict(self._unions)
+        return branch
+
+    def joined(self, others: Sequence[RulebookCache]) -> RulebookCache:
+        """This cache, or of different ones a branch that knows the names of all."""
+        if all(other is self for other in others):
+            return self
+        joined = self.branch()
+        for other in others:
+            joined._named = {**other._named, **joined._named}
+        return joined
+
+    def named(self, name: str, owner: str = "RulebookCache") -> Rulebook:
+        """Return the rulebook that an earlier layer saved under ``indice_key=name``."""
+        if name not in self._named:
+            raise ValueError(
+                f"{owner}: no earlier layer saved a rulebook as indice_key {name!r}; known keys: "
+                f"{sorted(self._named) or 'none'}; give the convolution to invert this indice_key, "
+                "and run it on what the input came of"
+            )
+        return self._named[name]

@@ -1,0 +1,152 @@
+"""Rulebooks that are shared and named, and those of the next input."""
+
+import numpy as np
+import pytest
+
+import spconv
+from spconv.geometry import Geometry
+from spconv.models import DeepCNet, SparseUNet
+from spconv.rulebook_cache import RulebookCache
+from spconv.sites import SiteSet
+
+
+def some_sites(seed=0):
+    rng = np.random.default_rng(seed)
+    indices = np.argwhere(rng.random((2, 6, 6)) < 0.3)
+    return SiteSet(np.ascontiguousarray(indices, np.int32), (6, 6), 2)
+
+
+SUBM = Geometry.make(2, 3, submanifold=True)
+DOWN = Geometry.make(2, 2, 2)
+
+
+def test_cache_builds_once_per_sites_and_geometry():
+    cache, sites = RulebookCache(), some_sites()
+    book = cache.get(sites, SUBM)
+    assert cache.get(sites, Geometry.make(2, (3, 3), submanifold=True)) is book
+    assert cache.get(sites, Geometry.make(2, 3, dilation=2, submanifold=True)) is not book
+    assert cache.get(some_sites(1), SUBM) is not book
+    assert RulebookCache().get(sites, SUBM) is not book
+
+
+def test_a_stack_of_submanifold_layers_shares_one_rulebook(monkeypatch):
+    built = []
+    build = spconv.rulebook.build
+    monkeypatch.setattr(
+        spconv.ops.base, "build", lambda *arguments: built.append(1) or build(*arguments)
+    )
+    layers = [spconv.SubMConv2d(1, 1, 3), spconv.ReLU(), spconv.BatchNorm(1), spconv.Dropout(0.1)]
+    net = spconv.SparseSequential(*layers, spconv.SubMConv2d(1, 1, 3), spconv.SubMConv2d(1, 1, 1))
+    x = spconv.from_dense(np.eye(5)[None, None])
+    net(x)
+    assert len(built) == 2  # kernels of size 3 and 1
+    net(x)
+    net(x.replace_feature(x.features.data + 1))
+    assert len(built) == 2
+
+
+def test_names():
+    cache, sites = RulebookCache(), some_sites()
+    down = cache.get(sites, DOWN, "Conv", "down")
+    assert cache.named("down", "Inverse") is down
+    assert cache.get(sites, DOWN, "Conv", "down") is down
+    assert cache.get(sites, DOWN, "Conv", "also") is down
+    assert cache.get(sites, SUBM, "Conv") is not down
+    with pytest.raises(
+        ValueError, match=r"Inverse: no earlier layer .* 'up'; known keys: .*'also'"
+    ):
+        cache.named("up", "Inverse")
+    with pytest.raises(ValueError, match="known keys: none"):
+        RulebookCache().named("up", "Inverse")
+
+
+@pytest.mark.parametrize("other", ["geometry", "sites"])
+def test_a_name_is_given_once(other):
+    cache, sites = RulebookCache(), some_sites()
+    cache.get(sites, DOWN, "Conv", "a")
+    arguments = (sites, SUBM) if other == "geometry" else (some_sites(1), DOWN)
+    with pytest.raises(ValueError, match="Conv: indice_key 'a' already names Rulebook"):
+        cache.get(*arguments, "Conv", "a")
+
+
+def test_inverse_conv_wants_the_layer_and_its_kernel():
+    x = spconv.from_dense(np.eye(6, dtype=np.float32)[None, None])
+    down = spconv.SparseConv2d(1, 2, 2, stride=2, indice_key="down")
+    y = down(x)
+    up = spconv.SparseInverseConv2d(2, 1, 2, indice_key="down")
+    np.testing.assert_array_equal(up(y).indices, x.indices)
+    with pytest.raises(ValueError, match="SparseInverseConv2d: no earlier layer saved a rulebook"):
+        spconv.SparseInverseConv2d(2, 1, 2, indice_key="other")(y)
+    with pytest.raises(ValueError, match=r"kernel_size \(2, 2\), 4 offsets, but the weight has 9"):
+        spconv.SparseInverseConv2d(2, 1, 3, indice_key="down")(y)
+    again = spconv.SparseConv2d(2, 2, 2)(y)
+    with pytest.raises(ValueError, match="the rulebook 'down' leads to 3 sites in batch_size 1"):
+        up(again)
+    with pytest.raises(ValueError, match="SparseConv2d: indice_key 'down' already names"):
+        spconv.SparseConv2d(2, 2, 2, stride=2, indice_key="down")(y)
+
+
+def test_a_branch_knows_all_and_keeps_what_it_learns():
+    cache, sites = RulebookCache(), some_sites()
+    known = cache.get(sites, SUBM, name="known")
+    branch = cache.branch()
+    assert branch.named("known") is known
+    branch.get(sites, DOWN, name="new")
+    with pytest.raises(ValueError, match="no earlier layer saved a rulebook as indice_key 'new'"):
+        cache.named("new")
+
+
+def grid(seed, size, ground_state=None):
+    rng = np.random.default_rng(seed)
+    values = rng.standard_normal((2, 1, *size)) * (rng.random((2, 1, *size)) < 0.2)
+    return spconv.from_dense(values.astype(np.float32), ground_state)
+
+
+NETWORKS = {
+    "DeepCNet": (lambda: DeepCNet(2, 3, 1, 4), ((12, 12), [0.0])),
+    "U-Net": (lambda: SparseUNet([2, 3, 4], in_channels=1, num_classes=2), ((8, 8, 8),)),
+    "dense": (lambda: spconv.ToDense(), ((5, 5),)),
+}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_rulebooks_of_one_input_are_built_ahead_for_the_next(network, monkeypatch):
+    make, how = NETWORKS[network]
+    net, first = make(), grid(0, *how)
+    net(first)
+    plan = first.rulebooks.plan(first.sites)
+    assert bool(plan) == (network != "dense")
+    ahead, plain = grid(1, *how), grid(1, *how)
+    ahead.rulebooks.build_ahead(ahead.sites, plan)
+    assert ahead.rulebooks.plan(ahead.sites) == plan
+    expected = net(plain)
+    monkeypatch.setattr(spconv.ops.base, "build", None)  # none is built any more
+    result = net(ahead)
+    np.testing.assert_array_equal(values(result), values(expected))
+    assert ahead.rulebooks.plan(ahead.sites) == plan
+
+
+def values(output):
+    return (output.features if hasattr(output, "features") else output).data
+
+
+def test_a_plan_goes_as_far_as_it_can():
+    x, small = grid(0, (6, 6)), grid(0, (3, 3))
+    net = spconv.SparseSequential(
+        spconv.SubMConv2d(1, 1, 3), spconv.SparseConv2d(1, 1, 4), spconv.SubMConv2d(1, 1, 3)
+    )
+    net(x)
+    small.rulebooks.build_ahead(small.sites, x.rulebooks.plan(x.sites))
+    assert small.rulebooks.plan(small.sites) == [(0, SUBM)]
+    with pytest.raises(ValueError, match="SparseConv2d: the output would have size 0"):
+        net(small)
+
+
+def test_a_plan_is_of_what_came_of_the_sites():
+    x, other = grid(0, (6, 6)), grid(1, (6, 6))
+    cache = x.rulebooks
+    cache.get(other.sites, SUBM)
+    reached = cache.get(x.sites, DOWN).out_sites
+    cache.get(reached, SUBM)
+    assert cache.plan(x.sites) == [(0, DOWN), (1, SUBM)]
+    assert cache.plan(other.sites) == [(0, SUBM)]
