@@ -333,7 +333,8 @@ def record(data: Array, inputs: Sequence[Tensor | None], backward: Backward) -> 
         None stands for an optional input that was not given.
     backward : callable
         Takes the gradient of ``data``, a read-only array, and returns one gradient (or None) for
-        every input. It must not refer to the input tensors.
+        every input, which belongs to the input from then on. It must not refer to the input
+        tensors.
 
     Raises
     ------

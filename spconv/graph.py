@@ -12,8 +12,8 @@ from weakref import ref
 import numpy as np
 
 from spconv.checks import type_name
-from spconv.compat import Array
-from spconv.memory import combined, copied
+from spconv.compat import Array, may_share_memory
+from spconv.memory import WORTH_KEEPING, combined, copied
 
 Backward = Callable[[Array], Sequence[Array | None]]
 
@@ -43,7 +43,7 @@ def run_backward(root: Node, gradient: Array) -> None:
     """Visit nodes from the newest to the oldest: every consumer comes before its inputs."""
     check_values(root)
     gradients: dict[Node, Array] = {root: gradient}
-    summed: set[Node] = set()
+    new: set[Node] = set()  # whose gradient is nobody else's array
     heap = [(-root.number, root)]
     while heap:
         _, node = heapq.heappop(heap)
@@ -56,15 +56,15 @@ def run_backward(root: Node, gradient: Array) -> None:
                 if leaf is not None and leaf.grad is not None:
                     leaf.grad = combined(np.add, leaf.grad, gradient)
                 elif leaf is not None:
-                    # A copy: the array may be another leaf's gradient too, or the caller's.
-                    leaf.grad = gradient if node in summed else copied(gradient)
+                    leaf.grad = gradient if node in new else copied(gradient)
             continue
         if node.backward is None:
             raise RuntimeError(
                 "Tensor.backward: the graph has been consumed by an earlier backward pass; run "
                 "the forward pass again"
             )
-        parents, results = node.parents, node.backward(_read_only(gradient))
+        parents, given = node.parents, _read_only(gradient)
+        results = node.backward(given)
         check_results(node.backward, results, parents)
         for parent, result in zip(parents, results, strict=True):
             if parent is None or result is None:
@@ -72,9 +72,11 @@ def run_backward(root: Node, gradient: Array) -> None:
             # The first gradient is borrowed, so sums are made out of place.
             if parent in gradients:
                 gradients[parent] = combined(np.add, gradients[parent], result)
-                summed.add(parent)
+                new.add(parent)
             else:
                 gradients[parent] = result
+                if parent.leaf is not None and _is_new(result, (given, *results)):
+                    new.add(parent)
                 heapq.heappush(heap, (-parent.number, parent))
         node.backward, node.parents = None, ()
 
@@ -86,6 +88,16 @@ def _read_only(array: Array) -> Array:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def _is_new(result: Array, arrays: Sequence[Array | None]) -> bool:
+    """Whether to keep a leaf's gradient as it is, one of ``arrays``: no other has its memory."""
+    flags, on_host = result.flags, type(result) is np.ndarray
+    if not flags.c_contiguous or (on_host and not flags.writeable):
+        return False
+    if on_host and result.nbytes < WORTH_KEEPING:
+        return False  # a copy takes no longer than to look
+    return sum(may_share_memory(result, array) for array in arrays) == 1
 
 
 def check_values(root: Any) -> None:
@@ -127,8 +139,8 @@ def check_results(backward: Any, gradients: Any, inputs: Sequence[Any]) -> None:
     for gradient, node in zip(gradients, inputs, strict=True):
         if gradient is None or node is None:
             continue
-        shape = getattr(gradient, "shape", type_name(gradient))
-        if shape != node.shape:
+        if getattr(gradient, "shape", None) != node.shape:
+            shape = getattr(gradient, "shape", type_name(gradient))
             raise ValueError(
                 f"record: {backward} returned a gradient of shape {shape} for an input of shape "
                 f"{node.shape}"

@@ -38,7 +38,9 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
     strides = property(lambda self: self.host.strides)
     flags = property(lambda self: self.host.flags)
     T = property(lambda self: ndarray(self.host.T))
-    data = property(lambda self: types.SimpleNamespace(ptr=self.host.ctypes.data))
+    data = property(
+        lambda self: types.SimpleNamespace(ptr=self.host.ctypes.data, mem=allocation(self.host))
+    )
 
     def get(self) -> np.ndarray:
         COPIES["to_host"] += 1
@@ -90,6 +92,13 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __repr__(self):
         return repr(self.host)
+
+
+def allocation(array):
+    """What a view and the array that it is of have in common."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
 
 
 def call(name, function, arguments, options):

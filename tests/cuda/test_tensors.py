@@ -5,6 +5,8 @@ import pytest
 from fake_array import COPIES
 
 import spconv
+import spconv.graph
+from spconv.autograd import record
 from spconv.compat import is_cupy
 from spconv.testing import assert_close, tolerance
 
@@ -110,3 +112,30 @@ def test_the_stand_in_does_not_convert_itself(cupy):
     if hasattr(cupy, "emulated"):  # a machine with a device may have cuBLAS
         with pytest.raises(ImportError, match=r"(?i)cublas"):
             cupy.einsum("nc,nc->c", x, x)
+
+
+LEAVES = {  # what a backward gives two leaves, and how many of them need a copy
+    "new arrays": (lambda xp, gradient: (2 * gradient, 3 * gradient), 0),
+    "rows of one new array": (lambda xp, gradient: tuple(xp.stack([gradient] * 2)), 0),
+    "the gradient": (lambda xp, gradient: (gradient, 2 * gradient), 1),
+    "a view of the gradient": (lambda xp, gradient: (gradient[:], gradient.reshape(-1)), 2),
+    "one array twice": (lambda xp, gradient: (2 * gradient,) * 2, 2),
+    "one number spread": (lambda xp, gradient: (xp.broadcast_to(gradient[:1], 6), 2 * gradient), 1),
+}
+
+
+@pytest.mark.parametrize("kind", LEAVES)
+def test_leaves_get_arrays_of_their_own_and_no_copy_where_they_have_them(cupy, kind, monkeypatch):
+    backward, expected = LEAVES[kind]
+    copies, copied = [], spconv.graph.copied
+    monkeypatch.setattr(spconv.graph, "copied", lambda array: copies.append(1) or copied(array))
+    a, b = (spconv.Tensor(cupy.ones(6), requires_grad=True) for _ in range(2))
+    gradient = cupy.arange(6, dtype=np.float64)
+    record(cupy.ones(6), (a, b), lambda given: backward(cupy, given)).backward(gradient)
+    assert len(copies) == expected
+    first, second = (np.array(result) for result in backward(np, np.arange(6.0)))
+    a.grad *= 7
+    np.testing.assert_array_equal(b.grad.get(), second)
+    b.grad *= 7
+    np.testing.assert_array_equal(a.grad.get(), 7 * first)
+    np.testing.assert_array_equal(gradient.get(), np.arange(6))
