@@ -73,10 +73,13 @@ class Module:
         for name, child in self.children():
             yield from child._named_modules(f"{prefix}.{name}" if prefix else name, seen)
 
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Pairs (path, parameter); a shared parameter comes once, under its first path."""
+    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
+        """Pairs (path, parameter); a shared parameter comes once, under its first path.
+
+        With a ``prefix`` in front of every path, as that of a part within the whole.
+        """
         seen: set[int] = set()
-        for path, module in self.named_modules():
+        for path, module in self.named_modules(prefix):
             for name, value in _entries(vars(module)):
                 if isinstance(value, Parameter) and id(value) not in seen:
                     seen.add(id(value))
