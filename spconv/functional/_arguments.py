@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,9 @@ def check_slope(owner: str, slope: float | None) -> None:
 
 def check_share(owner: str, p: float) -> None:
     """Raise unless it is a number from 0 to 1."""
-    if check_float(owner, "p", p) > 1:
+    if not isinstance(p, Real):
+        raise TypeError(f"{owner}: p must be a number, got {type_name(p)}; it is the share to drop")
+    if not 0 <= p <= 1:
         raise ValueError(f"{owner}: p must be in [0, 1], got {p}; it is the share to drop")
 
 

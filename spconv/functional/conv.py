@@ -112,7 +112,8 @@ def inverse_conv(
     With a ``kernel_size`` that of the named convolution must be the same. The other parameters,
     and the errors, are those of :func:`sparse_conv`.
     """
-    check_sparse(owner, x)
+    ndim = len(kernel_size) if isinstance(kernel_size, tuple | list) else None
+    check_sparse(owner, x, ndim)
     check_tensor(owner, "weight", weight, WEIGHT, 3)
     if kernel_size is not None:
         kernel_size = ntuple(kernel_size, x.ndim, "kernel_size", 1, owner)
