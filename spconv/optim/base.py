@@ -48,9 +48,9 @@ class Optimizer:
         # As the last step left them, if their slots are as well.
         self._updated: dict[str, Array] = {}
         self.lr = lr
-        own = [rate for rate in rates if rate is not None]
-        if len(own) == len(rates):
-            self.lr = max(own)
+        own = [rate for rate, group in zip(rates, self.groups, strict=True) if group.paths]
+        if None not in own:
+            self.lr = max(rate for rate in own if rate is not None)
         for group, rate in zip(self.groups, rates, strict=True):
             if rate and not self.lr:
                 raise ValueError(
@@ -141,6 +141,8 @@ class Optimizer:
         name = type(self).__name__
         check_state(f"{name}.load_state_dict", state)
         expected = self.state_dict()
+        if "groups" in state:  # their ratios may have become others since they were made
+            expected["groups"] = [group.state() for group in self.groups]
         problems = [f"missing {key}" for key in expected if key not in state]
         problems += [f"unexpected {key}" for key in state if key not in expected]
         problems += [
@@ -160,7 +162,7 @@ class Optimizer:
                 f"{name}: the state is of another optimizer or model, build the same ones before "
                 f"loading; it has: {'; '.join(problems[:8])}{more}"
             )
-        groups = self._loaded_groups(state["groups"]) if self.groups_differ else self.groups
+        groups = self._loaded_groups(state["groups"]) if "groups" in state else self.groups
         numbers = {
             number: type(expected[number])(check_float(name, number, state[number]))
             for number in self.hyperparameter_names

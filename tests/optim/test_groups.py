@@ -142,6 +142,23 @@ def test_the_rate_is_the_largest_where_every_group_has_one():
     assert (still.lr, [group.lr_scale for group in still.groups]) == (0.0, [1.0, 1.0])
 
 
+def test_a_ratio_that_has_become_another_is_loaded():
+    def groups():
+        a, b, _ = make().items()
+        return SGD([{"params": [a]}, {"params": [b]}], lr=0.1)
+
+    sgd, resumed = groups(), groups()
+    sgd.groups[0].lr_scale = 0.0
+    resumed.load_state_dict(sgd.state_dict())
+    assert [group.lr_scale for group in resumed.groups] == [0.0, 1.0]
+
+
+def test_groups_of_nothing_do_not_set_the_rate():
+    a = next(iter(make().items()))
+    sgd = SGD([{"params": [a], "lr": 0.1}, {"params": [], "lr": 5.0}])
+    assert (sgd.lr, sgd.groups[0].lr_scale) == (0.1, 1.0)
+
+
 def test_options_that_no_group_has_follow_the_optimizer():
     a, b, _ = make().items()
     sgd = SGD([{"params": [a]}, {"params": [b], "weight_decay": 0.0}], lr=0.5, weight_decay=0.1)
@@ -298,8 +315,12 @@ def test_a_state_of_other_groups_changes_nothing(change, message):
     with pytest.raises(ValueError, match=message):
         sgd.load_state_dict(change({**before, "lr": 0.7}))
     assert sgd.state_dict() == before
-    with pytest.raises(ValueError, match="unexpected groups"):
+    with pytest.raises(ValueError, match=r"groups has shape \(2,\) instead of \(1,\)"):
         SGD(make().items(), lr=0.1).load_state_dict(before)
+    one = SGD([{"params": pairs(make(), SHAPES), "weight_decay": 0.5}], lr=0.1).state_dict()
+    plain = SGD(make().items(), lr=0.1)
+    plain.load_state_dict(one)
+    assert plain.state_dict() == one, "its only group has the options of the state's"
 
 
 @pytest.mark.parametrize("kind", [SGD, Adam, AdamW])
