@@ -65,7 +65,7 @@ def number_of_batches(loader: Any, checkpoint: Any) -> int | None:
     kind = type_name(loader)
     sized = hasattr(loader, "__len__")
     if callable(getattr(loader, "epoch", None)):
-        _check_epoch(loader.epoch, kind)
+        check_epoch("the loader", loader)
         if not sized:
             raise TypeError(
                 f"train: the loader must have a length, but {kind} has no __len__(); add it, the "
@@ -93,15 +93,19 @@ def number_of_batches(loader: Any, checkpoint: Any) -> int | None:
     return number
 
 
-def _check_epoch(epoch: Any, kind: str) -> None:
+def check_epoch(name: str, loader: Any) -> None:
+    """Raise TypeError if it has an ``epoch`` that does not take its number and the first batch."""
+    epoch = getattr(loader, "epoch", None)
     try:
-        signature = inspect.signature(epoch)
+        signature = inspect.signature(epoch) if callable(epoch) else None
     except ValueError:  # compiled methods may have none
+        signature = None
+    if signature is None:
         return
     try:
         signature.bind(0, 0)
     except TypeError:
         raise TypeError(
-            f"train: the loader's epoch must take its number and the first batch, but {kind} has "
-            f"epoch{signature}; write epoch(self, number, start=0)"
+            f"train: epoch of {name} must take its number and the first batch, but "
+            f"{type_name(loader)} has epoch{signature}; write epoch(self, number, start=0)"
         ) from None

@@ -28,7 +28,7 @@ from spconv.progress import Display, Log
 from spconv.schedules import Schedule
 from spconv.train.finite import bad_loss, check_parameters, clip
 from spconv.train.interrupts import Interrupts
-from spconv.train.loaders import Loader, number_of_batches
+from spconv.train.loaders import Loader, check_epoch, number_of_batches
 from spconv.train.resume import configuration_of, restore
 from spconv.train.state import Epoch, History, State
 
@@ -281,6 +281,7 @@ def _check_arguments(model: Any, optimizer: Any, schedule: Any, evaluate: Any) -
             f"train: schedule must be a function of the step, got {schedule!r}; a constant rate is "
             "the optimizer's lr"
         )
+    check_epoch("evaluate", evaluate)
     again = hasattr(evaluate, "epoch") or hasattr(evaluate, "__iter__")
     if evaluate is not None and (not again or hasattr(evaluate, "__next__")):
         raise TypeError(

@@ -146,6 +146,14 @@ def test_what_is_missing_is_said(tmp_path, loader, error, message):
         run(tmp_path, loader=loader)
 
 
+def test_the_loader_of_the_test_set_is_looked_at_before_the_training(tmp_path):
+    loader = Loader()
+    message = r"train: epoch of evaluate must take its number .* but .*NoStart has epoch\(number\)"
+    with pytest.raises(TypeError, match=message):
+        run(tmp_path, loader=loader, evaluate=NoStart())
+    assert not loader.requests
+
+
 def test_a_batch_that_is_none_is_counted_from_the_beginning_of_the_epoch(tmp_path):
     class Late(Loader):
         def epoch(self, epoch, start=0):
