@@ -100,7 +100,7 @@ def evaluate(
     """
     loss, count = criteria(loss, count, ignore_index)
     total, errors, samples = 0.0, 0, 0
-    with modes_kept(model), no_grad(), closing(batches_of(loader, epoch=0)) as batches:
+    with modes_kept(model), no_grad(), closing(batches_of("evaluate", loader, epoch=0)) as batches:
         model.eval()
         for inputs, labels in batches:
             logits = model(inputs if prepare is None else prepare(inputs))
@@ -133,15 +133,34 @@ def criteria(
     )
 
 
-def batches_of(loader: Any, epoch: int, start: int = 0) -> Generator[tuple[Any, Any], None, None]:
+def batches_of(
+    owner: str, loader: Any, epoch: int, start: int = 0
+) -> Generator[tuple[Any, Any], None, None]:
     """Iterate over the batches of a loader's epoch, or of any iterable, from ``start`` on.
 
     Close it to end the threads of the loader.
     """
-    if hasattr(loader, "epoch"):
-        yield from loader.epoch(epoch, start)
-    else:
-        yield from islice(loader, start, None)
+    own = callable(getattr(loader, "epoch", None))
+    batches = loader.epoch(epoch, start) if own else loader
+    if not (hasattr(batches, "__iter__") or hasattr(batches, "__getitem__")):
+        what = "the loader's epoch(number, start)" if own else "the loader"
+        raise TypeError(
+            f"{owner}: {what} must give (inputs, labels) batches, got {type_name(batches)}; yield "
+            "them one by one"
+        )
+    try:
+        for number, batch in enumerate(batches if own else islice(batches, start, None), start):
+            if not isinstance(batch, tuple | list) or len(batch) != 2:
+                size = f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
+                raise TypeError(
+                    f"{owner}: batch {number} must be a pair (inputs, labels), got "
+                    f"{type_name(batch)}{size}; a single batch is the list [(inputs, labels)]"
+                )
+            inputs, labels = batch
+            yield inputs, labels
+    finally:
+        if own and hasattr(batches, "close"):
+            batches.close()
 
 
 def count_errors(logits: Tensor, labels: Any, ignore_index: int | None = None) -> tuple[int, int]:

@@ -18,12 +18,12 @@ class Display:
     enabled : bool
         False shows nothing.
     epochs, num_batches : int
-        Numbers to count up to.
+        Numbers to count up to; None if the number of batches is not known.
     """
 
     seconds_between_lines = 10.0
 
-    def __init__(self, enabled: bool, epochs: int, num_batches: int) -> None:
+    def __init__(self, enabled: bool, epochs: int, num_batches: int | None) -> None:
         self.enabled, self.epochs, self.num_batches = enabled, epochs, num_batches
         self._bar: Any = None
         self._title = ""
@@ -52,7 +52,8 @@ class Display:
             self._bar.set_postfix_str(text, refresh=False)
             self._bar.update(1)
         elif self.enabled and time.monotonic() - self._shown_at >= self.seconds_between_lines:
-            self._print(f"{self._title}, batch {batch}/{self.num_batches}: {text}")
+            of = "" if self.num_batches is None else f"/{self.num_batches}"
+            self._print(f"{self._title}, batch {batch}{of}: {text}")
 
     def finish(self, text: str) -> None:
         """End the epoch."""

@@ -1,9 +1,9 @@
 """Learning-rate schedules: pure functions of the training step.
 
 A schedule is called with the number of updates made so far and returns the learning rate of the
-next one. It has no state, so that a resumed run needs nothing but the step. To decay by epochs,
-multiply the epochs by ``len(loader)``: ``Step(0.1, milestones=(30 * n, 60 * n))`` or
-``Exponential(0.1, 0.97 ** (1 / n))``.
+next one. It has no state, so that a resumed run needs nothing but the step. An optimizer's groups
+keep their ratio to that rate. To decay by epochs, multiply the epochs by ``len(loader)``:
+``Step(0.1, milestones=(30 * n, 60 * n))`` or ``Exponential(0.1, 0.97 ** (1 / n))``.
 """
 
 from __future__ import annotations

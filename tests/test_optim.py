@@ -3,6 +3,7 @@ import pytest
 
 from spconv.autograd import Parameter
 from spconv.compat import has_gpu, import_cupy
+from spconv.layers import Linear
 from spconv.optim import SGD, Adam, AdamW, clip_grad_norm, clip_grad_value
 
 SHAPES = {"0.weight": (9, 3, 4), "0.bias": (4,), "scale": ()}
@@ -296,6 +297,29 @@ def test_clipping_checks_its_arguments():
             clip([], 0)
         with pytest.raises(TypeError, match=r"got tuple; pass model\.parameters\(\)"):
             clip([("w", Parameter(np.ones(1)))], 1.0)
+        for limit in ("1", None, np.nan, -1.0):
+            with pytest.raises(ValueError, match=f"the limit must be positive, got {limit!r}"):
+                clip([], limit)
+        with pytest.raises(TypeError, match=r"got Linear; pass model\.parameters\(\)"):
+            clip(Linear(2, 2), 1.0)
+
+
+@pytest.mark.parametrize("clip", [clip_grad_norm, clip_grad_value])
+def test_an_iterator_that_was_read_before_clips_nothing(clip):
+    model = Linear(2, 2)
+    parameters = model.parameters()
+    clip(parameters, 1.0)
+    with pytest.raises(ValueError, match=r"was it read before\? Call model\.parameters\(\) again"):
+        clip(parameters, 1.0)
+
+
+def test_one_parameter_is_clipped_alone():
+    parameter = Parameter(np.zeros((2, 1)))
+    parameter.grad = np.array([[3.0], [4.0]])
+    assert clip_grad_norm(parameter, 1.0) == 5.0
+    np.testing.assert_allclose(parameter.grad, [[0.6], [0.8]], rtol=1e-6)
+    clip_grad_value(parameter, 0.5)
+    np.testing.assert_array_equal(parameter.grad, 0.5)
 
 
 @pytest.mark.gpu

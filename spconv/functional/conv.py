@@ -13,7 +13,9 @@ from __future__ import annotations
 import numpy as np
 
 from spconv.autograd import Tensor, needs_gradient, record
+from spconv.checks import check_int, type_name
 from spconv.compat import Array, array_module, is_cupy
+from spconv.functional._arguments import check_input, check_kept, check_slope, check_tensor
 from spconv.functional._common import (
     cast,
     check_channels,
@@ -26,11 +28,13 @@ from spconv.functional._common import (
     total_channels,
 )
 from spconv.functional.activation import leaky_relu
-from spconv.geometry import Geometry
+from spconv.geometry import Geometry, IntOrTuple, ntuple
 from spconv.memory import combined
 from spconv.ops import Epilogue, get_ops
 from spconv.rulebook import Rulebook
 from spconv.tensor import KeptChannels, SparseConvTensor, all_channels
+
+WEIGHT = "(K, C_in / groups, C_out)"
 
 
 def sparse_conv(
@@ -73,7 +77,7 @@ def sparse_conv(
         another kind of background, for ``keep`` beside ``groups`` or a residual, and for a
         negative slope.
     """
-    check_sparse(owner, x, geometry.ndim)
+    check_input(owner, x, geometry, indice_key)
     rulebook = rulebook_of(x, geometry, owner, indice_key)
     exact = geometry.unit_stride or not geometry.transposed
     return _apply(
@@ -96,7 +100,7 @@ def inverse_conv(
     bias: Tensor | None,
     indice_key: str,
     *,
-    kernel_size: tuple[int, ...] | None = None,
+    kernel_size: IntOrTuple | None = None,
     groups: int = 1,
     keep: KeptChannels | None = None,
     negative_slope: float | None = None,
@@ -108,7 +112,16 @@ def inverse_conv(
     With a ``kernel_size`` that of the named convolution must be the same. The other parameters,
     and the errors, are those of :func:`sparse_conv`.
     """
-    check_sparse(owner, x, None if kernel_size is None else len(kernel_size))
+    ndim = len(kernel_size) if isinstance(kernel_size, tuple | list) else None
+    check_sparse(owner, x, ndim)
+    check_tensor(owner, "weight", weight, WEIGHT, 3)
+    if kernel_size is not None:
+        kernel_size = ntuple(kernel_size, x.ndim, "kernel_size", 1, owner)
+    if not isinstance(indice_key, str):
+        raise TypeError(
+            f"{owner}: indice_key must be a str, got {type_name(indice_key)}; it is that of the "
+            "convolution to invert"
+        )
     saved = x.rulebooks.named(indice_key, owner)
     if not saved.out_sites.same_as(x.sites):
         raise ValueError(
@@ -150,11 +163,16 @@ def _apply(
     residual: SparseConvTensor | None,
     owner: str,
 ) -> SparseConvTensor:
+    groups = check_int(owner, "groups", groups, 1)
+    check_tensor(owner, "weight", weight, WEIGHT)
+    if bias is not None:
+        check_tensor(owner, "bias", bias, "(C_out,)")
     check_weight(owner, weight, bias, rulebook.volume, groups)
     check_channels(owner, weight.shape[1] * groups, x)
     check_device(owner, x.features, weight, bias)
-    if negative_slope is not None and negative_slope < 0:
-        raise ValueError(f"{owner}: negative_slope must be >= 0, got {negative_slope}")
+    check_slope(owner, negative_slope)
+    if keep is not None:
+        check_kept(owner, "keep", keep, weight.shape[2])
     if residual is not None:
         _check_residual(owner, residual, x, rulebook, weight.shape[2], keep)
         residual = all_channels(residual)

@@ -12,8 +12,9 @@ from functools import lru_cache
 import numpy as np
 
 from spconv.autograd import Tensor, needs_gradient, record
-from spconv.checks import type_name
+from spconv.checks import check_int, type_name
 from spconv.compat import Array, array_module
+from spconv.functional._arguments import check_geometry, check_tensor
 from spconv.functional._common import (
     cast,
     check_channels,
@@ -21,7 +22,7 @@ from spconv.functional._common import (
     check_weight,
     common_dtype,
 )
-from spconv.geometry import Geometry
+from spconv.geometry import Geometry, ntuple
 from spconv.ops import Epilogue, get_ops
 from spconv.rulebook import Rulebook, build
 from spconv.sites import SiteSet
@@ -32,6 +33,9 @@ def dense_conv(
 ) -> Tensor:
     """Convolution of every site, padded with zeros."""
     _check_grid(owner, x, geometry)
+    check_tensor(owner, "weight", weight, "(K, C_in, C_out)")
+    if bias is not None:
+        check_tensor(owner, "bias", bias, "(C_out,)")
     check_weight(owner, weight, bias, geometry.volume)
     check_channels(owner, weight.shape[1], x)
     check_device(owner, x, weight, bias)
@@ -98,6 +102,7 @@ def _whole_grid(spatial_shape: tuple[int, ...], geometry: Geometry, owner: str) 
 
 
 def _check_grid(owner: str, x: Tensor, geometry: Geometry) -> None:
+    check_geometry(owner, geometry)
     if not isinstance(x, Tensor):
         raise TypeError(f"{owner}: expected a Tensor, got {type_name(x)}; use x.dense()")
     if x.ndim != 2 + geometry.ndim:
@@ -122,6 +127,11 @@ def _to_grid(rows: Array, spatial_shape: tuple[int, ...]) -> Array:
 
 def grid_to_rows(x: Tensor) -> Tensor:
     """(batch_size, C, *spatial_shape) -> rows (batch_size * sites, C); no copy if C is last."""
+    check_tensor("grid_to_rows", "x", x, "(batch_size, C, *spatial_shape)")
+    if x.ndim < 2:
+        raise ValueError(
+            f"grid_to_rows: x must have shape (batch_size, C, *spatial_shape), got {x.shape}"
+        )
     shape, sites = x.shape, int(np.prod(x.shape[2:]))
     rows = _to_rows(x.data).reshape(shape[0] * sites, shape[1])
 
@@ -133,7 +143,20 @@ def grid_to_rows(x: Tensor) -> Tensor:
 
 def rows_to_grid(rows: Tensor, batch_size: int, spatial_shape: tuple[int, ...]) -> Tensor:
     """Inverse of :func:`grid_to_rows`."""
+    owner = "rows_to_grid"
+    check_tensor(owner, "rows", rows, "(batch_size * sites, C)", 2)
+    batch_size = check_int(owner, "batch_size", batch_size, 0)
+    if not isinstance(spatial_shape, tuple | list):
+        raise TypeError(
+            f"{owner}: spatial_shape must be a tuple of ints, got {type_name(spatial_shape)}"
+        )
+    spatial_shape = ntuple(spatial_shape, len(spatial_shape), "spatial_shape", 0, owner)
     sites, channels = int(np.prod(spatial_shape)), rows.shape[1]
+    if len(rows) != batch_size * sites:
+        raise ValueError(
+            f"{owner}: expected {batch_size} * {sites} = {batch_size * sites} rows for batch_size "
+            f"{batch_size} and spatial_shape {spatial_shape}, got {len(rows)}"
+        )
 
     def backward(gradient: Array) -> tuple[Array]:
         return (_to_rows(gradient).reshape(batch_size * sites, channels),)

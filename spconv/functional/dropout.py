@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from spconv.autograd import record
+from spconv.checks import check_int
 from spconv.compat import Array
-from spconv.functional._common import Features, select
+from spconv.functional._arguments import check_dropped, check_generator, check_share
+from spconv.functional._common import Features, check_features, check_sparse, select
 from spconv.ops import get_ops
 from spconv.tensor import KeptChannels, SparseConvTensor
 
@@ -22,8 +24,9 @@ def dropout(x: Features, p: float, rng: np.random.Generator) -> Features:
     ValueError
         If ``p`` is not in [0, 1].
     """
-    if not 0 <= p <= 1:
-        raise ValueError(f"dropout: p must be in [0, 1], got {p}")
+    check_features("dropout", x)
+    check_share("dropout", p)
+    check_generator("dropout", rng)
     if isinstance(x, SparseConvTensor):
         return x.derive(dropout(x.features, p, rng), x.ground_state, channels=x.channels)
     if p == 0:
@@ -40,6 +43,9 @@ def dropout(x: Features, p: float, rng: np.random.Generator) -> Features:
 
 def draw_channels(total: int, p: float, rng: np.random.Generator) -> KeptChannels:
     """Choose the channels of a batch that stay: a share ``1 - p``, rounded, at least one."""
+    total = check_int("draw_channels", "total", total, 1)
+    check_share("draw_channels", p)
+    check_generator("draw_channels", rng)
     count = max(1, round(total * (1 - p)))
     return KeptChannels(np.sort(rng.permutation(total)[:count]), total)
 
@@ -50,6 +56,8 @@ def batchwise_dropout(x: SparseConvTensor, kept: KeptChannels) -> SparseConvTens
     Graham, Reizenstein & Robinson 2015 (arXiv 1502.02478). Dropped channels are not stored, so
     that the next convolution is smaller; kept ones are scaled by ``total / kept``.
     """
+    check_sparse("batchwise_dropout", x)
+    check_dropped("batchwise_dropout", x, kept)
     scale = kept.total / max(len(kept.slots), 1)
     features, ground = x.features, x.ground_state
     if x.channels is None:

@@ -14,6 +14,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from spconv.checks import check_float, check_int, type_name
+from spconv.functional._arguments import check_generator
 from spconv.functional._common import check_sparse
 from spconv.functional.pool import _max_pool
 from spconv.regions import region_rulebook
@@ -37,6 +39,9 @@ def fractional_size(extent: int, ratio: float, owner: str = "fractional_size") -
     >>> [fractional_size(n, 2**0.5) for n in (35, 24, 16, 10, 6, 3)]  # the paper's for MNIST
     [25, 17, 11, 7, 4, 2]
     """
+    extent = check_int(owner, "extent", extent, 0)
+    if not 1 < check_float(owner, "ratio", ratio) <= 2:
+        raise ValueError(f"{owner}: ratio must be above 1 and at most 2, got {ratio}")
     if extent < 2:
         raise ValueError(f"{owner}: an axis of {extent} site cannot shrink; at least 2 are needed")
     return min(floor(extent / ratio + 0.5), extent - 1)
@@ -67,6 +72,13 @@ def draw_regions(
     >>> draw_regions(10, 7, False, "pseudorandom", np.random.default_rng(1)).tolist()
     [0, 2, 3, 4, 6, 7, 9, 10]
     """
+    extent = check_int("draw_regions", "extent", extent, 1)
+    size = check_int("draw_regions", "size", size, 1)
+    check_generator("draw_regions", rng)
+    if randomness not in ("pseudorandom", "random"):
+        raise ValueError(
+            f"draw_regions: randomness must be 'pseudorandom' or 'random', got {randomness!r}"
+        )
     span = extent - 1 if overlapping else extent
     if not size <= span <= 2 * size:
         raise ValueError(
@@ -103,6 +115,14 @@ def sparse_fractional_max_pool(
         As from :func:`draw_regions`.
     overlapping : bool
     """
+    arrays = isinstance(regions, tuple | list) and all(
+        isinstance(a, np.ndarray) and a.ndim == 1 and a.dtype.kind in "iu" for a in regions
+    )
+    if not arrays:
+        raise TypeError(
+            f"{owner}: regions must be a list of integer arrays (N_out + 1,), one for each axis, "
+            f"got {type_name(regions)}; draw them with functional.draw_regions"
+        )
     check_sparse(owner, x, len(regions))
     for axis, (a, extent) in enumerate(zip(regions, x.spatial_shape, strict=True)):
         end, steps = extent - 1 if overlapping else extent, np.diff(a)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from spconv.autograd import Tensor, record
+from spconv.checks import type_name
 from spconv.compat import Array, array_module
 from spconv.functional._common import check_sparse, common_dtype
 from spconv.ops import get_ops
@@ -42,13 +43,17 @@ def add(
 
 
 def concat(
-    tensors: Sequence[SparseConvTensor], *, union: bool = False, owner: str = "concat"
+    tensors: Iterable[SparseConvTensor], *, union: bool = False, owner: str = "concat"
 ) -> SparseConvTensor:
     """Join channels: features (N, C_1 + C_2 + ...). For ``union`` see :func:`add`."""
-    if isinstance(tensors, SparseConvTensor):
-        raise TypeError(f"{owner}: expected a sequence of tensors; call concat([x, y])")
+    if not isinstance(tensors, Iterable):
+        raise TypeError(
+            f"{owner}: expected a sequence of tensors, got {type_name(tensors)}; call "
+            "concat([x, y])"
+        )
+    tensors = list(tensors)
     if not tensors:
-        raise ValueError(f"{owner}: expected at least one tensor")
+        raise ValueError(f"{owner}: expected at least one tensor, got none; call concat([x, y])")
     tensors = _aligned(tensors, union, owner)
     features = _concat([t.features for t in tensors])
     first = tensors[0]

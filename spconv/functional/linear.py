@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from spconv.autograd import Tensor, needs_gradient, record
 from spconv.compat import Array
+from spconv.functional._arguments import check_tensor
 from spconv.functional._common import (
     Features,
     cast,
     check_channels,
     check_device,
+    check_features,
     check_weight,
     common_dtype,
     select,
@@ -26,7 +28,16 @@ def linear(
     x : Tensor (N, C_in) or SparseConvTensor
     weight : Tensor (C_in, C_out)
     bias : Tensor (C_out,), optional
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else, and for other shapes.
     """
+    check_features(owner, x)
+    check_tensor(owner, "weight", weight, "(C_in, C_out)", 2)
+    if bias is not None:
+        check_tensor(owner, "bias", bias, "(C_out,)")
     if isinstance(x, Tensor):
         if x.ndim != 2:
             raise ValueError(

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from spconv.autograd import Tensor, record
-from spconv.checks import check_float, type_name
+from spconv.checks import check_float, check_int, type_name
 from spconv.compat import Array, array_module
 from spconv.dtypes import math_type
+from spconv.functional._arguments import check_tensor
 from spconv.ops import get_ops
 
 
@@ -48,20 +49,21 @@ def cross_entropy(
     >>> round(cross_entropy(Tensor(np.zeros((1, 4))), [2]).item(), 4)  # log(4)
     1.3863
     """
-    if not isinstance(logits, Tensor):
-        raise TypeError(
-            f"cross_entropy: logits must be a Tensor (N, num_classes), got "
-            f"{type_name(logits)}; wrap an array in spconv.Tensor, end a network with Flatten "
-            "and Linear"
-        )
+    check_tensor("cross_entropy", "logits", logits, "(N, num_classes)")
+    if ignore_index is not None:
+        ignore_index = check_int("cross_entropy", "ignore_index", ignore_index, -(2**63))
     labels = np.asarray(labels.get() if hasattr(labels, "get") else labels)
     if logits.ndim != 2 or labels.shape != (len(logits),):
         raise ValueError(
             "cross_entropy: expected logits (N, num_classes) and labels (N,), "
-            f"got {logits.shape} and {labels.shape}"
+            f"got {logits.shape} and {labels.shape}; labels are numbers of classes, of one-hot "
+            "rows argmax(1), and a network of classes ends with Flatten and Linear"
         )
     if labels.dtype.kind not in "iu":
-        raise TypeError(f"cross_entropy: labels must be integers, got dtype {labels.dtype}")
+        raise TypeError(
+            f"cross_entropy: labels must be integers, got dtype {labels.dtype}; targets between 0 "
+            "and 1 are for binary_cross_entropy"
+        )
     num_classes = logits.shape[1]
     counted = np.ones(len(labels), bool) if ignore_index is None else labels != ignore_index
     all_count = bool(counted.all())
@@ -135,15 +137,20 @@ def binary_cross_entropy(logits: Tensor, targets: Any) -> Tensor:
     >>> round(binary_cross_entropy(Tensor([0.0, 800.0]), [0, 1]).item(), 4)  # log(2) / 2
     0.3466
     """
-    if not isinstance(logits, Tensor):
-        raise TypeError(f"binary_cross_entropy: logits must be a Tensor, got {type_name(logits)}")
+    check_tensor("binary_cross_entropy", "logits", logits, "of any shape")
     xp, dtype = array_module(logits.data), logits.dtype
     z = logits.data.astype(math_type(dtype), copy=False)
-    t = xp.asarray(targets, z.dtype)
+    try:
+        t = xp.asarray(targets, z.dtype)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"binary_cross_entropy: targets must be an array of numbers from 0 to 1, got "
+            f"{type_name(targets)}"
+        ) from None
     if t.shape != z.shape:
         raise ValueError(
             "binary_cross_entropy: expected logits and targets of one shape, got "
-            f"{z.shape} and {t.shape}"
+            f"{z.shape} and {t.shape}; reshape one of them"
         )
     small = xp.exp(-abs(z))
     count = z.dtype.type(max(z.size, 1))
@@ -157,7 +164,10 @@ def binary_cross_entropy(logits: Tensor, targets: Any) -> Tensor:
 
 
 def _class_weights(weight: Any, num_classes: int) -> np.ndarray:
-    weights = np.asarray(weight.get() if hasattr(weight, "get") else weight, np.float64)
+    try:
+        weights = np.asarray(weight.get() if hasattr(weight, "get") else weight, np.float64)
+    except (TypeError, ValueError):
+        weights = np.empty(0)
     if weights.shape != (num_classes,) or not (np.isfinite(weights) & (weights >= 0)).all():
         raise ValueError(
             f"cross_entropy: weight must be {num_classes} numbers from 0 on, one for each class, "

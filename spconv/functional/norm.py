@@ -9,9 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from spconv.autograd import Tensor, record
+from spconv.checks import check_float, check_int
 from spconv.compat import Array
 from spconv.dtypes import math_type
-from spconv.functional._common import cast, common_dtype
+from spconv.functional._arguments import check_slope, check_tensor, check_vector
+from spconv.functional._common import cast, check_device, common_dtype
 from spconv.ops import get_ops
 
 
@@ -33,7 +35,15 @@ def batch_norm(
     y : Tensor (N, C)
     mean, variance : ndarray (C,)
         The biased variance; both float32 for float16.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what is no Tensor and for other shapes; here and in the operations below.
     """
+    check_tensor("batch_norm", "x", x, "(N, C)", 2)
+    _check_affine("batch_norm", x, weight, bias, eps)
+    check_slope("batch_norm", negative_slope)
     dtype = common_dtype(x, weight, bias)
     ops, features = get_ops(x.data), cast(x, dtype)
     gamma, beta = cast(weight, math_type(dtype)), cast(bias, math_type(dtype))
@@ -59,6 +69,10 @@ def moments(x: Tensor, ground: Tensor | None = None, copies: int = 0) -> Tensor:
         close that float32 would keep nothing of their difference.
     copies : int
     """
+    check_tensor("moments", "x", x, "(N, C)", 2)
+    if ground is not None:
+        check_vector("moments", "ground", ground, x.shape[1])
+    copies = check_int("moments", "copies", copies, 0)
     dtype = common_dtype(x, ground)
     ops, features = get_ops(x.data), cast(x, dtype)
     wide = math_type(dtype)
@@ -96,6 +110,16 @@ def normalize(
 
     ``statistics`` (2, C): mean, less the ``origin`` (C,) if there is one, and variance.
     """
+    check_tensor("normalize", "x", x, "(N, C) or (C,)", 1, 2)
+    _check_affine("normalize", x, weight, bias, eps)
+    check_tensor("normalize", "statistics", statistics, "(2, C)", 2)
+    if statistics.shape != (2, x.shape[-1]):
+        raise ValueError(
+            f"normalize: statistics must have shape (2, {x.shape[-1]}), a mean and a variance for "
+            f"each channel, got {statistics.shape}; take them from moments"
+        )
+    if origin is not None:
+        check_vector("normalize", "origin", origin, x.shape[-1])
     dtype = common_dtype(x, weight, bias)
     if statistics.dtype != math_type(dtype):
         dtype = np.result_type(dtype, statistics.dtype)
@@ -123,3 +147,10 @@ def normalize(
         return dx, d_statistics, d_scale * inverse, d_bias, d_mean
 
     return record(data, (x, statistics, weight, bias, origin), backward)
+
+
+def _check_affine(owner: str, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> None:
+    check_vector(owner, "weight", weight, x.shape[-1])
+    check_vector(owner, "bias", bias, x.shape[-1])
+    check_device(owner, x, weight, bias)
+    check_float(owner, "eps", eps)

@@ -12,6 +12,7 @@ from math import prod
 from spconv.autograd import Tensor, record
 from spconv.compat import Array, array_module
 from spconv.dtypes import math_type
+from spconv.functional._arguments import check_input
 from spconv.functional._common import (
     cast,
     check_sparse,
@@ -32,7 +33,7 @@ def sparse_max_pool(
     owner: str = "sparse_max_pool",
 ) -> SparseConvTensor:
     """Largest value of every window that holds an active site; of equal values the first wins."""
-    check_sparse(owner, x, geometry.ndim)
+    check_input(owner, x, geometry, indice_key)
     rulebook = rulebook_of(x, geometry, owner, indice_key)
     features = _max_pool(x.features, x.ground_state, rulebook)
     return x.derive(features, x.ground_state, rulebook.out_sites, x.channels)
@@ -58,7 +59,7 @@ def sparse_avg_pool(
     owner: str = "sparse_avg_pool",
 ) -> SparseConvTensor:
     """Mean of every window: of all its sites with a ground state, of the active ones without."""
-    check_sparse(owner, x, geometry.ndim)
+    check_input(owner, x, geometry, indice_key)
     rulebook = rulebook_of(x, geometry, owner, indice_key)
     features = _avg_pool(x.features, x.ground_state, rulebook)
     return x.derive(features, x.ground_state, rulebook.out_sites, x.channels)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from operator import index
 from typing import Any, overload
 
 from spconv import functional
@@ -31,6 +32,10 @@ class SparseSequential(Module):
     :class:`BatchNorm` is computed with it, one in front of a max-pooling behind that where windows
     do not overlap: the values are the same, and it finds fewer of them.
 
+    It changes as a list does: ``net[-1] = layer``, ``del net[2]``, ``net.insert(1, layer)``. What
+    is computed together follows, and so do the names in a state, which are positions; an optimizer
+    made before does not know of new layers.
+
     Examples
     --------
     >>> import numpy as np, spconv
@@ -42,12 +47,7 @@ class SparseSequential(Module):
     """
 
     def __init__(self, *layers: Module) -> None:
-        for position, layer in enumerate(layers):
-            if not isinstance(layer, Module):
-                raise TypeError(
-                    f"SparseSequential: layer {position} must be a Module, got {type_name(layer)}"
-                )
-        self.layers = list(layers)
+        self.layers = _checked(layers)
 
     def children(self) -> Iterator[tuple[str, Module]]:
         for position, layer in enumerate(self.layers):
@@ -67,7 +67,49 @@ class SparseSequential(Module):
         """A layer, or some of them in a row."""
         if isinstance(position, slice):
             return SparseSequential(*self.layers[position])
-        return self.layers[position]
+        return self.layers[self._place(position)]
+
+    def __setitem__(self, position: int | slice, layer: Module | Iterable[Module]) -> None:
+        """Put another layer there, or some of them in the place of a slice."""
+        if isinstance(position, slice):
+            self.layers[position] = _checked(layer)
+        else:
+            place = self._place(position)
+            self.layers[place : place + 1 or None] = _checked([layer], place)
+
+    def __delitem__(self, position: int | slice) -> None:
+        del self.layers[position if isinstance(position, slice) else self._place(position)]
+
+    def append(self, layer: Module) -> SparseSequential:
+        """Add a layer at the end; returns self."""
+        return self.extend([layer])
+
+    def extend(self, layers: Iterable[Module]) -> SparseSequential:
+        """Add layers, or those of another sequence, at the end; returns self."""
+        self.layers += _checked(layers, len(self.layers))
+        return self
+
+    def insert(self, position: int, layer: Module) -> SparseSequential:
+        """Add a layer in front of that position; returns self."""
+        place = self._place(position, behind=1)
+        self.layers[place:place] = _checked([layer], place)
+        return self
+
+    def _place(self, position: Any, behind: int = 0) -> int:
+        """A position in the list; ``behind`` counts those behind its end that are one too."""
+        try:
+            number = index(position)
+        except TypeError:
+            raise TypeError(
+                f"SparseSequential: a position must be an int or a slice, got {type_name(position)}"
+            ) from None
+        last = len(self.layers) - 1 + behind
+        if not -len(self.layers) <= number <= last:
+            raise IndexError(
+                f"SparseSequential: expected a position in {-len(self.layers)}..{last} of "
+                f"{len(self.layers)} layers, got {number}"
+            )
+        return number
 
     def __iter__(self) -> Iterator[Module]:
         return iter(self.layers)
@@ -106,6 +148,23 @@ class SparseSequential(Module):
                     x = all_channels(x)
                 x = layer(x, **given(negative_slope=slope))
         return x if not isinstance(x, SparseConvTensor) else all_channels(x)
+
+
+def _checked(layers: Any, first: int = 0) -> list[Module]:
+    """Layers as a list; the number of the ``first`` is for messages."""
+    if not isinstance(layers, Iterable):
+        raise TypeError(
+            f"SparseSequential: expected an iterable of layers, got {type_name(layers)}; append() "
+            "and net[position] take one layer"
+        )
+    checked = list(layers)
+    for number, layer in enumerate(checked, first):
+        if not isinstance(layer, Module):
+            hint = "; give them one by one, as *layers" if isinstance(layer, list | tuple) else ""
+            raise TypeError(
+                f"SparseSequential: layer {number} must be a Module, got {type_name(layer)}{hint}"
+            )
+    return checked
 
 
 def residual_sum(

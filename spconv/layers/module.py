@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,13 @@ from spconv.compat import Array, array_module, is_cupy, to_device
 from spconv.dtypes import math_type
 
 Self = TypeVar("Self", bound="Module")
+
+
+class IncompatibleKeys(NamedTuple):
+    """What :meth:`Module.load_state_dict` did not find a place or a value for."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
 
 
 class Module:
@@ -73,10 +80,13 @@ class Module:
         for name, child in self.children():
             yield from child._named_modules(f"{prefix}.{name}" if prefix else name, seen)
 
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Pairs (path, parameter); a shared parameter comes once, under its first path."""
+    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
+        """Pairs (path, parameter); a shared parameter comes once, under its first path.
+
+        With a ``prefix`` in front of every path, as that of a part within the whole.
+        """
         seen: set[int] = set()
-        for path, module in self.named_modules():
+        for path, module in self.named_modules(prefix):
             for name, value in _entries(vars(module)):
                 if isinstance(value, Parameter) and id(value) not in seen:
                     seen.add(id(value))
@@ -155,11 +165,24 @@ class Module:
             path: array.get() if is_cupy(array) else array.copy() for path, array in arrays.items()
         }
 
-    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+    def load_state_dict(
+        self, state: Mapping[str, np.ndarray], strict: bool = True
+    ) -> IncompatibleKeys:
         """Copy parameters and buffers from :meth:`state_dict` of a module of the same form.
 
         The dtypes become those of the state, so that a state comes back bit for bit;
-        :meth:`astype` converts them. ``{**net.state_dict(), **part}`` takes over a part.
+        :meth:`astype` converts them.
+
+        Parameters
+        ----------
+        state : mapping of paths to arrays
+        strict : bool
+            False takes over what has a place here, and leaves the rest of the module as it is.
+
+        Returns
+        -------
+        IncompatibleKeys
+            ``missing_keys`` and ``unexpected_keys``; two empty lists if ``strict``.
 
         Raises
         ------
@@ -167,24 +190,38 @@ class Module:
             For what is no mapping of paths to arrays, and for integers in the place of floating
             point numbers or the other way round; nothing is changed then.
         ValueError
-            For missing or unexpected paths and for other shapes; nothing is changed then.
+            For other shapes and, if ``strict``, for missing or unexpected paths; nothing is
+            changed then.
+
+        Examples
+        --------
+        >>> from spconv import Linear, SparseSequential
+        >>> body = SparseSequential(Linear(4, 3))
+        >>> net = SparseSequential(Linear(4, 3), Linear(3, 2))
+        >>> net.load_state_dict(body.state_dict(), strict=False).missing_keys
+        ['1.weight', '1.bias']
         """
         owner = f"{type(self).__name__}.load_state_dict"
         check_state(owner, state)
         parameters, buffers = dict(self.named_parameters()), dict(self.named_buffers())
         own = {path: parameter.data for path, parameter in parameters.items()} | buffers
-        problems = [f"missing {path}" for path in own if path not in state]
-        problems += [f"unexpected {path}" for path in state if path not in own]
-        problems += [
+        missing = [path for path in own if path not in state]
+        unexpected = [path for path in state if path not in own]
+        problems = [
             f"{path} has shape {np.shape(state[path])}, expected {array.shape}"
             for path, array in own.items()
             if path in state and np.shape(state[path]) != array.shape
         ]
+        hint = "leave those out and pass strict=False"
+        if strict and (missing or unexpected):
+            names = [f"missing {path}" for path in missing]
+            problems = names + [f"unexpected {path}" for path in unexpected] + problems
+            hint = "to take over what fits pass strict=False"
         if problems:
             raise ValueError(
-                f"{owner}: the state does not fit this module: {'; '.join(problems)}; to take over "
-                "a part pass {**net.state_dict(), **part}"
+                f"{owner}: the state does not fit this module: {'; '.join(problems)}; {hint}"
             )
+        own = {path: array for path, array in own.items() if path in state}
         arrays = {path: array_module(array).array(state[path]) for path, array in own.items()}
         for path, array in arrays.items():
             if array.dtype.kind != own[path].dtype.kind:
@@ -193,10 +230,14 @@ class Module:
                     "loaded"
                 )
         for path, parameter in parameters.items():
-            parameter.data = arrays[path]
+            if path in arrays:
+                parameter.data = arrays[path]
         for path, module in self.named_modules():
             for name in module.buffer_names:
-                setattr(module, name, arrays[f"{path}.{name}" if path else name])
+                full = f"{path}.{name}" if path else name
+                if full in arrays:
+                    setattr(module, name, arrays[full])
+        return IncompatibleKeys(missing, unexpected)
 
     def __repr__(self) -> str:
         inner = [f"({name}): {child!r}" for name, child in self.children()]

@@ -3,6 +3,7 @@
 from spconv.optim.adam import Adam, AdamW
 from spconv.optim.base import Optimizer
 from spconv.optim.clip import clip_grad_norm, clip_grad_value
+from spconv.optim.groups import Group
 from spconv.optim.scaler import LossScaler
 from spconv.optim.sgd import SGD
 
@@ -10,6 +11,7 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "Group",
     "LossScaler",
     "Optimizer",
     "clip_grad_norm",

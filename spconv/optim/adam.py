@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+from spconv.checks import check_float
 from spconv.compat import Array
 from spconv.ops import get_ops
-from spconv.optim.base import NamedParameters, Optimizer, Slots
+from spconv.optim.base import Given, Optimizer, Slots
+from spconv.optim.groups import Numbers
 
 
 class Adam(Optimizer):
@@ -40,36 +43,55 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        named_parameters: NamedParameters,
+        named_parameters: Given,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(named_parameters, lr, weight_decay)
-        self.beta1 = self._check("betas[0]", betas[0], below=1.0)
-        self.beta2 = self._check("betas[1]", betas[1], below=1.0)
+        self.beta1: float
+        self.beta2: float
+        for name, value in self._check_option(type(self).__name__, "betas", betas).items():
+            setattr(self, name, value)
         self.eps = self._check("eps", eps)
 
-    def _factors(self, step: int) -> dict[str, float]:
-        """The numbers of :meth:`spconv.ops.Ops.adam_step`; AdamW differs here only."""
+    def _check_option(self, owner: str, name: str, value: Any) -> Numbers:
+        if name != "betas":
+            return super()._check_option(owner, name, value)
+        if not isinstance(value, tuple | list) or len(value) != 2:
+            raise TypeError(f"{owner}: betas must be a pair of numbers, got {value!r}")
         return {
-            "beta1": self.beta1,
-            "rest1": 1 - self.beta1,
-            "beta2": self.beta2,
-            "rest2": 1 - self.beta2,
-            "correction": math.sqrt(1 - self.beta2**step),
-            "eps": self.eps,
-            "rate": self.lr / (1 - self.beta1**step),
-            "decay": self.weight_decay,
+            f"beta{number + 1}": check_float(owner, f"betas[{number}]", beta, below=1.0)
+            for number, beta in enumerate(value)
+        }
+
+    def _factors(self, step: int, numbers: Numbers) -> dict[str, float]:
+        """The numbers of :meth:`spconv.ops.Ops.adam_step`; AdamW differs here only."""
+        beta1, beta2 = numbers["beta1"], numbers["beta2"]
+        return {
+            "beta1": beta1,
+            "rest1": 1 - beta1,
+            "beta2": beta2,
+            "rest2": 1 - beta2,
+            "correction": math.sqrt(1 - beta2**step),
+            "eps": numbers["eps"],
+            "rate": numbers["lr"] / (1 - beta1**step),
+            "decay": numbers["weight_decay"],
             "shrink": 1.0,
         }
 
     def _update(
-        self, data: Array, master: Array | None, grad: Array, slots: Slots, step: int
+        self,
+        data: Array,
+        master: Array | None,
+        grad: Array,
+        slots: Slots,
+        step: int,
+        numbers: Numbers,
     ) -> None:
         mean, square = slots["mean"], slots["square"]
-        get_ops(data).adam_step(data, master, grad, mean, square, self._factors(step))
+        get_ops(data).adam_step(data, master, grad, mean, square, self._factors(step, numbers))
 
 
 class AdamW(Adam):
@@ -90,7 +112,7 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        named_parameters: NamedParameters,
+        named_parameters: Given,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -98,6 +120,6 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(named_parameters, lr, betas, eps, weight_decay)
 
-    def _factors(self, step: int) -> dict[str, float]:
-        shrink = 1 - self.lr * self.weight_decay
-        return {**super()._factors(step), "decay": 0.0, "shrink": shrink}
+    def _factors(self, step: int, numbers: Numbers) -> dict[str, float]:
+        shrink = 1 - numbers["lr"] * numbers["weight_decay"]
+        return {**super()._factors(step, numbers), "decay": 0.0, "shrink": shrink}

@@ -9,39 +9,65 @@ the parameter is rounded (Micikevicius and others 2018, arXiv 1710.03740, sectio
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from spconv.autograd import Parameter
-from spconv.checks import check_float, check_state, type_name
+from spconv.checks import check_float, check_state
 from spconv.compat import Array, array_module, to_device
+from spconv.optim.groups import Group, NamedParameters, Numbers, collect
 
-NamedParameters = Iterable[tuple[str, Parameter]]
+Given = NamedParameters | Iterable[Mapping[str, Any]]
+"""What an optimizer is made of: (path, Parameter) pairs, or groups of them."""
 Slots = dict[str, Array]
 MASTER = "master"
 """Name of the float32 copy of a parameter of two bytes."""
 
 
 class Optimizer:
-    """What the optimizers share; a subclass names its numbers and updates one parameter."""
+    """What the optimizers share; a subclass names its numbers and updates one parameter.
+
+    Attributes
+    ----------
+    parameters : dict of str to Parameter
+        By path, those of all groups.
+    groups : list of Group
+        One, if none was given.
+    """
 
     hyperparameter_names: tuple[str, ...] = ("lr", "weight_decay")
     slot_names: tuple[str, ...] = ()
 
-    def __init__(self, named_parameters: NamedParameters, lr: float, weight_decay: float) -> None:
-        self.parameters = _collect(type(self).__name__, named_parameters)
+    def __init__(self, named_parameters: Given, lr: float, weight_decay: float) -> None:
+        owner = type(self).__name__
+        self.parameters, self.groups, rates = collect(owner, named_parameters, self._check_option)
+        self._group_of = {path: n for n, group in enumerate(self.groups) for path in group.paths}
         self._slots: dict[str, Slots] = {}
         self._steps = dict.fromkeys(self.parameters, 0)
         # As the last step left them, if their slots are as well.
         self._updated: dict[str, Array] = {}
         self.lr = lr
+        own = [rate for rate, group in zip(rates, self.groups, strict=True) if group.paths]
+        if None not in own:
+            self.lr = max(rate for rate in own if rate is not None)
+        for group, rate in zip(self.groups, rates, strict=True):
+            if rate and not self.lr:
+                raise ValueError(
+                    f"{owner}: a group has the learning rate {rate}, the constructor lr=0, which "
+                    "nothing keeps a ratio to; give the constructor a rate above 0, the others "
+                    'a group with "lr": 0'
+                )
+            group.lr_scale = 1.0 if rate is None or not self.lr else rate / self.lr
         self.weight_decay = self._check("weight_decay", weight_decay)
 
     @property
     def lr(self) -> float:
-        """Learning rate of the next step; assign to change it."""
+        """Learning rate of the next step; assign to change it, and with it those of all groups.
+
+        It is the constructor's, or the largest of the groups' where each has one of its own. A
+        group keeps its ratio to it, :attr:`Group.lr_scale`.
+        """
         return self._lr
 
     @lr.setter
@@ -49,7 +75,7 @@ class Optimizer:
         self._lr = self._check("lr", value)
 
     @property
-    def hyperparameters(self) -> dict[str, float | bool]:
+    def hyperparameters(self) -> Numbers:
         """The constructor's numbers by name, with the learning rate as it is now."""
         return {name: getattr(self, name) for name in self.hyperparameter_names}
 
@@ -62,6 +88,7 @@ class Optimizer:
             If the shape of a gradient is not that of its parameter; nothing is updated then.
         """
         learning = [(p, t, t.grad) for p, t in self.parameters.items() if t.grad is not None]
+        numbers = [self._numbers(group) for group in self.groups]
         for path, parameter, grad in learning:
             if grad.shape != parameter.shape:
                 raise ValueError(
@@ -71,7 +98,8 @@ class Optimizer:
         for path, parameter, grad in learning:
             data, step = parameter.data, self._steps[path] + 1
             slots = self._slots_like(path, data)
-            self._update(data, slots.get(MASTER), grad, slots, step)
+            group = self._group_of[path]
+            self._update(data, slots.get(MASTER), grad, slots, step, numbers[group])
             self._steps[path] = step
             parameter.changed_in_place()
             self._updated[path] = data
@@ -88,9 +116,12 @@ class Optimizer:
         -------
         dict
             The optimizer's name, the hyperparameters, and for each parameter ``"path/step"``, the
-            number of its updates, and ``"path/<state>"``, a NumPy array (zeros before the first).
+            number of its updates, and ``"path/<state>"``, a NumPy array (zeros before the first);
+            ``"groups"`` if their options differ.
         """
         state: dict[str, Any] = {"optimizer": type(self).__name__, **self.hyperparameters}
+        if self.groups_differ:
+            state["groups"] = [group.state() for group in self.groups]
         for path, parameter in self.parameters.items():
             state[f"{path}/step"] = self._steps[path]
             for name, array in self._slots_like(path, parameter.data).items():
@@ -110,6 +141,8 @@ class Optimizer:
         name = type(self).__name__
         check_state(f"{name}.load_state_dict", state)
         expected = self.state_dict()
+        if "groups" in state:  # their ratios may have become others since they were made
+            expected["groups"] = [group.state() for group in self.groups]
         problems = [f"missing {key}" for key in expected if key not in state]
         problems += [f"unexpected {key}" for key in state if key not in expected]
         problems += [
@@ -129,6 +162,7 @@ class Optimizer:
                 f"{name}: the state is of another optimizer or model, build the same ones before "
                 f"loading; it has: {'; '.join(problems[:8])}{more}"
             )
+        groups = self._loaded_groups(state["groups"]) if "groups" in state else self.groups
         numbers = {
             number: type(expected[number])(check_float(name, number, state[number]))
             for number in self.hyperparameter_names
@@ -144,15 +178,43 @@ class Optimizer:
         }
         for number, value in numbers.items():
             setattr(self, number, value)
+        self.groups = groups
         self._steps = {path: int(state[f"{path}/step"]) for path in self.parameters}
         self._slots = slots
         self._updated.clear()
 
+    @property
+    def groups_differ(self) -> bool:
+        """Whether there are groups with options of their own."""
+        return any(group.options or group.lr_scale != 1 for group in self.groups)
+
     def _update(
-        self, data: Array, master: Array | None, grad: Array, slots: Slots, step: int
+        self,
+        data: Array,
+        master: Array | None,
+        grad: Array,
+        slots: Slots,
+        step: int,
+        numbers: Numbers,
     ) -> None:
-        """Change ``data``, ``master`` if there is one, and ``slots`` in place."""
+        """Change ``data``, ``master`` if there is one, and ``slots`` in place.
+
+        ``numbers`` are the hyperparameters of the parameter's group.
+        """
         raise NotImplementedError
+
+    def _numbers(self, group: Group) -> Numbers:
+        return {**self.hyperparameters, **group.options, "lr": self.lr * group.lr_scale}
+
+    def _check_option(self, owner: str, name: str, value: Any) -> Numbers:
+        """The hyperparameters that an option of a group means."""
+        if name not in self.hyperparameter_names:
+            raise ValueError(
+                f'{owner} has the option {name!r}; expected "params" and some of '
+                f"{', '.join(self.hyperparameter_names)}"
+            )
+        below = 1.0 if name.startswith("beta") else math.inf
+        return {name: check_float(owner, name, value, below=below)}
 
     def _names(self, data: Array) -> tuple[str, ...]:
         return self.slot_names + ((MASTER,) if data.itemsize == 2 else ())
@@ -178,35 +240,32 @@ class Optimizer:
         self._updated.pop(path, None)
         return slots
 
+    def _loaded_groups(self, saved: Any) -> list[Group]:
+        kinds = {name: type(value) for name, value in self.hyperparameters.items()}
+        groups = []
+        for number, (entry, own) in enumerate(zip(saved, self.groups, strict=True)):
+            owner = f"{type(self).__name__}: group {number}"
+            if not isinstance(entry, Mapping) or entry.get("paths") != list(own.paths):
+                raise ValueError(
+                    f"{owner} of the state is of other parameters; build the same groups before "
+                    "loading"
+                )
+            options: Numbers = {
+                name: kinds[name](check_float(owner, name, value))
+                for name, value in entry.items()
+                if name in kinds
+            }
+            groups.append(Group(owner, own.paths, options, entry.get("lr_scale", 1.0)))
+        return groups
+
     def _check(self, name: str, value: float, *, below: float = math.inf) -> float:
         return check_float(type(self).__name__, name, value, below=below)
 
     def __repr__(self) -> str:
         numbers = ", ".join(f"{name}={value}" for name, value in self.hyperparameters.items())
-        return f"{type(self).__name__}({len(self.parameters)} parameters, {numbers})"
+        groups = f" in {len(self.groups)} groups" if len(self.groups) > 1 else ""
+        return f"{type(self).__name__}({len(self.parameters)} parameters{groups}, {numbers})"
 
 
 def _state_dtype(dtype: np.dtype) -> np.dtype:
     return np.dtype(np.float32) if dtype.itemsize == 2 else dtype
-
-
-def _collect(who: str, named_parameters: NamedParameters) -> dict[str, Parameter]:
-    """Check the pairs; a parameter that is shared between layers is kept under its first path."""
-    parameters: dict[str, Parameter] = {}
-    seen: set[int] = set()
-    pairs = named_parameters if isinstance(named_parameters, Iterable) else (named_parameters,)
-    for item in pairs:
-        path, parameter = item if isinstance(item, tuple) and len(item) == 2 else (None, None)
-        if not isinstance(path, str) or not isinstance(parameter, Parameter):
-            raise TypeError(
-                f"{who}: expected (path, Parameter) pairs, got {type_name(item)}; pass "
-                "model.named_parameters()"
-            )
-        if path in parameters:
-            raise ValueError(f"{who}: the path {path!r} comes twice; paths must be unique")
-        if id(parameter) not in seen:
-            seen.add(id(parameter))
-            parameters[path] = parameter
-    if not parameters:
-        raise ValueError(f"{who}: there are no parameters to optimize; is the model empty?")
-    return parameters

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,12 @@ from spconv.checks import type_name
 from spconv.compat import Array
 
 
-def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
+def clip_grad_norm(parameters: Iterable[Tensor] | Tensor, max_norm: float) -> float:
     """Scale all gradients together so that their common Euclidean norm is at most ``max_norm``.
 
     Parameters
     ----------
-    parameters : iterable of Tensor
+    parameters : iterable of Tensor, or one
         ``model.parameters()``; those without a gradient are left alone.
     max_norm : float
         Largest norm allowed.
@@ -31,7 +32,9 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     Raises
     ------
     FloatingPointError
-        If the norm is not finite.
+        If the norm is not finite; no gradient is changed then.
+    TypeError, ValueError
+        For what are no parameters, an iterator that was read before, a limit that is not positive.
 
     Examples
     --------
@@ -59,7 +62,7 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     return norm
 
 
-def clip_grad_value(parameters: Iterable[Tensor], max_value: float) -> None:
+def clip_grad_value(parameters: Iterable[Tensor] | Tensor, max_value: float) -> None:
     """Clip every element of every gradient to [-``max_value``, ``max_value``].
 
     >>> import numpy as np
@@ -75,11 +78,21 @@ def clip_grad_value(parameters: Iterable[Tensor], max_value: float) -> None:
 
 
 def _with_gradients(
-    who: str, parameters: Iterable[Tensor], limit: float
+    who: str, parameters: Iterable[Tensor] | Tensor, limit: float
 ) -> list[tuple[Tensor, Array]]:
-    if not limit > 0:
+    if not isinstance(limit, Real) or not limit > 0:
         raise ValueError(f"{who}: the limit must be positive, got {limit!r}")
-    tensors = list(parameters)
+    alone = isinstance(parameters, Tensor)
+    if not (alone or isinstance(parameters, Iterable)):
+        raise TypeError(
+            f"{who}: expected parameters, got {type_name(parameters)}; pass model.parameters()"
+        )
+    tensors = [parameters] if alone else list(parameters)
+    if not tensors and isinstance(parameters, Iterator):
+        raise ValueError(
+            f"{who}: the iterator gives no parameters; was it read before? Call "
+            "model.parameters() again for every step"
+        )
     for tensor in tensors:
         if not isinstance(tensor, Tensor):
             raise TypeError(

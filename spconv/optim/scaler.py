@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from spconv.autograd import Tensor
-from spconv.checks import check_float, check_int, check_state
+from spconv.checks import check_float, check_int, check_state, type_name
 from spconv.compat import array_module
 from spconv.optim.base import Optimizer
 from spconv.optim.clip import clip_grad_norm
@@ -58,6 +58,8 @@ class LossScaler:
 
     def backward(self, loss: Tensor) -> None:
         """Run backward from ``scale`` times the loss."""
+        if not isinstance(loss, Tensor):
+            raise TypeError(f"LossScaler.backward: expected the loss, got {type_name(loss)}")
         xp = array_module(loss.data)
         loss.backward(xp.full(loss.shape, self.scale, loss.dtype))
 
@@ -75,6 +77,11 @@ class LossScaler:
         bool
             False if a gradient was not finite: nothing is updated then, and the scale is halved.
         """
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(
+                f"LossScaler.step: expected an Optimizer, got {type_name(optimizer)}; call "
+                "scaler.step(optimizer) in the place of optimizer.step()"
+            )
         finite: Any = True
         for parameter in optimizer.parameters.values():
             if parameter.grad is not None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from spconv.compat import Array
 from spconv.ops import get_ops
-from spconv.optim.base import NamedParameters, Optimizer, Slots
+from spconv.optim.base import Given, Optimizer, Slots
+from spconv.optim.groups import Numbers
 
 
 class SGD(Optimizer):
@@ -16,10 +19,13 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    named_parameters : iterable of (str, Parameter)
-        ``model.named_parameters()``.
+    named_parameters : iterable of (str, Parameter), or list of dicts
+        ``model.named_parameters()``, or groups of them: ``"params"``, and beside them the options
+        that differ from those given here.
     lr : float
-        Learning rate.
+        Learning rate. A group with one of its own keeps its ratio to this one, whatever is
+        assigned to ``optimizer.lr``, by a schedule for instance; where every group has its own,
+        ``optimizer.lr`` is the largest of them.
     momentum : float
         Factor that keeps the previous direction.
     nesterov : bool
@@ -32,7 +38,8 @@ class SGD(Optimizer):
     TypeError
         If bare parameters come instead of (path, parameter) pairs.
     ValueError
-        If there are no parameters, a path comes twice, or a number is out of range.
+        If there are no parameters, a path comes twice, a parameter is in two groups, or a number
+        is out of range.
 
     Examples
     --------
@@ -44,13 +51,25 @@ class SGD(Optimizer):
     >>> optimizer.step()
     >>> weight.data
     array([0., 0.])
+
+    No decay for biases and batch normalization, and a slower start for them:
+
+    >>> from spconv import BatchNorm, SparseSequential, SubMConv2d
+    >>> net = SparseSequential(SubMConv2d(1, 4, 3), BatchNorm(4))
+    >>> vectors = [(path, p) for path, p in net.named_parameters() if p.ndim == 1]
+    >>> others = [(path, p) for path, p in net.named_parameters() if p.ndim > 1]
+    >>> groups = [{"params": others}, {"params": vectors, "weight_decay": 0.0, "lr": 0.05}]
+    >>> optimizer = SGD(groups, lr=0.1, weight_decay=1e-4)
+    >>> optimizer.lr = 0.02
+    >>> optimizer.groups[1]
+    Group(3 parameters, lr_scale=0.5, weight_decay=0.0)
     """
 
     hyperparameter_names = ("lr", "momentum", "nesterov", "weight_decay")
 
     def __init__(
         self,
-        named_parameters: NamedParameters,
+        named_parameters: Given,
         lr: float = 1e-3,
         momentum: float = 0.0,
         nesterov: bool = False,
@@ -59,20 +78,32 @@ class SGD(Optimizer):
         super().__init__(named_parameters, lr, weight_decay)
         self.momentum = self._check("momentum", momentum)
         self.nesterov = bool(nesterov)
-        self.slot_names = ("momentum",) if momentum else ()
-        if nesterov and not momentum:
+        every = [self._numbers(group) for group in self.groups]
+        self.slot_names = ("momentum",) if any(numbers["momentum"] for numbers in every) else ()
+        if any(numbers["nesterov"] and not numbers["momentum"] for numbers in every):
             raise ValueError("SGD: nesterov=True needs a momentum above 0, got momentum=0")
 
+    def _check_option(self, owner: str, name: str, value: Any) -> Numbers:
+        return (
+            {name: bool(value)} if name == "nesterov" else super()._check_option(owner, name, value)
+        )
+
     def _update(
-        self, data: Array, master: Array | None, grad: Array, slots: Slots, step: int
+        self,
+        data: Array,
+        master: Array | None,
+        grad: Array,
+        slots: Slots,
+        step: int,
+        numbers: Numbers,
     ) -> None:
         get_ops(data).sgd_step(
             data,
             master,
             grad,
             slots.get("momentum"),
-            self.lr,
-            self.momentum,
-            self.nesterov,
-            self.weight_decay,
+            numbers["lr"],
+            numbers["momentum"],
+            bool(numbers["nesterov"]),
+            numbers["weight_decay"],
         )

@@ -1,7 +1,16 @@
 """Training: a loop with progress, log and checkpoints, and a resume to the same bits."""
 
 from spconv.evaluation import Evaluation, evaluate, wilson_interval
+from spconv.train.loaders import Loader
 from spconv.train.loop import train
 from spconv.train.state import Epoch, History
 
-__all__ = ["Epoch", "Evaluation", "History", "evaluate", "train", "wilson_interval"]
+__all__ = [
+    "Epoch",
+    "Evaluation",
+    "History",
+    "Loader",
+    "evaluate",
+    "train",
+    "wilson_interval",
+]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -23,17 +23,19 @@ from spconv.checks import check_int, type_name
 from spconv.evaluation import Count, Loss, Prepare, batches_of, criteria, modes_kept
 from spconv.evaluation import evaluate as evaluation_of
 from spconv.layers import Module
-from spconv.optim import Optimizer, clip_grad_norm
+from spconv.optim import Optimizer
 from spconv.progress import Display, Log
 from spconv.schedules import Schedule
+from spconv.train.finite import bad_loss, check_parameters, clip
 from spconv.train.interrupts import Interrupts
+from spconv.train.loaders import Loader, check_epoch, number_of_batches
 from spconv.train.resume import configuration_of, restore
 from spconv.train.state import Epoch, History, State
 
 
 def train(
     model: Module,
-    loader: Any,
+    loader: Loader | Iterable[tuple[Any, Any]],
     optimizer: Optimizer,
     *,
     epochs: int,
@@ -63,15 +65,17 @@ def train(
     ----------
     model : Module
         Maps an input batch to logits (batch, classes).
-    loader : Loader
+    loader : Loader or iterable
         ``loader.epoch(e, start)`` gives the (inputs, labels) batches of epoch ``e`` from number
-        ``start`` on, ``len(loader)`` their number. A list of batches serves too.
+        ``start`` on, ``len(loader)`` their number, see :class:`Loader`. A list of batches serves
+        too, and, without a checkpoint, whatever can be iterated over once in every epoch.
     optimizer : Optimizer
-        Over ``model.named_parameters()``.
+        Over ``model.named_parameters()``, or groups of them.
     epochs : int
         Number of epochs in all.
     schedule : callable, optional
-        Learning rate as a function of the step; without it the optimizer's stays.
+        Learning rate as a function of the step; without it the optimizer's stays. Groups of
+        parameters keep their ratio to it.
     loss : callable, optional
         ``loss(logits, labels)``, a mean over the batch; :func:`cross_entropy` by default.
     count : callable, optional
@@ -109,7 +113,12 @@ def train(
     Raises
     ------
     FloatingPointError
-        If the loss is not finite; the parameters are those before that step.
+        If the loss is not finite, or with ``clip_norm`` the gradients; the parameters are those
+        before that step. Otherwise gradients are not looked at: parameters that they have spoilt
+        show in the next loss and at the end of the epoch, and are not saved. The message has the
+        step and the first parameters concerned.
+    TypeError
+        If the loader cannot give its batches in every epoch, or they are no (inputs, labels).
     ValueError
         If the checkpoint is damaged or belongs to a run with other settings, or if the loader does
         not give as many batches as it has.
@@ -128,10 +137,13 @@ def train(
     >>> history.last.step, history.last.error
     (20, 0.0)
     """
-    _check_arguments(model, loader, optimizer, schedule, evaluate)
+    _check_arguments(model, optimizer, schedule, evaluate)
+    num_batches = number_of_batches(loader, checkpoint)
     epochs = check_int("train", "epochs", epochs, 1)
     loss, count = criteria(loss, count, ignore_index)
-    configuration = configuration_of(model, loader, optimizer, schedule, clip_norm, seed)
+    configuration = configuration_of(
+        model, loader, num_batches, optimizer, schedule, clip_norm, seed
+    )
     state = State()
     if checkpoint is not None:
         Path(checkpoint).parent.mkdir(parents=True, exist_ok=True)
@@ -143,8 +155,15 @@ def train(
     def save_state() -> None:
         nonlocal saved_at
         if checkpoint is not None:
+            check_parameters(model, state.step)
             save(checkpoint, model, optimizer, configuration=configuration, state=asdict(state))
         saved_at = time.monotonic()
+
+    def where() -> str:
+        return (
+            f"at step {state.step} (epoch {state.epoch}, batch {state.batch}, learning rate "
+            f"{optimizer.lr:g})"
+        )
 
     def run_step(inputs: Any, labels: Any) -> None:
         model.seed(seed, state.step)
@@ -155,22 +174,18 @@ def train(
         value = _scalar(loss(logits, labels))
         number = value.item()
         if not math.isfinite(number):
-            raise FloatingPointError(
-                f"train: the loss is {number} at step {state.step} (epoch {state.epoch}, batch "
-                f"{state.batch}, learning rate {optimizer.lr:g}); try a lower learning rate, a "
-                "warm-up or clip_norm, and check the inputs of this batch"
-            )
+            raise bad_loss(number, where(), state.step, model, inputs)
         wrong, counted = count(logits, labels)
         value.backward()
         if clip_norm is not None:
-            clip_grad_norm(model.parameters(), clip_norm)
+            clip(model, clip_norm, where)
         optimizer.step()
         state.count(number, wrong, counted)
         if log_every and state.step % log_every == 0:
             entry = {"epoch": state.epoch, "step": state.step, "loss": number, "lr": optimizer.lr}
             lines.write("step", entry)
 
-    with Interrupts() as interrupts, Display(progress, epochs, len(loader)) as display:
+    with Interrupts() as interrupts, Display(progress, epochs, num_batches) as display:
         try:
             if state.stopped or state.epoch >= epochs:
                 more = "" if state.stopped else "ask for more epochs, or "
@@ -183,7 +198,7 @@ def train(
                     model.train()
                 display.start(state.epoch, state.batch)
                 began = time.perf_counter() - state.seconds
-                with closing(_rest_of_epoch(loader, state)) as batches:
+                with closing(_rest_of_epoch(loader, num_batches, state)) as batches:
                     for inputs, labels in batches:
                         inputs = inputs if prepare is None else prepare(inputs)
                         with interrupts.held():
@@ -192,6 +207,7 @@ def train(
                         display.update(state.batch, str(state))
                         if time.monotonic() - saved_at >= checkpoint_every:
                             save_state()
+                check_parameters(model, state.step)
                 test = None
                 if evaluate is not None:
                     test = evaluation_of(model, evaluate, loss=loss, count=count, prepare=prepare)
@@ -210,22 +226,29 @@ def train(
     return History([Epoch(**entry) for entry in state.history])
 
 
-def _rest_of_epoch(loader: Any, state: State) -> Generator[tuple[Any, Any], None, None]:
+def _rest_of_epoch(
+    loader: Any, num_batches: int | None, state: State
+) -> Generator[tuple[Any, Any], None, None]:
     """The batches from where the run stands on, as many as the loader has."""
-    if state.batch >= len(loader):
+    if state.batch == num_batches:
         return
-    with closing(batches_of(loader, state.epoch, state.batch)) as batches:
+    with closing(batches_of("train", loader, state.epoch, state.batch)) as batches:
         for batch in batches:
-            if state.batch == len(loader):
+            if state.batch == num_batches:
                 raise ValueError(
-                    f"train: the loader gives more batches than len(loader) = {len(loader)}, so "
+                    f"train: the loader gives more batches than len(loader) = {num_batches}, so "
                     "that a checkpoint could not say where it stands; make __len__ tell the number"
                 )
             yield batch
-    if state.batch < len(loader):
+    if num_batches is None and not state.batch:
+        raise ValueError(
+            f"train: the loader gave no batch in epoch {state.epoch}; it must give them again in "
+            "every epoch"
+        )
+    if num_batches is not None and state.batch < num_batches:
         raise ValueError(
             f"train: epoch {state.epoch} ended after {state.batch} batches, but len(loader) is "
-            f"{len(loader)}; make __len__ tell the number, and epoch(e, start) begin at any batch"
+            f"{num_batches}; make __len__ tell the number, and epoch(e, start) begin at any batch"
         )
 
 
@@ -239,7 +262,7 @@ def _scalar(loss: Any) -> Tensor:
     return loss
 
 
-def _check_arguments(model: Any, loader: Any, optimizer: Any, schedule: Any, evaluate: Any) -> None:
+def _check_arguments(model: Any, optimizer: Any, schedule: Any, evaluate: Any) -> None:
     """Raise for things given in each other's place, and for the optimizer of another model."""
     for name, value, kind in (("model", model, Module), ("optimizer", optimizer, Optimizer)):
         if not isinstance(value, kind):
@@ -253,18 +276,12 @@ def _check_arguments(model: Any, loader: Any, optimizer: Any, schedule: Any, eva
             "train: the optimizer holds none of the model's parameters; make it with "
             "model.named_parameters()"
         )
-    if not hasattr(loader, "__len__"):
-        raise TypeError(
-            f"train: the loader must have a length and give its batches again in every epoch, got "
-            f"{type_name(loader)}; pass a loader of spconv.data or a list of batches"
-        )
-    if not len(loader):
-        raise ValueError("train: expected at least one batch, got an empty loader")
     if schedule is not None and not callable(schedule):
         raise TypeError(
             f"train: schedule must be a function of the step, got {schedule!r}; a constant rate is "
             "the optimizer's lr"
         )
+    check_epoch("evaluate", evaluate)
     again = hasattr(evaluate, "epoch") or hasattr(evaluate, "__iter__")
     if evaluate is not None and (not again or hasattr(evaluate, "__next__")):
         raise TypeError(

@@ -17,6 +17,7 @@ from spconv.train.state import State
 def configuration_of(
     model: Module,
     loader: Any,
+    num_batches: int | None,
     optimizer: Optimizer,
     schedule: Schedule | None,
     clip_norm: float | None,
@@ -24,15 +25,17 @@ def configuration_of(
 ) -> dict[str, Any]:
     """Describe what must not change between the parts of a run, as far as it can be told."""
     numbers = optimizer.hyperparameters
+    groups = optimizer.groups if optimizer.groups_differ else []
     if schedule is not None:
         del numbers["lr"]
     return {
         "seed": seed,
-        "batches in an epoch": len(loader),
+        "batches in an epoch": num_batches,
         "batch size": getattr(loader, "batch_size", None),
         "seed of the loader": getattr(loader, "seed", None),
         "optimizer": type(optimizer).__name__,
         **{f"optimizer's {name}": value for name, value in numbers.items()},
+        **{f"optimizer's group {n}": repr(group) for n, group in enumerate(groups)},
         "schedule": repr(schedule) if schedule is None or is_dataclass(schedule) else "a function",
         "clip_norm": clip_norm,
         **{path: f"{p.dtype} {p.shape}" for path, p in model.named_parameters()},

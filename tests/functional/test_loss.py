@@ -172,7 +172,7 @@ def test_yes_or_no_questions_with_huge_logits():
 
 
 def test_yes_or_no_questions_are_checked():
-    with pytest.raises(TypeError, match="binary_cross_entropy: logits must be a Tensor, got list"):
+    with pytest.raises(TypeError, match=r"binary_cross_entropy: logits must be .*, got list"):
         binary_cross_entropy([1.0], [1])
     with pytest.raises(ValueError, match=r"of one shape, got \(2, 1\) and \(2,\)"):
         binary_cross_entropy(spconv.Tensor([[1.0], [2.0]]), [1, 0])

@@ -314,5 +314,5 @@ def test_kept_channels_beside_a_residual_are_refused():
 
 def test_a_negative_slope_is_refused():
     for residual in (None, X):
-        with pytest.raises(ValueError, match="sparse_conv: negative_slope must be >= 0, got -1"):
+        with pytest.raises(ValueError, match="sparse_conv: negative_slope must be finite and >= 0"):
             subm(X, residual=residual, negative_slope=-1.0)

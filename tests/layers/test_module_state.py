@@ -44,9 +44,11 @@ def test_statistics_of_half_precision_stay_single():
 def test_a_part_of_a_state_is_named_as_one_and_taken_over_so():
     net, other = make(), make()
     part = {"0.weight": np.zeros(net[0].weight.shape, np.float32)}
-    with pytest.raises(ValueError, match=r"missing 0\.bias.*\{\*\*net\.state_dict\(\), \*\*part"):
+    with pytest.raises(ValueError, match=r"missing 0\.bias; .*; to take over .* pass strict=False"):
         net.load_state_dict(part)
-    net.load_state_dict({**net.state_dict(), **part})
+    missing, unexpected = net.load_state_dict(part, strict=False)
+    assert set(missing) == net.state_dict().keys() - part.keys()
+    assert unexpected == []
     assert not net[0].weight.data.any()
     np.testing.assert_array_equal(net[2].weight.data, other[2].weight.data)
 
@@ -57,3 +59,57 @@ def test_a_result_does_not_take_a_parameters_place():
         net[0].weight = net[0].weight * 0.5
     net[0].weight = spconv.Tensor(net[0].weight.data)  # frozen
     assert "0.weight" not in net.state_dict()
+
+
+def test_a_whole_state_leaves_nothing_out():
+    net = make()
+    assert net.load_state_dict(make().state_dict()) == ([], [])
+    assert net.load_state_dict(make().state_dict(), strict=False) == ([], [])
+
+
+def test_strict_errors_name_everything():
+    net = make()
+    state = {f"other.{number}": np.zeros(2) for number in range(20)}
+    with pytest.raises(ValueError, match="does not fit this module") as error:
+        net.load_state_dict({**state, "0.bias": np.zeros(3, np.float32)})
+    message = str(error.value)
+    assert all(f"unexpected {path}" in message for path in state)
+    assert all(f"missing {path}" in message for path in net.state_dict() if path != "0.bias")
+    assert "0.bias has shape (3,), expected (4,)" in message
+
+
+def test_what_has_a_place_is_taken_over_with_its_buffers():
+    net, other = make(), make()
+    other[1].running_mean = np.arange(4, dtype=np.float32)
+    other[2].bias.data = np.ones(2, np.float32)
+    before = net.state_dict()
+    part = {path: array for path, array in other.state_dict().items() if path != "2.weight"}
+    found = net.load_state_dict({**part, "head.weight": np.ones(3)}, strict=False)
+    assert found.missing_keys == ["2.weight"]
+    assert found.unexpected_keys == ["head.weight"]
+    np.testing.assert_array_equal(net[1].running_mean, np.arange(4))
+    np.testing.assert_array_equal(net[2].bias.data, 1)
+    np.testing.assert_array_equal(net[2].weight.data, before["2.weight"])
+
+
+@pytest.mark.parametrize(
+    ("part", "error", "message"),
+    [
+        (
+            {"0.bias": np.zeros(3, np.float32)},
+            ValueError,
+            r"0\.bias has shape \(3,\), expected \(4,\); leave those out and pass strict=False",
+        ),
+        ({"0.bias": np.zeros(4, np.int64)}, TypeError, r"0\.bias has dtype float32, got int64"),
+        ({"0.bias": 1.0}, ValueError, r"0\.bias has shape \(\), expected"),
+        (None, TypeError, "expected a dict, .* got NoneType"),
+    ],
+)
+def test_shapes_and_kinds_are_checked_in_any_case(part, error, message):
+    net = make()
+    before = net.state_dict()
+    weight = {} if part is None else {"0.weight": np.ones(net[0].weight.shape, np.float32)}
+    with pytest.raises(error, match=rf"SparseSequential\.load_state_dict: .*{message}"):
+        net.load_state_dict(None if part is None else {**weight, **part}, strict=False)
+    for path, array in net.state_dict().items():
+        np.testing.assert_array_equal(array, before[path])

@@ -206,6 +206,15 @@ def test_states_of_no_scaler(state, error, message):
     assert scaler.state_dict() == before
 
 
+def test_arguments_of_another_kind():
+    weight = Parameter(np.ones(1, np.float16))
+    scaler = LossScaler()
+    with pytest.raises(TypeError, match=r"LossScaler\.step: expected an Optimizer, got list; call"):
+        scaler.step([weight])
+    with pytest.raises(TypeError, match=r"LossScaler\.backward: expected the loss, got float"):
+        scaler.backward(0.5)
+
+
 def test_interval_is_positive():
     with pytest.raises(ValueError, match="LossScaler: interval must be at least 1, got 0"):
         LossScaler(interval=0)

@@ -295,7 +295,11 @@ def test_the_threads_of_the_loader_end_with_an_error(tmp_path):
         ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
         ({"epochs": 1.5}, TypeError, "epochs must be an int, got 1.5"),
         ({"loader": []}, ValueError, "expected at least one batch"),
-        ({"loader": iter([])}, TypeError, "the loader must have a length .* got list_iterator"),
+        (
+            {"loader": iter([])},
+            TypeError,
+            "the loader must give its .* but list_iterator gives them once",
+        ),
         ({"schedule": 0.1}, TypeError, "schedule must be a function of the step, got 0.1"),
         ({"evaluate": True}, TypeError, "evaluate must give its batches after every .* got bool"),
         ({"evaluate": iter([])}, TypeError, "evaluate must give .* got list_iterator"),

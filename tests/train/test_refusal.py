@@ -61,3 +61,29 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
     (tmp_path / "run.npz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"run\.npz: not a whole \.npz file"):
         run(tmp_path)
+
+
+def grouped(scale=0.5, decay=0.0):
+    def make(model):
+        vectors = [(path, p) for path, p in model.named_parameters() if p.ndim == 1]
+        others = [(path, p) for path, p in model.named_parameters() if p.ndim > 1]
+        groups = [{"params": others}, {"params": vectors, "lr": 0.2 * scale, "weight_decay": decay}]
+        return SGD(groups, lr=0.2, momentum=0.9, weight_decay=1e-3)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "message"),
+    [
+        (grouped(), grouped(scale=0.25), r"group 1 was Group\(5 .*scale=0\.5, .* is .*scale=0\.25"),
+        (grouped(), grouped(decay=0.1), r"group 1 was Group.*decay=0\.0\) and is .*decay=0\.1\)"),
+        (grouped(), lambda m: SGD(m.named_parameters(), 0.2, 0.9), "group 1 was .* and is absent"),
+        (lambda m: SGD(m.named_parameters(), 0.2, 0.9), grouped(), "group 1 was absent and is Gr"),
+    ],
+)
+def test_a_run_with_other_groups_is_refused(tmp_path, before, now, message):
+    run(tmp_path, before, epochs=1)
+    with pytest.raises(ValueError, match=f"other settings.*optimizer's {message}"):
+        run(tmp_path, now)
+    run(tmp_path, before, epochs=2)

@@ -31,6 +31,7 @@ from spconv.layers import (
     SparseMaxPool2d,
     SparseSequential,
 )
+from spconv.optim import SGD
 
 
 @pytest.mark.parametrize("error", [Stop, KeyboardInterrupt])
@@ -161,6 +162,22 @@ def test_a_finished_run_can_be_prolonged(tmp_path, uninterrupted):
     assert loader.requests == []
     assert again[2] == ours[2]
     assert_same_run(tmp_path, again, reference_folder, reference)
+
+
+def test_groups_go_on_under_a_schedule(tmp_path):
+    def make(model):
+        vectors = [(path, p) for path, p in model.named_parameters() if p.ndim == 1]
+        others = [(path, p) for path, p in model.named_parameters() if p.ndim > 1]
+        groups = [{"params": others}, {"params": vectors, "lr": 0.5, "weight_decay": 0.0}]
+        return SGD(groups, lr=0.2, momentum=0.9, weight_decay=1e-3)
+
+    reference = run(tmp_path / "whole", make)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "parts", make, loss=interrupting_loss(BATCHES + 2), evaluate=None)
+    ours = run(tmp_path / "parts", make)
+    for name, array in reference[0].state_dict().items():
+        assert ours[0].state_dict()[name].tobytes() == array.tobytes()
+    assert repr(ours[1].groups) == repr(reference[1].groups)
 
 
 def test_a_run_that_is_done_says_so(tmp_path, uninterrupted, capsys):

@@ -1,0 +1,108 @@
+"""Checks of what operations are called with; messages name the operation and the fix."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from spconv.autograd import Tensor
+from spconv.checks import check_float, type_name
+from spconv.functional._common import check_sparse, total_channels
+from spconv.geometry import Geometry
+from spconv.tensor import KeptChannels, SparseConvTensor
+
+_DRAW = "draw them with functional.draw_channels"
+
+
+def check_tensor(owner: str, name: str, value: Any, axes: str, *ndim: int) -> None:
+    """Raise unless ``value`` is a Tensor, with one of these numbers of axes if any are given."""
+    if not isinstance(value, Tensor):
+        sparse = isinstance(value, SparseConvTensor)
+        fix = "pass its .features" if sparse else "wrap an array in spconv.Tensor"
+        raise TypeError(f"{owner}: {name} must be a Tensor {axes}, got {type_name(value)}; {fix}")
+    if ndim and value.ndim not in ndim:
+        raise ValueError(f"{owner}: {name} must have shape {axes}, got {value.shape}")
+
+
+def check_vector(owner: str, name: str, value: Any, channels: int) -> None:
+    """Raise unless ``value`` is a Tensor with one entry for each channel."""
+    check_tensor(owner, name, value, "(C,)")
+    if value.shape != (channels,):
+        raise ValueError(
+            f"{owner}: {name} must have shape ({channels},), one for each channel, got "
+            f"{value.shape}"
+        )
+
+
+def check_geometry(owner: str, geometry: Any) -> None:
+    """Raise TypeError unless it is a :class:`Geometry`."""
+    if not isinstance(geometry, Geometry):
+        raise TypeError(
+            f"{owner}: geometry must be a Geometry, got {type_name(geometry)}; make one with "
+            "spconv.geometry.Geometry.make(ndim, kernel_size, ...), or use a layer"
+        )
+
+
+def check_input(owner: str, x: Any, geometry: Any, indice_key: Any) -> None:
+    """Raise unless these are a sparse tensor, a geometry of its dimensions, a key or None."""
+    check_geometry(owner, geometry)
+    check_sparse(owner, x, geometry.ndim)
+    if indice_key is not None and not isinstance(indice_key, str):
+        raise TypeError(
+            f"{owner}: indice_key must be a str, got {type_name(indice_key)}; it names the "
+            "rulebook for an inverse convolution"
+        )
+
+
+def check_slope(owner: str, slope: float | None) -> None:
+    """Raise unless it is None or a number from 0 on."""
+    if slope is not None:
+        check_float(owner, "negative_slope", slope)
+
+
+def check_share(owner: str, p: float) -> None:
+    """Raise unless it is a number from 0 to 1."""
+    if not isinstance(p, Real):
+        raise TypeError(f"{owner}: p must be a number, got {type_name(p)}; it is the share to drop")
+    if not 0 <= p <= 1:
+        raise ValueError(f"{owner}: p must be in [0, 1], got {p}; it is the share to drop")
+
+
+def check_generator(owner: str, rng: Any) -> None:
+    """Raise TypeError unless it is a generator of NumPy's."""
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(
+            f"{owner}: rng must be a numpy.random.Generator, got {type_name(rng)}; pass "
+            "numpy.random.default_rng(seed)"
+        )
+
+
+def check_kept(owner: str, name: str, kept: Any, channels: int) -> None:
+    """Raise unless they are some of so many channels."""
+    if not isinstance(kept, KeptChannels):
+        raise TypeError(f"{owner}: {name} must be KeptChannels, got {type_name(kept)}; {_DRAW}")
+    slots = kept.slots
+    if getattr(getattr(slots, "dtype", None), "kind", "") not in ("i", "u") or slots.ndim != 1:
+        raise TypeError(
+            f"{owner}: {name}.slots must be an array (n,) of integers, got {slots!r}; {_DRAW}"
+        )
+    if kept.total != channels or not (
+        len(slots) == 0 or 0 <= slots.min() <= slots.max() < channels
+    ):
+        raise ValueError(
+            f"{owner}: {name} must be of the {channels} channels there are, got {len(slots)} of "
+            f"{kept.total}; {_DRAW}({channels}, p, rng)"
+        )
+
+
+def check_dropped(owner: str, x: SparseConvTensor, kept: KeptChannels) -> None:
+    """Raise unless ``x`` has all channels that ``kept`` chooses from, or just those it keeps."""
+    check_kept(owner, "kept", kept, total_channels(x))
+    before = x.channels
+    if before is not None and before is not kept and not np.array_equal(before.slots, kept.slots):
+        raise ValueError(
+            f"{owner}: the input has dropped other channels before; compute with "
+            "spconv.tensor.all_channels(x)"
+        )
