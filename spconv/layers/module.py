@@ -170,8 +170,7 @@ class Module:
     ) -> IncompatibleKeys:
         """Copy parameters and buffers from :meth:`state_dict` of a module of the same form.
 
-        The dtypes become those of the state, so that a state comes back bit for bit;
-        :meth:`astype` converts them.
+        They keep their dtypes, whatever those of the state are; :meth:`astype` changes them.
 
         Parameters
         ----------
@@ -229,6 +228,7 @@ class Module:
                     f"{owner}: {path} has dtype {own[path].dtype}, got {array.dtype}; nothing was "
                     "loaded"
                 )
+            arrays[path] = array.astype(own[path].dtype, copy=False)
         for path, parameter in parameters.items():
             if path in arrays:
                 parameter.data = arrays[path]
