@@ -7,6 +7,7 @@ from example_networks import batchwise_dropout_chain
 import spconv
 from spconv.models import DeepCNet
 from spconv.testing import assert_close, tolerance
+from spconv.train import train
 
 BOUND = 64 * tolerance("float32", 1000)
 
@@ -115,3 +116,23 @@ def test_frozen_networks_and_checkpoints(cupy, tmp_path):
     spconv.load(tmp_path / "net.npz").restore(net, adam)
     assert_close(net(x.to("cuda")).features.numpy(), again.numpy(), 0)
     assert expected.shape == again.shape
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")  # of what is spoilt here
+def test_a_training_with_groups_and_what_is_not_finite(cupy):
+    net = spconv.SparseSequential(
+        spconv.SubMConv2d(4, 8, 3), spconv.BatchNorm(8), spconv.ReLU(), spconv.SparseGlobalAvgPool()
+    )
+    net.append(spconv.Linear(8, 3)).to("cuda")
+    vectors = [(path, p) for path, p in net.named_parameters() if p.ndim == 1]
+    others = [(path, p) for path, p in net.named_parameters() if p.ndim > 1]
+    groups = [{"params": others}, {"params": vectors, "lr": 0.05, "weight_decay": 0.0}]
+    sgd = spconv.optim.SGD(groups, lr=0.1, momentum=0.9, weight_decay=1e-3)
+    x = sparse(ground=False)
+    batches = [(x, np.arange(x.batch_size) % 3)] * 2
+    options = {"prepare": lambda x: x.to("cuda"), "clip_norm": 5.0, "progress": False}
+    history = train(net, batches, sgd, epochs=4, **options)
+    assert history.last.loss < history.epochs[0].loss
+    net[4].weight.data[0, 0] = np.nan
+    with pytest.raises(FloatingPointError, match=r"; not finite to begin with: 4\.weight; "):
+        train(net, batches, sgd, epochs=1, **options)
