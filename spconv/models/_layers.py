@@ -56,9 +56,28 @@ def check_widths(owner: str, widths: Sequence[int]) -> list[int]:
     return [check_int(owner, f"widths[{level}]", width, 1) for level, width in enumerate(widths)]
 
 
-def check_field(owner: str, x: Any, ndim: int, field: int | None, words: str = "") -> None:
-    """Raise unless ``x`` is a sparse tensor of so many dimensions, ``field`` sites along each."""
+def check_field(
+    owner: str,
+    x: Any,
+    ndim: int,
+    field: int | None,
+    words: str = "",
+    ground_state: bool | None = None,
+) -> None:
+    """Raise unless ``x`` is a sparse tensor of so many dimensions, ``field`` sites along each.
+
+    ``ground_state`` says whether the weights were trained with one; None: nobody knows.
+    """
     check_sparse(owner, x, ndim)
+    if ground_state is not None and ground_state != (x.ground_state is not None):
+        wrong, fix = "with one", "make it without, ground_state=None"
+        if ground_state:
+            zeros = f"[0.0] * {x.num_channels}" if x.num_channels > 1 else "[0.0]"
+            wrong, fix = "without one", f"give it one, ground_state={zeros}"
+        raise ValueError(
+            f"{owner}: these weights were trained on inputs {'with' if ground_state else 'without'}"
+            f" a ground state, the input is {wrong}: {fix}"
+        )
     if field is not None and x.spatial_shape != (field,) * ndim:
         raise ValueError(
             f"{owner}: expected {words}spatial_shape {(field,) * ndim}, got {x.spatial_shape}"

@@ -45,7 +45,8 @@ class DeepCNet(layers.SparseSequential):
 
     The input field has 3 * 2**l sites along every axis. The first convolution has k filters of
     size 3, the n-th n * k filters of size 2; what is left is one site, which a linear layer
-    classifies (Graham 2014, section 3).
+    classifies (Graham 2014, section 3). Inputs with a ground state are the paper's: without one
+    inactive sites are absent, which is another network for the same weights.
 
     Parameters
     ----------
@@ -74,6 +75,8 @@ class DeepCNet(layers.SparseSequential):
     """
 
     field_text = "3 * 2**l"
+    trained_with_ground_state: bool | None = None
+    """Of the inputs that the weights were trained on, where that is known: others are refused."""
 
     @staticmethod
     def field_of(l: int) -> int:  # noqa: E741
@@ -112,7 +115,8 @@ class DeepCNet(layers.SparseSequential):
 
     def _check_input(self, x: Any) -> None:
         words = f"a field of {self.field_text} sites, "
-        check_field(type(self).__name__, x, self.ndim, self.field, words)
+        owner = type(self).__name__
+        check_field(owner, x, self.ndim, self.field, words, self.trained_with_ground_state)
 
     def _block(self, number: int, plan: _Plan) -> list[layers.Module]:
         """Convolution number ``number`` (from 1) and what follows it."""

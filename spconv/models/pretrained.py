@@ -7,14 +7,13 @@ from importlib.resources import as_file, files
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from spconv.checkpoint import Checkpoint, load
-from spconv.layers import Module
 from spconv.models.deepcnet import DeepC2, DeepCNet
 from spconv.models.vgg import Entry, SparseVGG
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable  # importlib.resources.abc from Python 3.11 on
 
-AnyModule = TypeVar("AnyModule", bound=Module)
+Network = TypeVar("Network", DeepCNet, DeepC2, SparseVGG)
 
 PRETRAINED = ("mnist_deepcnet", "mnist_deepc2", "assamese_vgg", "pendigits_deepcnet")
 """Names of the constructors below; the weights of each are ``weights/<name>.npz``."""
@@ -47,7 +46,7 @@ def mnist_deepcnet(pretrained: bool = False, *, dropout: float = 0.0, seed: int 
     (96, 1013410)
     """
     net = DeepCNet(5, 60, in_channels=1, num_classes=10, dropout=dropout, seed=seed)
-    return _with_weights(net, "mnist_deepcnet") if pretrained else net
+    return _with_weights(net, "mnist_deepcnet", ground_state=True) if pretrained else net
 
 
 def mnist_deepc2(pretrained: bool = False, *, dropout: float = 0.0, seed: int = 0) -> DeepC2:
@@ -62,7 +61,7 @@ def mnist_deepc2(pretrained: bool = False, *, dropout: float = 0.0, seed: int = 
     (63, 289418)
     """
     net = DeepC2(4, 32, in_channels=1, num_classes=10, dropout=dropout, seed=seed)
-    return _with_weights(net, "mnist_deepc2") if pretrained else net
+    return _with_weights(net, "mnist_deepc2", ground_state=True) if pretrained else net
 
 
 def assamese_vgg(pretrained: bool = False, *, dropout: float = 0.0, seed: int = 0) -> SparseVGG:
@@ -86,7 +85,7 @@ def assamese_vgg(pretrained: bool = False, *, dropout: float = 0.0, seed: int = 
     ]
     spec: list[Entry] = [entry for level in levels for entry in [*level, "MP"]]
     net = SparseVGG(spec, 3, 183, field=95, readout=64, dropout=dropout, seed=seed)
-    return _with_weights(net, "assamese_vgg") if pretrained else net
+    return _with_weights(net, "assamese_vgg", ground_state=False) if pretrained else net
 
 
 def pendigits_deepcnet(
@@ -104,7 +103,7 @@ def pendigits_deepcnet(
     (48, 261130)
     """
     net = DeepCNet(4, 40, in_channels=7, num_classes=10, dropout=dropout, seed=seed)
-    return _with_weights(net, "pendigits_deepcnet") if pretrained else net
+    return _with_weights(net, "pendigits_deepcnet", ground_state=True) if pretrained else net
 
 
 def pretrained_info(name: str) -> dict[str, Any]:
@@ -142,14 +141,18 @@ def weights_folder() -> Traversable:
     return files("spconv.models") / "weights"
 
 
-def _with_weights(net: AnyModule, name: str) -> AnyModule:
-    """Load by order: paths count the layers, and a network trained with dropout has more."""
+def _with_weights(net: Network, name: str, *, ground_state: bool) -> Network:
+    """Load by order: paths count the layers, and a network trained with dropout has more.
+
+    ``ground_state`` says whether the network was trained on inputs with one.
+    """
     checkpoint = _read(name)
     own, saved = list(net.state_dict()), list(checkpoint.model)
     if [_last(path) for path in own] == [_last(path) for path in saved]:
         values = checkpoint.model.values()
         checkpoint = replace(checkpoint, model=dict(zip(own, values, strict=True)))
     checkpoint.restore(net)
+    net.trained_with_ground_state = ground_state
     return net.eval()
 
 

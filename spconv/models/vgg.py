@@ -75,6 +75,9 @@ class SparseVGG(layers.SparseSequential):
     (1, 10)
     """
 
+    trained_with_ground_state: bool | None = None
+    """Of the inputs that the weights were trained on, where that is known: others are refused."""
+
     def __init__(
         self,
         spec: Sequence[Entry],
@@ -115,7 +118,8 @@ class SparseVGG(layers.SparseSequential):
         super().__init__(*sequence)
 
     def _check_input(self, x: Any) -> None:
-        check_field("SparseVGG", x, self.ndim, self.field)
+        known = self.trained_with_ground_state
+        check_field("SparseVGG", x, self.ndim, self.field, ground_state=known)
 
 
 class PlusBlock(layers.Module):

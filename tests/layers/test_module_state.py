@@ -113,3 +113,16 @@ def test_shapes_and_kinds_are_checked_in_any_case(part, error, message):
         net.load_state_dict(None if part is None else {**weight, **part}, strict=False)
     for path, array in net.state_dict().items():
         np.testing.assert_array_equal(array, before[path])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", "list"])
+def test_a_module_keeps_its_dtypes_whatever_it_loads(dtype):
+    net, other = make(), make()
+    state = {
+        path: array.tolist() if dtype == "list" else array.astype(dtype)
+        for path, array in other.state_dict().items()
+    }
+    net.load_state_dict(state)
+    for path, array in net.state_dict().items():
+        assert array.dtype == np.float32
+        np.testing.assert_array_equal(array, np.asarray(state[path], np.float32))

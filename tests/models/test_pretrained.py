@@ -70,6 +70,28 @@ def test_unknown_name():
 
 
 @every_network
+def test_inputs_have_a_ground_state_as_in_training_or_none(name, folder):
+    spconv.save(folder / f"{name}.npz", NETWORKS[name](), recipe=RECIPE)
+    net = NETWORKS[name](pretrained=True)
+    channels = next(net.parameters()).shape[1]
+    image = np.zeros((1, channels, net.field, net.field), np.float32)
+    image[..., 20:30, 20:30] = 1
+    plain = spconv.from_dense(image)
+    grounded = spconv.from_dense(image, ground_state=[0.0] * channels)
+    right, wrong = (plain, grounded) if name == "assamese_vgg" else (grounded, plain)
+    assert net(right).shape[0] == 1
+    message = "without a ground state, the input is with one: make it without, ground_state=None"
+    if wrong is plain:
+        fix = r"\[0\.0\]" + (rf" \* {channels}" if channels > 1 else "")
+        message = rf"with a ground state, the input is without one: give it one, ground_state={fix}"
+    with pytest.raises(ValueError, match=rf"these weights were trained on inputs {message}"):
+        net(wrong)
+    NETWORKS[name]()(wrong)  # of untrained ones nobody knows
+    net.trained_with_ground_state = None
+    net(wrong)
+
+
+@every_network
 @pytest.mark.parametrize("before", [0.0, 0.5])
 def test_dropout_has_no_part_in_the_weights(name, before, folder):
     trained = NETWORKS[name](dropout=before, seed=3)
@@ -91,7 +113,10 @@ def test_packaged_weights():
         net = NETWORKS[name](pretrained=True)
         rng = np.random.default_rng(0)
         shape, channels = (net.field,) * net.ndim, net[0].in_channels
-        x = spconv.testing.random_sparse_tensor(rng, shape, 2, channels, 0.05, np.float32)
+        ground = name != "assamese_vgg"
+        x = spconv.testing.random_sparse_tensor(
+            rng, shape, 2, channels, 0.05, np.float32, ground=ground
+        )
         logits = net(x).data
         assert np.isfinite(logits).all()
         assert (logits != NETWORKS[name]().eval()(x).data).any()
