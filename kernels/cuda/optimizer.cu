@@ -1,57 +1,91 @@
-// Steps of the optimizers, one pass over parameter, gradient and state, in the order of
-// operations of spconv/optim: compiled without contraction (--fmad=false) the results are those of
-// NumPy to the bit, up to denormal numbers, which CuPy's options flush to zero.
+// Steps of the optimizers over all parameters of one kind, one pass over parameter, gradient and
+// state, in the order of operations of spconv/optim: compiled without contraction (--fmad=false) the
+// results are those of NumPy to the bit, up to denormal numbers, which CuPy's options flush to zero.
 //
 // STORAGE is the type of the parameter, GRADIENT that of its gradient (float where a loss scaler
 // has been at work on 16-bit ones); the state is of type `math`. With
 // -DMASTER=1 the parameter is kept a second time in `math` precision and rounded from there.
+//
+// `table` has rows of `tensors` entries: the blocks up to the end of a parameter, its size, and the
+// addresses of data, master, gradient and state, 0 for what there is not.
 #include "storage.cuh"
 
-#if MASTER
-#define VALUE master[i]
-#else
-#define VALUE data[i]
-#endif
+enum { ENDS, SIZES, DATA, MASTERS, GRADIENTS, STATE };
 
-// v = momentum v + (d + decay p); p -= lr v, or lr (d + momentum v) with nesterov. A null
-// velocity means no momentum.
-extern "C" __global__ void sgd(storage* data, math* master, const GRADIENT* grad, math* velocity,
-                               math lr, math momentum, math decay, int nesterov, i64 count) {
-    const i64 i = thread_index();
-    if (i >= count) return;
-    const math value = VALUE;
-    math direction = widen(grad[i]);
+struct place {
+    int tensor;
+    i64 element;  // or -1: the block reaches over the end
+};
+
+__device__ __forceinline__ place find_place(const i64* table, int tensors) {
+    int low = 0, high = tensors - 1;  // the first tensor that ends behind the block
+    while (low < high) {
+        const int middle = (low + high) >> 1;
+        if (table[middle] <= blockIdx.x)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    const i64 block = blockIdx.x - (low ? table[low - 1] : 0);
+    const i64 element = block * blockDim.x + threadIdx.x;
+    return {low, element < table[SIZES * tensors + low] ? element : -1};
+}
+
+template <typename T>
+__device__ __forceinline__ T* row(const i64* table, int tensors, int kind, place at) {
+    return (T*)table[kind * tensors + at.tensor];
+}
+
+// Where the parameter is read and updated.
+__device__ __forceinline__ math parameter(const storage* data, const math* master, i64 i) {
+    return MASTER ? master[i] : widen(data[i]);
+}
+
+__device__ __forceinline__ void update(storage* data, math* master, i64 i, math value) {
+    if (MASTER) master[i] = value;
+    narrow(value, data[i]);
+}
+
+// v = momentum v + (d + decay p); p -= lr v, or lr (d + momentum v) with nesterov. No velocity
+// means no momentum.
+extern "C" __global__ void sgd(const i64* table, int tensors, math lr, math momentum, math decay,
+                               int nesterov) {
+    const place at = find_place(table, tensors);
+    const i64 i = at.element;
+    if (i < 0) return;
+    storage* data = row<storage>(table, tensors, DATA, at);
+    math* master = row<math>(table, tensors, MASTERS, at);
+    math* velocity = row<math>(table, tensors, STATE, at);
+    const math value = parameter(data, master, i);
+    math direction = widen(row<const GRADIENT>(table, tensors, GRADIENTS, at)[i]);
     if (decay != 0) direction = value * decay + direction;
     if (velocity) {
         const math kept = velocity[i] * momentum + direction;
         velocity[i] = kept;
         direction = nesterov ? direction + momentum * kept : kept;
     }
-    const math result = value - direction * lr;
-    VALUE = result;
-#if MASTER
-    narrow(result, data[i]);
-#endif
+    update(data, master, i, value - direction * lr);
 }
 
 // Adam and AdamW. `rest1` is 1 - beta1, `correction` sqrt(1 - beta2^t), `rate` lr / (1 - beta1^t);
 // `shrink` multiplies the parameter first (AdamW), `decay` times it joins the gradient (Adam).
-extern "C" __global__ void adam(storage* data, math* master, const GRADIENT* grad, math* mean,
-                                math* square, math beta1, math rest1, math beta2, math rest2,
-                                math correction, math eps, math rate, math decay, math shrink,
-                                i64 count) {
-    const i64 i = thread_index();
-    if (i >= count) return;
-    math value = VALUE * shrink;
-    math gradient = widen(grad[i]);
+extern "C" __global__ void adam(const i64* table, int tensors, math beta1, math rest1, math beta2,
+                                math rest2, math correction, math eps, math rate, math decay,
+                                math shrink) {
+    const place at = find_place(table, tensors);
+    const i64 i = at.element;
+    if (i < 0) return;
+    storage* data = row<storage>(table, tensors, DATA, at);
+    math* master = row<math>(table, tensors, MASTERS, at);
+    math* mean = row<math>(table, tensors, STATE, at);
+    math* square = row<math>(table, tensors, STATE + 1, at);
+    math value = parameter(data, master, i) * shrink;
+    math gradient = widen(row<const GRADIENT>(table, tensors, GRADIENTS, at)[i]);
     if (decay != 0) gradient = gradient + decay * value;
     const math first = mean[i] * beta1 + gradient * rest1;
     const math second = square[i] * beta2 + gradient * gradient * rest2;
     mean[i] = first;
     square[i] = second;
     value -= first / (square_root(second) / correction + eps) * rate;
-    VALUE = value;
-#if MASTER
-    narrow(value, data[i]);
-#endif
+    update(data, master, i, value);
 }

@@ -7,7 +7,7 @@ nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from types import ModuleType
 
@@ -315,71 +315,68 @@ class Ops:
 
     def sgd_step(
         self,
-        data: Array,
-        master: Array | None,
-        grad: Array,
-        velocity: Array | None,
+        learning: Sequence[tuple[Array, Array | None, Array, Array | None]],
         lr: float,
         momentum: float,
         nesterov: bool,
         weight_decay: float,
     ) -> None:
-        """Update ``data`` and ``velocity`` in place, see :class:`spconv.optim.SGD`.
+        """Update every (data, master, gradient, velocity), see :class:`spconv.optim.SGD`.
 
-        With a ``master`` copy in float32 that one is updated, and rounded to ``data``.
+        Data and velocity change in place. With a ``master`` copy in float32 that one is updated,
+        and rounded to ``data``.
         """
-        value = data if master is None else master
-        direction = grad.astype(value.dtype, copy=False)
-        scratch = self.xp.empty_like(value)
-        if weight_decay:
-            direction = self.xp.multiply(value, weight_decay, out=scratch)
-            direction += grad
-        if velocity is not None:
-            velocity *= momentum
-            velocity += direction
-            direction = direction + momentum * velocity if nesterov else velocity
-        self.xp.multiply(direction, lr, out=scratch)
-        self.xp.subtract(value, scratch, out=value)
-        if master is not None:
-            data[...] = master
+        xp = self.xp
+        for data, master, grad, velocity in learning:
+            value = data if master is None else master
+            direction = grad.astype(value.dtype, copy=False)
+            scratch = xp.empty_like(value)
+            if weight_decay:
+                direction = xp.multiply(value, weight_decay, out=scratch)
+                direction += grad
+            if velocity is not None:
+                velocity *= momentum
+                velocity += direction
+                direction = direction + momentum * velocity if nesterov else velocity
+            xp.multiply(direction, lr, out=scratch)
+            xp.subtract(value, scratch, out=value)
+            if master is not None:
+                data[...] = master
 
     def adam_step(
         self,
-        data: Array,
-        master: Array | None,
-        grad: Array,
-        mean: Array,
-        square: Array,
+        learning: Sequence[tuple[Array, Array | None, Array, Array, Array]],
         factors: dict[str, float],
     ) -> None:
-        """Update ``data``, ``mean`` and ``square`` in place, see :class:`spconv.optim.Adam`.
+        """Update every (data, master, gradient, mean, square), see :class:`spconv.optim.Adam`.
 
         ``factors``: beta1, rest1 = 1 - beta1, beta2, rest2 = 1 - beta2, correction =
         sqrt(1 - beta2^t), eps, rate = lr / (1 - beta1^t), decay (added to the gradient), shrink
         (multiplies the parameter first).
         """
         xp = self.xp
-        value = data if master is None else master
-        gradient = grad.astype(value.dtype, copy=False)
-        scratch = xp.empty_like(value)
-        if factors["shrink"] != 1:
-            value *= factors["shrink"]
-        if factors["decay"]:
-            gradient = gradient + factors["decay"] * value
-        mean *= factors["beta1"]
-        mean += xp.multiply(gradient, factors["rest1"], out=scratch)
-        square *= factors["beta2"]
-        xp.multiply(gradient, gradient, out=scratch)
-        scratch *= factors["rest2"]
-        square += scratch
-        xp.sqrt(square, out=scratch)
-        scratch /= factors["correction"]
-        scratch += factors["eps"]
-        xp.divide(mean, scratch, out=scratch)
-        scratch *= factors["rate"]
-        xp.subtract(value, scratch, out=value)
-        if master is not None:
-            data[...] = master
+        for data, master, grad, mean, square in learning:
+            value = data if master is None else master
+            gradient = grad.astype(value.dtype, copy=False)
+            scratch = xp.empty_like(value)
+            if factors["shrink"] != 1:
+                value *= factors["shrink"]
+            if factors["decay"]:
+                gradient = gradient + factors["decay"] * value
+            mean *= factors["beta1"]
+            mean += xp.multiply(gradient, factors["rest1"], out=scratch)
+            square *= factors["beta2"]
+            xp.multiply(gradient, gradient, out=scratch)
+            scratch *= factors["rest2"]
+            square += scratch
+            xp.sqrt(square, out=scratch)
+            scratch /= factors["correction"]
+            scratch += factors["eps"]
+            xp.divide(mean, scratch, out=scratch)
+            scratch *= factors["rate"]
+            xp.subtract(value, scratch, out=value)
+            if master is not None:
+                data[...] = master
 
     def _rows_by_sample(self, sites: SiteSet) -> Iterator[tuple[int, Array]]:
         """Samples that have sites, and their rows in ascending order."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -264,36 +264,35 @@ class CpuOps(Ops):
 
     def sgd_step(
         self,
-        data: Array,
-        master: Array | None,
-        grad: Array,
-        velocity: Array | None,
+        learning: Sequence[tuple[Array, Array | None, Array, Array | None]],
         lr: float,
         momentum: float,
         nesterov: bool,
         weight_decay: float,
     ) -> None:
-        settings = momentum, nesterov, weight_decay
-        if not _in_place(data, master, velocity):
-            return super().sgd_step(data, master, grad, velocity, lr, *settings)
-        state = None if velocity is None else velocity.reshape(-1)
-        (gradient,) = _like(data, grad)
-        threads = _row_threads(data.size)
-        optimizer.sgd(data.reshape(-1), gradient.reshape(-1), state, lr, *settings, threads)
+        settings = lr, momentum, nesterov, weight_decay
+        for parameter in learning:
+            data, master, grad, velocity = parameter
+            if not _in_place(data, master, velocity):
+                super().sgd_step([parameter], *settings)
+                continue
+            state = None if velocity is None else velocity.reshape(-1)
+            (gradient,) = _like(data, grad)
+            threads = _row_threads(data.size)
+            optimizer.sgd(data.reshape(-1), gradient.reshape(-1), state, *settings, threads)
 
     def adam_step(
         self,
-        data: Array,
-        master: Array | None,
-        grad: Array,
-        mean: Array,
-        square: Array,
+        learning: Sequence[tuple[Array, Array | None, Array, Array, Array]],
         factors: dict[str, float],
     ) -> None:
-        if not _in_place(data, master, mean, square):
-            return super().adam_step(data, master, grad, mean, square, factors)
-        flat = (array.reshape(-1) for array in (data, *_like(data, grad), mean, square))
-        optimizer.adam(*flat, **factors, num_threads=_row_threads(data.size))
+        for parameter in learning:
+            data, master, grad, mean, square = parameter
+            if not _in_place(data, master, mean, square):
+                super().adam_step([parameter], factors)
+                continue
+            flat = (array.reshape(-1) for array in (data, *_like(data, grad), mean, square))
+            optimizer.adam(*flat, **factors, num_threads=_row_threads(data.size))
 
 
 def _in_place(data: Array, master: Array | None, *state: Array | None) -> bool:

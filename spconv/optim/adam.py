@@ -6,9 +6,8 @@ import math
 from typing import Any
 
 from spconv.checks import check_float
-from spconv.compat import Array
 from spconv.ops import get_ops
-from spconv.optim.base import Given, Optimizer, Slots
+from spconv.optim.base import Given, Learning, Optimizer
 from spconv.optim.groups import Numbers
 
 
@@ -81,17 +80,14 @@ class Adam(Optimizer):
             "shrink": 1.0,
         }
 
-    def _update(
-        self,
-        data: Array,
-        master: Array | None,
-        grad: Array,
-        slots: Slots,
-        step: int,
-        numbers: Numbers,
-    ) -> None:
-        mean, square = slots["mean"], slots["square"]
-        get_ops(data).adam_step(data, master, grad, mean, square, self._factors(step, numbers))
+    def _update(self, learning: list[Learning], step: int, numbers: Numbers) -> None:
+        get_ops(learning[0][0]).adam_step(
+            [
+                (data, master, grad, slots["mean"], slots["square"])
+                for data, master, grad, slots in learning
+            ],
+            self._factors(step, numbers),
+        )
 
 
 class AdamW(Adam):

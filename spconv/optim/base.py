@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from spconv.checks import check_float, check_state
-from spconv.compat import Array, array_module, to_device
+from spconv.compat import Array, array_module, is_cupy, to_device
 from spconv.optim.groups import Group, NamedParameters, Numbers, collect
 
 Given = NamedParameters | Iterable[Mapping[str, Any]]
 """What an optimizer is made of: (path, Parameter) pairs, or groups of them."""
 Slots = dict[str, Array]
+Learning = tuple[Array, Array | None, Array, Slots]
+"""Data of a parameter, its master copy if there is one, its gradient and its state."""
 MASTER = "master"
 """Name of the float32 copy of a parameter of two bytes."""
 
@@ -95,14 +97,18 @@ class Optimizer:
                     f"{type(self).__name__}: the gradient of {path} has shape {grad.shape}, the "
                     f"parameter {parameter.shape}; call zero_grad() after replacing a parameter"
                 )
+        # What has the same numbers is updated together: a GPU needs one launch for it.
+        together: dict[tuple[int, int, bool], list[Learning]] = {}
         for path, parameter, grad in learning:
-            data, step = parameter.data, self._steps[path] + 1
-            slots = self._slots_like(path, data)
-            group = self._group_of[path]
-            self._update(data, slots.get(MASTER), grad, slots, step, numbers[group])
-            self._steps[path] = step
+            data, slots = parameter.data, self._slots_like(path, parameter.data)
+            key = self._group_of[path], self._steps[path] + 1, is_cupy(data)
+            together.setdefault(key, []).append((data, slots.get(MASTER), grad, slots))
+        for (group, step, _), some in together.items():
+            self._update(some, step, numbers[group])
+        for path, parameter, _ in learning:
+            self._steps[path] += 1
             parameter.changed_in_place()
-            self._updated[path] = data
+            self._updated[path] = parameter.data
 
     def zero_grad(self) -> None:
         """Set the gradients of all parameters to None."""
@@ -188,18 +194,11 @@ class Optimizer:
         """Whether there are groups with options of their own."""
         return any(group.options or group.lr_scale != 1 for group in self.groups)
 
-    def _update(
-        self,
-        data: Array,
-        master: Array | None,
-        grad: Array,
-        slots: Slots,
-        step: int,
-        numbers: Numbers,
-    ) -> None:
-        """Change ``data``, ``master`` if there is one, and ``slots`` in place.
+    def _update(self, learning: list[Learning], step: int, numbers: Numbers) -> None:
+        """Change data, masters and slots in place.
 
-        ``numbers`` are the hyperparameters of the parameter's group.
+        ``step`` counts the updates of these parameters, this one included; ``numbers`` are the
+        hyperparameters of their group.
         """
         raise NotImplementedError
 

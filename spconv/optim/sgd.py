@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from spconv.compat import Array
 from spconv.ops import get_ops
-from spconv.optim.base import Given, Optimizer, Slots
+from spconv.optim.base import Given, Learning, Optimizer
 from spconv.optim.groups import Numbers
 
 
@@ -88,20 +87,9 @@ class SGD(Optimizer):
             {name: bool(value)} if name == "nesterov" else super()._check_option(owner, name, value)
         )
 
-    def _update(
-        self,
-        data: Array,
-        master: Array | None,
-        grad: Array,
-        slots: Slots,
-        step: int,
-        numbers: Numbers,
-    ) -> None:
-        get_ops(data).sgd_step(
-            data,
-            master,
-            grad,
-            slots.get("momentum"),
+    def _update(self, learning: list[Learning], step: int, numbers: Numbers) -> None:
+        get_ops(learning[0][0]).sgd_step(
+            [(data, master, grad, slots.get("momentum")) for data, master, grad, slots in learning],
             numbers["lr"],
             numbers["momentum"],
             bool(numbers["nesterov"]),

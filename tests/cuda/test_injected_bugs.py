@@ -53,15 +53,20 @@ def _tuple(value):
 
 
 def step(ops):
-    weights = [Parameter(to(random(70))) for to in (np.array, ops.xp.asarray)]
-    for weight in weights:
-        sgd = spconv.optim.SGD([("w", weight)], lr=0.1, momentum=0.9, nesterov=True)
+    """Parameters of less than one block, of none, of whole ones and of more."""
+    sizes = 70, 0, 256, 700, 1
+    results = []
+    for to in (np.array, ops.xp.asarray):
+        weights = [Parameter(to(random(size, seed=size))) for size in sizes]
+        named = [(str(number), weight) for number, weight in enumerate(weights)]
+        sgd = spconv.optim.SGD(named, lr=0.1, momentum=0.9, nesterov=True)
         for seed in (1, 2):
-            weight.grad = (np.array if weight is weights[0] else ops.xp.asarray)(
-                random(70, seed=seed)
-            )
+            for weight in weights:
+                weight.grad = to(random(len(weight), seed=len(weight) + seed))
             sgd.step()
-    np.testing.assert_array_equal(weights[1].numpy(), weights[0].numpy())
+        results.append(weights)
+    for weight, expected in zip(*reversed(results), strict=True):
+        np.testing.assert_array_equal(weight.numpy(), expected.numpy())
 
 
 def rulebook(ops):
@@ -136,6 +141,9 @@ BUGS = [  # what goes wrong, check, kernel's text, bug
     ("labels of another row", same("cross_entropy_gradient", random(40, 45), LABELS, np.ones(1)),
      "labels[n]", "labels[n / 2]"),
     ("momentum forgotten", step, "direction + momentum * kept", "direction + kept"),
+    ("the parameter before", step, "table[middle] <= blockIdx.x", "table[middle] < blockIdx.x"),
+    ("blocks of all parameters", step, "blockIdx.x - (low ? table[low - 1] : 0)", "blockIdx.x"),
+    ("the gradient for the momentum", step, "tensors, STATE, at", "tensors, GRADIENTS, at"),
     ("the last task forgotten", GRADIENT, "task < offset_tasks[blockIdx.y + 1]",
      "task + 1 < offset_tasks[blockIdx.y + 1]"),
     ("weights of another column", CONVOLVE, "const int c = transposed ? row : column",

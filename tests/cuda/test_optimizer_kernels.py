@@ -45,6 +45,33 @@ def test_steps(cupy, kind, dtype):
         np.testing.assert_array_equal(device_state[key], value, key)
 
 
+@pytest.mark.parametrize("kind", ["nesterov", "adamw"])
+def test_all_parameters_of_a_kind_take_one_launch(cupy, kind):
+    """Of any sizes, whole blocks and none, other types beside them, some without a gradient."""
+    rng = np.random.default_rng(1)
+    make, options = KINDS[kind]
+    shapes = [(), (0, 3), (256,), (300, 5), (1,), (512,), (7, 11, 13)]
+    dtypes = ["float32"] * 5 + ["float64", "float16"]
+    starts = [rng.standard_normal(s).astype(d) for s, d in zip(shapes, dtypes, strict=True)]
+    steps = [[rng.standard_normal(s.shape).astype(s.dtype) for s in starts] for _ in range(3)]
+    results = []
+    for to in (np.array, cupy.asarray):
+        weights = [Parameter(to(start)) for start in starts]
+        optimizer = make([(str(n), weight) for n, weight in enumerate(weights)], **options)
+        for number, gradients in enumerate(steps):
+            for weight, gradient in zip(weights, gradients, strict=True):
+                weight.grad = to(gradient)
+            weights[2].grad = None if number == 1 else weights[2].grad
+            RawKernel.launches.clear()
+            optimizer.step()
+        # Three types, and the parameter that has had one step less.
+        expected = 4 if to is cupy.asarray else 0
+        assert not hasattr(cupy, "emulated") or len(RawKernel.launches) == expected
+        results.append([weight.numpy() for weight in weights])
+    for actual, wanted in zip(*reversed(results), strict=True):
+        np.testing.assert_array_equal(actual, wanted)
+
+
 def test_gradients_that_a_loss_scaler_widened(cupy):
     weight = Parameter(cupy.asarray(np.ones(5, np.float16)))
     weight.grad = cupy.asarray(np.full(5, 2.0**-12, np.float32))

@@ -290,7 +290,8 @@ def test_sgd_step_is_the_specification_bit_for_bit(dtype, momentum, nesterov, de
     theirs = [None if array is None else array.copy() for array in mine]
     for _ in range(3):
         for ops, (data, velocity) in ((CPU, mine), (SPECIFICATION, theirs)):
-            ops.sgd_step(data, None, grad.T.copy().T, velocity, 0.03, momentum, nesterov, decay)
+            learning = [(data, None, grad.T.copy().T, velocity)]
+            ops.sgd_step(learning, 0.03, momentum, nesterov, decay)
     np.testing.assert_array_equal(mine[0], theirs[0])
     if momentum:
         np.testing.assert_array_equal(mine[1], theirs[1])
@@ -305,7 +306,7 @@ def test_adam_step_is_the_specification_bit_for_bit(dtype, decay, shrink):
     factors = {"beta1": 0.9, "rest1": 0.1, "beta2": 0.999, "rest2": 0.001, "correction": 0.3}
     factors |= {"eps": 1e-8, "rate": 0.002, "decay": decay, "shrink": shrink}
     for ops, (data, mean, square) in ((CPU, mine), (SPECIFICATION, theirs)):
-        ops.adam_step(data, None, grad, mean, square, factors)
+        ops.adam_step([(data, None, grad, mean, square)], factors)
     for one, other in zip(mine, theirs, strict=True):
         np.testing.assert_array_equal(one, other)
 

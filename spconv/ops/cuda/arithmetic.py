@@ -9,6 +9,9 @@ import numpy as np
 
 from spconv.ops.settings import get_cuda_precision
 
+NO_FMA = "--fmad=false"
+"""Option of kernels whose sums and products are NumPy's to the bit."""
+
 
 class Arithmetic(NamedTuple):
     """Arithmetic of products.

@@ -6,6 +6,7 @@ and compared with the specification; tested and measured on an H100 (sm_90).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -15,17 +16,17 @@ from spconv.compat import Array, import_cupy
 from spconv.dtypes import math_type
 from spconv.geometry import Geometry
 from spconv.ops.base import Ops
-from spconv.ops.cuda.arithmetic import storage_of
+from spconv.ops.cuda.arithmetic import NO_FMA, storage_of
 from spconv.ops.cuda.compiler import NULL
 from spconv.ops.cuda.gemm import CudaGemm
 from spconv.ops.cuda.kernel_store import KernelRulebookStore
 from spconv.ops.cuda.launch import add_parts, column_parts, column_sums, elementwise
+from spconv.ops.cuda.optimizer import optimizer_step
 from spconv.ops.cuda.samples import max_samples, sum_samples
 from spconv.ops.epilogue import PLAIN, Epilogue
 from spconv.rulebook import Rulebook
 from spconv.sites import SiteSet
 
-NO_FMA = "--fmad=false"
 """For results that are NumPy's to the bit."""
 
 
@@ -271,53 +272,22 @@ class CudaOps(Ops):
 
     def sgd_step(
         self,
-        data: Array,
-        master: Array | None,
-        grad: Array,
-        velocity: Array | None,
+        learning: Sequence[tuple[Array, Array | None, Array, Array | None]],
         lr: float,
         momentum: float,
         nesterov: bool,
         weight_decay: float,
     ) -> None:
-        numbers = [math_type(data.dtype)(number) for number in (lr, momentum, weight_decay)]
-        state = (NULL if velocity is None else velocity, *numbers, np.int32(nesterov))
-        self._step("sgd", data, master, grad, state)
+        numbers = lr, momentum, weight_decay
+        optimizer_step(self.xp, "sgd", learning, numbers, np.int32(nesterov))
 
     def adam_step(
         self,
-        data: Array,
-        master: Array | None,
-        grad: Array,
-        mean: Array,
-        square: Array,
+        learning: Sequence[tuple[Array, Array | None, Array, Array, Array]],
         factors: dict[str, float],
     ) -> None:
         names = ("beta1", "rest1", "beta2", "rest2", "correction", "eps", "rate", "decay", "shrink")
-        numbers = [math_type(data.dtype)(factors[name]) for name in names]
-        self._step("adam", data, master, grad, (mean, square, *numbers))
-
-    def _step(
-        self, entry: str, data: Array, master: Array | None, grad: Array, state: tuple
-    ) -> None:
-        if not all(array is None or array.flags.c_contiguous for array in (data, master)):
-            raise ValueError("CudaOps: parameters must be contiguous to be updated in place")
-        elementwise(
-            "optimizer.cu",
-            entry,
-            data.size,
-            (
-                data,
-                NULL if master is None else master,
-                self._dense(grad),
-                *state,
-                np.int64(data.size),
-            ),
-            NO_FMA,
-            STORAGE=storage_of(data.dtype),
-            GRADIENT=storage_of(grad.dtype),
-            MASTER=int(master is not None),
-        )
+        optimizer_step(self.xp, "adam", learning, [factors[name] for name in names])
 
     def _pairs(self, rulebook: Rulebook, k: int) -> tuple[Array, Array]:
         part = slice(int(rulebook.offset_starts[k]), int(rulebook.offset_starts[k + 1]))
