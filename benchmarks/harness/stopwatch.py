@@ -58,7 +58,7 @@ OPERATIONS = {
     "sum_rows": SUMS,
     "batch_norm": NORMALIZATION,
     "batch_norm_gradient": NORMALIZATION,
-    "blend": NORMALIZATION,
+    "track": NORMALIZATION,
     "mean_and_squares": NORMALIZATION,
     "sum_centred_squares": NORMALIZATION,
     "sum_centred_products": NORMALIZATION,

@@ -38,9 +38,14 @@ extern "C" __global__ void moments_gradient(const storage* x, const math* mean,
     narrow(shift[c] + factor[c] * (widen(x[i]) - mean[c]), dx[i]);
 }
 
-// result = (1 - share) * old + share * (factor * batch), a step of a moving average.
-extern "C" __global__ void blend(const storage* old, const storage* batch, storage* result,
+// A step of moving averages: result[0] = (1 - share) * old + share * batch of the means, result[1]
+// the same of the variances, the batch's times factor.
+extern "C" __global__ void track(const storage* old_mean, const storage* old_variance,
+                                 const storage* mean, const storage* variance, storage* result,
                                  math keep, math share, math factor, i64 channels) {
     const i64 c = thread_index();
-    if (c < channels) narrow(keep * widen(old[c]) + share * (factor * widen(batch[c])), result[c]);
+    if (c >= channels) return;
+    narrow(keep * widen(old_mean[c]) + share * widen(mean[c]), result[c]);
+    narrow(keep * widen(old_variance[c]) + share * (factor * widen(variance[c])),
+           result[channels + c]);
 }

@@ -170,7 +170,8 @@ class Module:
     ) -> IncompatibleKeys:
         """Copy parameters and buffers from :meth:`state_dict` of a module of the same form.
 
-        They keep their dtypes, whatever those of the state are; :meth:`astype` changes them.
+        Nothing is rounded: where the state's arrays are wider, the module becomes as wide, which
+        :meth:`astype` undoes. Narrower arrays, and numbers in lists, take the module's dtypes.
 
         Parameters
         ----------
@@ -228,7 +229,8 @@ class Module:
                     f"{owner}: {path} has dtype {own[path].dtype}, got {array.dtype}; nothing was "
                     "loaded"
                 )
-            arrays[path] = array.astype(own[path].dtype, copy=False)
+            known = array.dtype if hasattr(state[path], "dtype") else own[path].dtype
+            arrays[path] = array.astype(np.result_type(own[path].dtype, known), copy=False)
         for path, parameter in parameters.items():
             if path in arrays:
                 parameter.data = arrays[path]

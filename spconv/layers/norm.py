@@ -133,9 +133,11 @@ class BatchNorm(Module):
 
     def _track(self, mean: Array, variance: Array, count: int) -> None:
         if count:
-            blend, unbiased = get_ops(mean).blend, count / max(count - 1, 1)
-            self.running_mean = blend(self.running_mean, mean, self.momentum)
-            self.running_var = blend(self.running_var, variance, self.momentum, unbiased)
+            running = self.running_mean, self.running_var
+            unbiased = count / max(count - 1, 1)
+            self.running_mean, self.running_var = get_ops(mean).track(
+                running, (mean, variance), self.momentum, unbiased
+            )
 
     def _normalize(self, x: Tensor, moments: Tensor, origin: Tensor | None = None) -> Tensor:
         return functional.normalize(x, moments, self.weight, self.bias, self.eps, origin)

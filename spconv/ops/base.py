@@ -16,6 +16,7 @@ import numpy as np
 from spconv.compat import Array
 from spconv.dtypes import math_type
 from spconv.geometry import Geometry
+from spconv.ops import steps
 from spconv.ops.epilogue import PLAIN, Epilogue
 from spconv.ops.groups import grouped_matmul, transposed_weight
 from spconv.rulebook import Rulebook, build, union_of
@@ -254,10 +255,17 @@ class Ops:
         dx = self.normalize_gradient(dy_nc, x_nc, y_nc, mean, scale, shift, factor, slope)
         return dx, d_scale * inverse, d_bias
 
-    def blend(self, old: Array, batch: Array, share: float, factor: float = 1.0) -> Array:
-        """``(1 - share) old + share (factor batch)``: a step of a moving average, any shape."""
-        wide = self.xp.result_type(old.dtype, batch.dtype)  # 0.9 in float32 is not 0.9
-        return (1 - share) * old.astype(wide) + share * (batch.astype(wide) * factor)
+    def track(
+        self, running: tuple[Array, Array], batch: tuple[Array, Array], share: float, factor: float
+    ) -> tuple[Array, Array]:
+        """Running mean and variance (C,) after a batch with its own, a step of a moving average.
+
+        ``(1 - share) running + share batch``, the batch's variance times ``factor``.
+        """
+        wide = self.xp.result_type(running[0].dtype, batch[0].dtype)  # 0.9 in float32 is not 0.9
+        old_mean, old_variance, mean, variance = (a.astype(wide) for a in (*running, *batch))
+        kept = 1 - share
+        return kept * old_mean + share * mean, kept * old_variance + share * (variance * factor)
 
     def normalize(
         self, x_nc: Array, mean_c: Array, scale_c: Array, bias_c: Array, slope: float | None = None
@@ -326,22 +334,8 @@ class Ops:
         Data and velocity change in place. With a ``master`` copy in float32 that one is updated,
         and rounded to ``data``.
         """
-        xp = self.xp
-        for data, master, grad, velocity in learning:
-            value = data if master is None else master
-            direction = grad.astype(value.dtype, copy=False)
-            scratch = xp.empty_like(value)
-            if weight_decay:
-                direction = xp.multiply(value, weight_decay, out=scratch)
-                direction += grad
-            if velocity is not None:
-                velocity *= momentum
-                velocity += direction
-                direction = direction + momentum * velocity if nesterov else velocity
-            xp.multiply(direction, lr, out=scratch)
-            xp.subtract(value, scratch, out=value)
-            if master is not None:
-                data[...] = master
+        for parameter in learning:
+            steps.sgd(self.xp, *parameter, lr, momentum, nesterov, weight_decay)
 
     def adam_step(
         self,
@@ -354,29 +348,8 @@ class Ops:
         sqrt(1 - beta2^t), eps, rate = lr / (1 - beta1^t), decay (added to the gradient), shrink
         (multiplies the parameter first).
         """
-        xp = self.xp
-        for data, master, grad, mean, square in learning:
-            value = data if master is None else master
-            gradient = grad.astype(value.dtype, copy=False)
-            scratch = xp.empty_like(value)
-            if factors["shrink"] != 1:
-                value *= factors["shrink"]
-            if factors["decay"]:
-                gradient = gradient + factors["decay"] * value
-            mean *= factors["beta1"]
-            mean += xp.multiply(gradient, factors["rest1"], out=scratch)
-            square *= factors["beta2"]
-            xp.multiply(gradient, gradient, out=scratch)
-            scratch *= factors["rest2"]
-            square += scratch
-            xp.sqrt(square, out=scratch)
-            scratch /= factors["correction"]
-            scratch += factors["eps"]
-            xp.divide(mean, scratch, out=scratch)
-            scratch *= factors["rate"]
-            xp.subtract(value, scratch, out=value)
-            if master is not None:
-                data[...] = master
+        for parameter in learning:
+            steps.adam(self.xp, *parameter, factors)
 
     def _rows_by_sample(self, sites: SiteSet) -> Iterator[tuple[int, Array]]:
         """Samples that have sites, and their rows in ascending order."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from spconv.compat import Array
 from spconv.kernels import amx, convolution, elementwise, memory, normalization, optimizer, pooling
+from spconv.ops import steps
 from spconv.ops.base import Ops
 from spconv.ops.epilogue import PLAIN, Epilogue
 from spconv.ops.settings import get_cpu_precision
@@ -274,7 +275,7 @@ class CpuOps(Ops):
         for parameter in learning:
             data, master, grad, velocity = parameter
             if not _in_place(data, master, velocity):
-                super().sgd_step([parameter], *settings)
+                steps.sgd(np, *parameter, *settings)
                 continue
             state = None if velocity is None else velocity.reshape(-1)
             (gradient,) = _like(data, grad)
@@ -289,7 +290,7 @@ class CpuOps(Ops):
         for parameter in learning:
             data, master, grad, mean, square = parameter
             if not _in_place(data, master, mean, square):
-                super().adam_step([parameter], factors)
+                steps.adam(np, *parameter, factors)
                 continue
             flat = (array.reshape(-1) for array in (data, *_like(data, grad), mean, square))
             optimizer.adam(*flat, **factors, num_threads=_row_threads(data.size))

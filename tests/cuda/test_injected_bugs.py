@@ -69,6 +69,15 @@ def step(ops):
         np.testing.assert_array_equal(weight.numpy(), expected.numpy())
 
 
+def moving_average(ops):
+    arrays = random(4, 37)
+    expected = SPECIFICATION.track(tuple(arrays[:2]), tuple(arrays[2:]), 0.1, 2.0)
+    device = [ops.xp.asarray(array) for array in arrays]
+    actual = ops.track(tuple(device[:2]), tuple(device[2:]), 0.1, 2.0)
+    for one, other in zip(actual, expected, strict=True):
+        np.testing.assert_array_equal(one.get(), other)
+
+
 def rulebook(ops):
     geometry = Geometry.make(2, 3, 2, 1)
     actual = ops.build_rulebook(sites(), geometry, "test")
@@ -124,8 +133,8 @@ BUGS = [  # what goes wrong, check, kernel's text, bug
      "variance[c] = sum / count", "variance[c] = sum"),
     ("means of a sum", same("batch_norm", random(300, 40), *random(2, 40), 0.1, None),
      "= sum / count;\n}", "= sum;\n}"),
-    ("old for new", same("blend", random(37), random(37, seed=1), 0.1, 2.0),
-     "keep * widen(old[c])", "share * widen(old[c])"),
+    ("old for new", moving_average, "keep * widen(old_mean[c])", "share * widen(old_mean[c])"),
+    ("the mean's place", moving_average, "result[channels + c]", "result[c]"),
     ("a rectifier too many", same("normalize_gradient", *random(3, 9, 4), *random(4, 4), None),
      "rectify ? rectified_gradient", "true ? rectified_gradient"),
     ("no barrier in sums", same("sum_rows", random(300, 40)), "__syncthreads();", ""),

@@ -160,13 +160,16 @@ def test_batch_norm(ops, dtype, shape, slope):
         assert_close(actual.get(), known, tolerance(kind, max(len(x), 16)), "gradients")
 
 
-def test_blend(ops):
-    old, batch = random("float32", 37), random("float32", 37, seed=1)
-    for one in (old, old.astype(np.float64)):
-        expected = SPECIFICATION.blend(one, batch, 0.1, 1.25)
-        actual = ops.blend(ops.xp.asarray(one), ops.xp.asarray(batch), 0.1, 1.25)
-        assert actual.dtype == expected.dtype
-        np.testing.assert_array_equal(actual.get(), expected)
+@pytest.mark.parametrize("channels", [37, 300, 0])
+def test_track(ops, channels):
+    arrays = [random("float32", channels, seed=seed) for seed in range(4)]
+    for kind in (np.float32, np.float64):
+        running, batch = tuple(a.astype(kind) for a in arrays[:2]), tuple(arrays[2:])
+        expected = SPECIFICATION.track(running, batch, 0.1, 1.25)
+        device = [tuple(map(ops.xp.asarray, pair)) for pair in (running, batch)]
+        for actual, exact in zip(ops.track(*device, 0.1, 1.25), expected, strict=True):
+            assert actual.dtype == exact.dtype == kind
+            np.testing.assert_array_equal(actual.get(), exact)
 
 
 @pytest.mark.parametrize("slope", [None, 0.0, 0.3])

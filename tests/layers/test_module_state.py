@@ -116,7 +116,7 @@ def test_shapes_and_kinds_are_checked_in_any_case(part, error, message):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float64", "list"])
-def test_a_module_keeps_its_dtypes_whatever_it_loads(dtype):
+def test_what_is_loaded_is_not_rounded_and_narrows_nothing(dtype):
     net, other = make(), make()
     state = {
         path: array.tolist() if dtype == "list" else array.astype(dtype)
@@ -124,5 +124,7 @@ def test_a_module_keeps_its_dtypes_whatever_it_loads(dtype):
     }
     net.load_state_dict(state)
     for path, array in net.state_dict().items():
-        assert array.dtype == np.float32
-        np.testing.assert_array_equal(array, np.asarray(state[path], np.float32))
+        assert array.dtype == ("float64" if dtype == "float64" else "float32")
+        np.testing.assert_array_equal(array, np.asarray(state[path], array.dtype))
+    net.load_state_dict(other.state_dict())
+    assert net[0].weight.dtype == ("float64" if dtype == "float64" else "float32")

@@ -88,7 +88,7 @@ def test_state_and_freezing():
     one, two = small(), small(seed=1)
     settle(one, rng)
     x = Tensor(images(rng))
-    two.eval().astype(np.float64).load_state_dict(one.state_dict())
+    two.eval().load_state_dict(one.state_dict())
     np.testing.assert_array_equal(one(x).data, two(x).data)
     assert_close(freeze(one)(x).data, one(x).data, 1e-12, "frozen")
 

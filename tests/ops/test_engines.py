@@ -149,7 +149,6 @@ def test_nothing_is_written_behind_the_end(ops, dtype, cout):
 ON_THE_CPU_PARTS_OF_OTHERS = {"normalize_gradient", "sum_centred_products", "sum_centred_squares"}
 """What the specification's operations are made of, and the engine's have inside."""
 PLAIN_ON_THE_CPU = ON_THE_CPU_PARTS_OF_OTHERS | {
-    "blend",
     "build_rulebook",
     "cross_entropy",
     "cross_entropy_gradient",
@@ -159,6 +158,7 @@ PLAIN_ON_THE_CPU = ON_THE_CPU_PARTS_OF_OTHERS | {
     "sample_counts",
     "spread_samples",
     "sum_samples",
+    "track",
     "union_sites",
 }
 """What the compiled engine does not override."""

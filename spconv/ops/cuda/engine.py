@@ -203,16 +203,18 @@ class CudaOps(Ops):
         dx = self.normalize_gradient(dy, x, y, statistics[0], scale, shift, factor, slope)
         return dx, d_weight, d_bias
 
-    def blend(self, old: Array, batch: Array, share: float, factor: float = 1.0) -> Array:
-        dtype = np.result_type(old.dtype, batch.dtype)
-        old, batch = (self._dense(array.astype(dtype, copy=False)) for array in (old, batch))
-        result, wide = self.xp.empty(old.shape, dtype), math_type(dtype)
-        numbers = wide(1 - share), wide(share), wide(factor), np.int64(result.size)
-        arguments = old, batch, result, *numbers
+    def track(
+        self, running: tuple[Array, Array], batch: tuple[Array, Array], share: float, factor: float
+    ) -> tuple[Array, Array]:
+        dtype, channels = np.result_type(running[0].dtype, batch[0].dtype), len(batch[0])
+        arrays = (self._dense(a.astype(dtype, copy=False)) for a in (*running, *batch))
+        result, wide = self.xp.empty((2, channels), dtype), math_type(dtype)
+        numbers = wide(1 - share), wide(share), wide(factor), np.int64(channels)
+        arguments = *arrays, result, *numbers
         elementwise(
-            "normalization.cu", "blend", result.size, arguments, NO_FMA, STORAGE=storage_of(dtype)
+            "normalization.cu", "track", channels, arguments, NO_FMA, STORAGE=storage_of(dtype)
         )
-        return result
+        return result[0], result[1]
 
     def normalize(
         self,
