@@ -250,13 +250,14 @@ def is_symmetric(geometry: Geometry) -> bool:
     return all(span % 2 == 0 for span in spans)
 
 
-def _fits_bitmap(num_cells: int, num_sites: int) -> bool:
+def fits_bitmap(num_cells: int, num_sites: int) -> bool:
+    """Whether a bit for each cell of a grid is worth its memory."""
     return num_cells <= max(BITMAP_CELLS_ALWAYS, BITMAP_CELLS_PER_SITE * num_sites)
 
 
 def _index_sites(matcher: kernels.Matcher, sites: SiteSet) -> None:
     """Let the matcher find rows among the (sorted) input sites."""
-    if _fits_bitmap(sites.num_cells, len(sites)):
+    if fits_bitmap(sites.num_cells, len(sites)):
         bits = kernels.empty_bitmap(sites.num_cells)
         kernels.mark_keys(sites.keys, bits)
         matcher.use_bits(bits, kernels.rank_bits(bits)[0])
@@ -273,7 +274,7 @@ def _reached_sites(
 ) -> SiteSet:
     """Sites that some offset reaches, sorted; the matcher finds rows among them."""
     num_cells = sites.batch_size * prod(shape)
-    if _fits_bitmap(num_cells, len(sites)):
+    if fits_bitmap(num_cells, len(sites)):
         bits = kernels.empty_bitmap(num_cells)
         matcher.mark(bits)
         ranks, total = kernels.rank_bits(bits)

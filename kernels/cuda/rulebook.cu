@@ -1,6 +1,6 @@
 // Rulebooks on the device. Sites are keys: row-major positions in the (batch, *spatial) grid, as
-// in spconv/sites.py. Every entry has one writer, and sums are of integers, so nothing depends on
-// the launch. Mostly a thread has one site and one kernel offset (blockIdx.y).
+// in spconv/sites.py. Every entry has one writer or gets bits, and sums are of integers, so nothing
+// depends on the launch. Mostly a thread has one site and one kernel offset (blockIdx.y).
 //
 // -DNDIM is the number of spatial dimensions. `geometry` holds kernel_size, stride, padding,
 // dilation, in_shape and out_shape, NDIM entries each.
@@ -25,12 +25,10 @@ __device__ __forceinline__ i64 forward_site(i64 x, i64 j, i64 stride, i64 paddin
     return y < extent ? y : -1;
 }
 
-// candidates[k, i] = key of the output that input i feeds through offset k, or `none`.
-extern "C" __global__ void candidate_keys(const i64* keys, const i64* geometry, i64* candidates,
-                                          i64 count, int transposed, i64 none) {
-    const i64 i = thread_index();
-    if (i >= count) return;
-    i64 rest = keys[i], offset = blockIdx.y, cell = 1, key = 0;
+// Key of the output that the input with this key feeds through an offset, or -1.
+__device__ __forceinline__ i64 output_key(i64 rest, i64 offset, const i64* geometry,
+                                          int transposed) {
+    i64 cell = 1, key = 0;
 #pragma unroll
     for (int axis = NDIM - 1; axis >= 0; --axis) {
         const i64 x = rest % IN_EXTENT(axis), j = offset % KERNEL_SIZE(axis);
@@ -41,7 +39,62 @@ extern "C" __global__ void candidate_keys(const i64* keys, const i64* geometry, 
         key = y < 0 || key < 0 ? -1 : key + y * cell;
         cell *= OUT_EXTENT(axis);
     }
-    candidates[blockIdx.y * count + i] = key < 0 ? none : key + rest * cell;
+    return key < 0 ? -1 : key + rest * cell;
+}
+
+// candidates[k, i] = key of the output that input i feeds through offset k, or `none`.
+extern "C" __global__ void candidate_keys(const i64* keys, const i64* geometry, i64* candidates,
+                                          i64 count, int transposed, i64 none) {
+    const i64 i = thread_index();
+    if (i >= count) return;
+    const i64 key = output_key(keys[i], blockIdx.y, geometry, transposed);
+    candidates[blockIdx.y * count + i] = key < 0 ? none : key;
+}
+
+// Sets the bit of every output that input i feeds through offset k. counts[k] are the inputs that
+// feed one, counts[offsets] the outputs; both come as zeros, and so do the bits.
+extern "C" __global__ void mark_cells(const i64* keys, const i64* geometry, u32* bits, int* counts,
+                                      i64 count, int transposed) {
+    const i64 i = thread_index();
+    const i64 key = i < count ? output_key(keys[i], blockIdx.y, geometry, transposed) : -1;
+    const u32 bit = 1u << (key & 31);
+    const bool first = key >= 0 && !(atomicOr(bits + (key >> 5), bit) & bit);
+    const int feed = __syncthreads_count(key >= 0), outputs = __syncthreads_count(first);
+    if (threadIdx.x) return;
+    if (feed) atomicAdd(counts + blockIdx.y, feed);
+    if (outputs) atomicAdd(counts + gridDim.y, outputs);
+}
+
+// sums[block] = marked cells in the words of a block.
+extern "C" __global__ void tally_cells(const u32* bits, int* sums, i64 words) {
+    __shared__ int sum;
+    const i64 w = thread_index();
+    if (threadIdx.x == 0) sum = 0;
+    __syncthreads();
+    if (w < words) atomicAdd(&sum, __popc(bits[w]));
+    __syncthreads();
+    if (threadIdx.x == 0) sums[blockIdx.x] = sum;
+}
+
+#define MOST_THREADS 1024
+
+// Keys of the marked cells, ascending; ends[block] are the sums of what the same launch of
+// tally_cells found, up to and with a block.
+extern "C" __global__ void list_cells(const u32* bits, const i64* ends, i64* cells, i64 words) {
+    __shared__ int sums[MOST_THREADS];  // of the words up to and with a thread's
+    const i64 w = thread_index();
+    const int t = threadIdx.x;
+    u32 word = w < words ? bits[w] : 0;
+    sums[t] = __popc(word);
+    __syncthreads();
+    for (int step = 1; step < (int)blockDim.x; step <<= 1) {
+        const int before = t >= step ? sums[t - step] : 0;
+        __syncthreads();
+        sums[t] += before;
+        __syncthreads();
+    }
+    i64 place = (blockIdx.x ? ends[blockIdx.x - 1] : 0) + sums[t] - __popc(word);
+    for (; word; word &= word - 1) cells[place++] = 32 * w + __popc((word & (0 - word)) - 1);
 }
 
 // First position in [low, high) of the ascending `keys` that holds no less than `key`, or `high`.

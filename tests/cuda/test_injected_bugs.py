@@ -13,6 +13,7 @@ from spconv import Parameter
 from spconv.geometry import Geometry
 from spconv.ops import Ops
 from spconv.ops.cuda import CudaOps
+from spconv.ops.cuda.compiler import kernel
 from spconv.rulebook import build
 from spconv.sites import SiteSet
 from spconv.testing import assert_close, tolerance
@@ -99,6 +100,31 @@ def same_pairs(ops):
         np.testing.assert_array_equal(actual.out_rows, expected.out_rows)
 
 
+def same_cells(ops):
+    """Outputs among more cells than one block of threads looks at."""
+    where = np.random.default_rng(3).random((1, 60, 700)) < 0.05
+    some = SiteSet(np.ascontiguousarray(np.argwhere(where), np.int32), (60, 700), 1)
+    geometry = Geometry.make(2, 3, 1, 1)
+    actual = ops.build_rulebook(some, geometry, "test")
+    expected = build(some, geometry, "test")
+    np.testing.assert_array_equal(actual.out_indices, expected.out_indices)
+    np.testing.assert_array_equal(actual.offset_starts, expected.offset_starts)
+
+
+def cells_of_bits(ops):
+    """The kernels alone, with room around the result for what a bug writes."""
+    xp, marked = ops.xp, np.random.default_rng(3).random(700 * 32) < 0.1
+    bits = np.packbits(marked, bitorder="little").view("<u4")
+    sums, cells = xp.zeros(3, np.int32), xp.zeros(1 << 22, np.int64)[1 << 21 :]
+    words, shape = np.int64(len(bits)), ((3, 1), (256,))
+    kernel("rulebook.cu", "tally_cells", NDIM=1)(*shape, (xp.asarray(bits), sums, words))
+    expected = [part.sum() for part in np.array_split(marked, [256 * 32, 512 * 32])]
+    np.testing.assert_array_equal(sums.get(), expected)
+    ends = xp.asarray(np.cumsum(expected))
+    kernel("rulebook.cu", "list_cells", NDIM=1)(*shape, (xp.asarray(bits), ends, cells, words))
+    np.testing.assert_array_equal(cells.get()[: marked.sum()], np.flatnonzero(marked))
+
+
 def large_sites():
     """More than one block of them."""
     where = np.random.default_rng(2).random((2, 30, 31)) < 0.4
@@ -167,6 +193,15 @@ BUGS = [  # what goes wrong, check, kernel's text, bug
     ("strides ignored", rulebook, "if (y % stride) return -1;", ""),
     ("pairs one place late", rulebook, "(1u << lane) - 1", "(2u << lane) - 1"),
     ("pairs of another block", same_pairs, "ends[block - 1]", "ends[block - 1] - 1"),
+    ("an output for every input", same_cells, "!(atomicOr(bits + (key >> 5), bit) & bit)",
+     "(atomicOr(bits + (key >> 5), bit), true)"),
+    ("pairs of the first offset", same_cells, "counts + blockIdx.y, feed", "counts, feed"),
+    ("cells of another block", cells_of_bits, "ends[blockIdx.x - 1]", "ends[0]"),
+    ("the cells of a word too late", cells_of_bits, "sums[t] - __popc(word)", "sums[t] - 1"),
+    ("a scan with one barrier", cells_of_bits, "before;\n        __syncthreads();", "before;"),
+    ("sums without a barrier", cells_of_bits, "sum = 0;\n    __syncthreads();", "sum = 0;"),
+    ("sums too early", cells_of_bits, "__popc(bits[w]));\n    __syncthreads();",
+     "__popc(bits[w]));"),
     ("pairs without a barrier", same_pairs, "__popc(there);\n    __syncthreads();",
      "__popc(there);"),
     ("the last of equal rows", same("max_samples", TIES, sites()), "from < row)", "from > row)"),

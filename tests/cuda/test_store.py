@@ -101,17 +101,31 @@ GEOMETRIES = [
 ]
 
 
+@pytest.mark.parametrize("cells", [0, spconv.rulebook.BITMAP_CELLS_ALWAYS], ids=["keys", "bits"])
 @pytest.mark.parametrize("sort", [True, False])
 @pytest.mark.parametrize("density", [0.0, 0.35])
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
-def test_kernels(cupy, geometry, density, sort):
+def test_kernels(cupy, geometry, density, sort, cells, monkeypatch):
+    """Whether outputs are found by a bit for each cell or by sorting their keys."""
+    monkeypatch.setattr(spconv.rulebook, "BITMAP_CELLS_ALWAYS", cells)
+    monkeypatch.setattr(spconv.rulebook, "BITMAP_CELLS_PER_SITE", 0)
     sites = some_sites((6, 7, 5, 3)[: geometry.ndim], density=density, sort=sort)
     RawKernel.launches.clear()
     book = KernelRulebookStore(cupy).build(sites, geometry, "test")
     check_equal(book, build(sites, geometry, "test"))
     if density and hasattr(cupy, "emulated"):
         assert "lookup" in RawKernel.launches
-        assert ("candidate_keys" in RawKernel.launches) == (not geometry.submanifold)
+        for kernel, used in (("mark_cells", cells > 0), ("candidate_keys", cells == 0)):
+            assert (kernel in RawKernel.launches) == (used and not geometry.submanifold)
+
+
+@pytest.mark.parametrize("shape", [(40, 700), (3, 3, 3, 2000), (31,)])
+def test_more_cells_than_a_block_has(cupy, shape):
+    """One block of threads has 8,192 cells."""
+    sites = some_sites(shape, density=0.03)
+    geometry = Geometry.make(len(shape), 3, 2, 1)
+    book = KernelRulebookStore(cupy).build(sites, geometry, "test")
+    check_equal(book, build(sites, geometry, "test"))
 
 
 def test_a_rulebook_of_the_host_is_uploaded_once(cupy):

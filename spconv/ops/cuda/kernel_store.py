@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from math import prod
 from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spconv.compat import Array
+from spconv.compat import Array, to_device
 from spconv.geometry import Geometry
 from spconv.ops.cuda.compiler import NULL
 from spconv.ops.cuda.launch import THREADS, check_grid, elementwise
 from spconv.ops.cuda.rulebook import DeviceRulebook
-from spconv.ops.cuda.store import NO_KEY, RulebookStore
+from spconv.ops.cuda.store import NO_KEY, RulebookStore, starts_of
+from spconv.rulebook import fits_bitmap
 from spconv.sites import SiteSet
 
 
@@ -27,6 +29,34 @@ class KernelRulebookStore(RulebookStore):
     def build(self, sites: SiteSet, geometry: Geometry, owner: str) -> DeviceRulebook:
         check_grid(owner, "kernel offsets", geometry.volume)
         return super().build(sites, geometry, owner)
+
+    def reached(
+        self,
+        keys: Array,
+        geometry: Geometry,
+        in_shape: tuple[int, ...],
+        out_shape: tuple[int, ...],
+        batch_size: int,
+    ) -> tuple[Array, NDArray[np.int64]]:
+        """By a bit for each cell of the grid, where that is worth its memory."""
+        cells, xp = batch_size * prod(out_shape), self.xp
+        if not fits_bitmap(cells, len(keys)):
+            return super().reached(keys, geometry, in_shape, out_shape, batch_size)
+        words = np.int64(-(-cells // 32))
+        bits, counts = xp.zeros(words, np.uint32), xp.zeros(geometry.volume + 1, np.int32)
+        numbers = self._numbers(geometry, in_shape, out_shape)
+        arguments = keys, numbers, bits, counts, np.int64(len(keys)), np.int32(geometry.transposed)
+        self._run("mark_cells", len(keys), arguments, geometry, geometry.volume)
+        found = to_device(counts, "cpu")
+        reached = xp.empty(int(found[-1]), np.int64)
+        if len(reached):
+            sums = xp.empty(-(-int(words) // THREADS), np.int32)
+            elementwise("rulebook.cu", "tally_cells", int(words), (bits, sums, words), NDIM=1)
+            ends = xp.cumsum(sums, dtype=np.int64)
+            elementwise(
+                "rulebook.cu", "list_cells", int(words), (bits, ends, reached, words), NDIM=1
+            )
+        return reached, starts_of(found[:-1])
 
     def candidate_keys(
         self,

@@ -54,10 +54,9 @@ class RulebookStore:
         out_sites: SiteSet = sites
         if geometry.submanifold:
             table, counts = self.lookup(keys, in_keys, in_order, geometry, *shapes)
-            starts = _starts_of(to_device(counts, "cpu"))
+            starts = starts_of(to_device(counts, "cpu"))
         else:
-            candidates = self.candidate_keys(in_keys, geometry, *shapes)
-            out_keys, starts = self._distinct(candidates)
+            out_keys, starts = self.reached(in_keys, geometry, *shapes, sites.batch_size)
             table, counts = self.lookup(out_keys, in_keys, in_order, geometry, *shapes)
             out_sites = DeviceSites(out_keys, out_shape, sites.batch_size)
         check_rows(len(sites), len(out_sites), owner)
@@ -123,6 +122,20 @@ class RulebookStore:
             )
             kept.update(pairs=(in_rows, out_rows), table=table)
         return kept
+
+    def reached(
+        self,
+        keys: Array,
+        geometry: Geometry,
+        in_shape: tuple[int, ...],
+        out_shape: tuple[int, ...],
+        batch_size: int,
+    ) -> tuple[Array, NDArray[np.int64]]:
+        """Keys of the outputs that some input feeds, ascending, and the starts of the offsets.
+
+        One copy to the host.
+        """
+        return self._distinct(self.candidate_keys(keys, geometry, in_shape, out_shape))
 
     def candidate_keys(
         self,
@@ -230,8 +243,9 @@ class RulebookStore:
         # Everything that is not the first of its kind goes to a spare entry: no second count.
         distinct = xp.empty(num_keys + 1, np.int64)
         distinct[xp.where(first, ends - 1, num_keys)] = keys
-        return distinct[:num_keys], _starts_of(counts[:-1])
+        return distinct[:num_keys], starts_of(counts[:-1])
 
 
-def _starts_of(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+def starts_of(counts: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Where the offsets with so many pairs each begin, and the last one ends (K + 1,)."""
     return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
