@@ -43,6 +43,7 @@ FLOORS = {
     "spconv.evaluation": 8,
     "spconv.inference": 8,
     "spconv.models": 8,
+    "spconv.porting": 8,
     "spconv.progress": 8,
     "spconv.testing": 8,
     "spconv.train": 9,
