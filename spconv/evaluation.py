@@ -10,13 +10,14 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-import numpy as np
-
 from spconv.autograd import Tensor, no_grad
 from spconv.checks import type_name
-from spconv.compat import to_device
 from spconv.functional import cross_entropy
 from spconv.layers import Module
+from spconv.metrics import class_iou as class_iou
+from spconv.metrics import confusion_matrix as confusion_matrix
+from spconv.metrics import count_errors
+from spconv.metrics import mean_iou as mean_iou
 
 Loss = Callable[[Tensor, Any], Tensor]
 """``loss(logits, labels)``: the mean over the batch, a scalar."""
@@ -161,22 +162,3 @@ def batches_of(
     finally:
         if own and hasattr(batches, "close"):
             batches.close()
-
-
-def count_errors(logits: Tensor, labels: Any, ignore_index: int | None = None) -> tuple[int, int]:
-    """How many labels (N,) are not the largest of their logits (N, classes), and of how many.
-
-    >>> count_errors(Tensor([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]]), [1, 0, -1], ignore_index=-1)
-    (1, 2)
-    """
-    labels = np.asarray(to_device(labels, "cpu"))
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or labels.shape != (len(logits),):
-        shape = logits.shape if isinstance(logits, Tensor) else type_name(logits)
-        raise ValueError(
-            f"count_errors: expected logits (N, classes) and labels (N,), got {shape} and "
-            f"{labels.shape}; for anything but classes pass count=, a function of both that "
-            "returns how many of how many are wrong"
-        )
-    counted = labels != ignore_index
-    wrong = counted & (logits.numpy().argmax(axis=1) != labels)
-    return int(wrong.sum()), int(counted.sum())

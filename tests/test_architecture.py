@@ -39,6 +39,7 @@ FLOORS = {
     "spconv.optim": 6,
     "spconv.data": 6,
     "spconv.layers": 7,
+    "spconv.metrics": 7,
     "spconv.checkpoint": 7,
     "spconv.evaluation": 8,
     "spconv.inference": 8,
