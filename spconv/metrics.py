@@ -30,8 +30,8 @@ def count_errors(logits: Tensor, labels: Any, ignore_index: int | None = None) -
     counted = array != ignore_index
     if logits.shape[1] == 1 and array[counted].any():
         raise ValueError(
-            "count_errors: logits of shape (N, 1) tell no classes apart, but there are other labels "
-            "than 0; for yes-or-no questions pass count=, a function of logits and labels that "
+            "count_errors: logits of shape (N, 1) tell no classes apart, but not all labels are 0; "
+            "for yes-or-no questions pass count=, a function of logits and labels that "
             "returns how many of how many are wrong"
         )
     wrong = counted & (logits.numpy().argmax(axis=1) != array)
