@@ -14,9 +14,9 @@ from spconv.autograd import Tensor, no_grad
 from spconv.checks import type_name
 from spconv.functional import cross_entropy
 from spconv.layers import Module
+from spconv.metrics import check_numbers, count_errors
 from spconv.metrics import class_iou as class_iou
 from spconv.metrics import confusion_matrix as confusion_matrix
-from spconv.metrics import count_errors
 from spconv.metrics import mean_iou as mean_iou
 
 Loss = Callable[[Tensor, Any], Tensor]
@@ -99,7 +99,7 @@ def evaluate(
     ValueError
         If there are no samples.
     """
-    loss, count = criteria(loss, count, ignore_index)
+    loss, count = criteria("evaluate", loss, count, ignore_index)
     total, errors, samples = 0.0, 0, 0
     with modes_kept(model), no_grad(), closing(batches_of("evaluate", loader, epoch=0)) as batches:
         model.eval()
@@ -125,11 +125,16 @@ def modes_kept(model: Module) -> Iterator[None]:
 
 
 def criteria(
-    loss: Loss | None, count: Count | None, ignore_index: int | None
+    owner: str, loss: Loss | None, count: Count | None, ignore_index: int | None
 ) -> tuple[Loss, Count]:
     """What is minimized and what is counted: as given, or those of classes."""
+
+    def class_loss(logits: Tensor, labels: Any) -> Tensor:
+        check_numbers(owner, labels)
+        return cross_entropy(logits, labels, ignore_index)
+
     return (
-        loss or partial(cross_entropy, ignore_index=ignore_index),
+        loss or class_loss,
         count or partial(count_errors, ignore_index=ignore_index),
     )
 

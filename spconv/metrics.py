@@ -12,6 +12,16 @@ from spconv.checks import check_int, type_name
 from spconv.compat import to_device
 
 
+def check_numbers(owner: str, labels: Any) -> None:
+    """Raise ValueError for targets that are no one array of numbers, such as those of two tasks."""
+    if not hasattr(labels, "dtype") and _numbers(labels)[0] is None:
+        raise ValueError(
+            f"{owner}: expected labels (N,) of classes, got {type_name(labels)}; for anything else "
+            "pass loss=, a function of logits and labels, and count=, one of both that returns how "
+            "many of how many are wrong"
+        )
+
+
 def count_errors(logits: Tensor, labels: Any, ignore_index: int | None = None) -> tuple[int, int]:
     """How many labels (N,) are not the largest of their logits (N, classes), and of how many.
 
