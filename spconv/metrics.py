@@ -77,6 +77,17 @@ def confusion_matrix(
     >>> confusion_matrix([[0.0, 1.0], [2.0, 0.0], [3.0, 0.0]], [1, 1, -1], 2, ignore_index=-1)
     array([[0, 0],
            [1, 1]])
+
+    Of a segmentation, in a loop of one's own or in ``train(on_epoch=...)``:
+
+    >>> import spconv
+    >>> net, test = spconv.Linear(1, 3), [(Tensor(np.ones((4, 1))), [0, 1, 2, -1])]
+    >>> def measure(epoch):
+    ...     net.eval()
+    ...     with spconv.no_grad():
+    ...         return sum(confusion_matrix(net(x), y, 3, ignore_index=-1) for x, y in test)
+    >>> measure(epoch=0).sum()
+    np.int64(3)
     """
     owner = "confusion_matrix"
     num_classes = check_int(owner, "num_classes", num_classes, 1)

@@ -89,6 +89,14 @@ def test_what_is_returned_is_a_copy(theirs):
         assert not np.shares_memory(array, state[path])
 
 
+def test_a_file_of_arrays_is_a_state(theirs, tmp_path):
+    state, net = state_of(theirs, "unet"), UNet()
+    np.savez(tmp_path / "theirs.npz", **state)
+    with np.load(tmp_path / "theirs.npz") as file:
+        converted = from_pytorch(file, net)
+    np.testing.assert_array_equal(converted["head.weight"], state["head.weight"].T)
+
+
 @pytest.mark.parametrize(
     ("layer", "shape"),
     [
