@@ -27,7 +27,8 @@ def from_pytorch(
     For networks of the other spconv's sparse layers and of ``torch.nn``'s ``Linear``,
     ``BatchNorm1d`` and ``Conv2d/3d``. What a layer of ``model`` is decides, never a shape, which
     may fit by chance: convolutions get ``(K, in, out)``, a ``Linear`` the transpose, and all else
-    stays as it is. Batch counters are dropped.
+    stays as it is. Batch counters are dropped. A convolution of size 1 reads its memory as
+    ``(in, out)`` there, although its shape is ``(out, 1, 1, 1, in)``: so it is taken.
 
     Parameters
     ----------
@@ -103,11 +104,16 @@ class _Weight(NamedTuple):
     axes: str | None
     """Their order there; None: that of the file's layout."""
 
+    pointwise: bool = False
+    """Multiplied there by its memory, read as (in, out) whatever its shape says."""
+
     def shape(self, layout: str) -> tuple[int, ...]:
         return tuple(size for axis in self.axes or _AXES[layout] for size in self.sizes[axis])
 
     def here(self, array: np.ndarray, layout: str) -> np.ndarray:
         axes = self.axes or _AXES[layout]
+        if self.pointwise:
+            return array.reshape(1, *self.sizes["C"], *self.sizes["K"])
         letters = "".join(axis * len(self.sizes[axis]) for axis in axes)
         array = np.moveaxis(array, [letters.index("C"), letters.index("K")], [-2, -1])
         return array.reshape(-1, *array.shape[-2:]) if "R" in axes else array
@@ -124,9 +130,17 @@ def _weights(model: Module) -> dict[str, _Weight]:
         elif isinstance(module, _Convolution):
             _, rows, columns = module.weight.shape
             sizes = {"C": (rows,), "K": (columns,), "R": module.geometry.kernel_size}
-            sparse = isinstance(module, _SparseConvolution)
-            found[name] = _Weight(sizes, None if sparse else "KCR")  # as torch.nn has it
+            if isinstance(module, _SparseConvolution):
+                found[name] = _Weight(sizes, None, _is_pointwise(module))
+            else:
+                found[name] = _Weight(sizes, "KCR")  # as torch.nn has it
     return found
+
+
+def _is_pointwise(module: _SparseConvolution) -> bool:
+    """Whether it is one matrix product there: of size 1, and submanifold or without a stride."""
+    geometry = module.geometry
+    return geometry.volume == 1 and (module.submanifold or max(geometry.stride) == 1)
 
 
 def _array(path: str, value: Any) -> np.ndarray:

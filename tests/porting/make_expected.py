@@ -56,7 +56,12 @@ def networks():
         def forward(self, x):
             return self.norm(self.dense(self.sparse(x).dense()))
 
-    return {"unet": UNet(), "generator": Generator(), "grid": Grid()}
+    pointwise = other.SparseSequential(
+        other.SubMConv3d(3, 4, 1),
+        other.SparseConv3d(4, 5, 1),
+        other.SparseConv3d(5, 2, 1, stride=2),
+    )
+    return {"unet": UNet(), "generator": Generator(), "grid": Grid(), "pointwise": pointwise}
 
 
 def main():

@@ -47,7 +47,13 @@ class Grid(spconv.Module):
         return self.norm(self.dense(self.sparse(x).dense()))
 
 
-NETWORKS = {"unet": UNet, "generator": Generator, "grid": Grid}
+def pointwise():
+    return spconv.SparseSequential(
+        spconv.SubMConv3d(3, 4, 1), spconv.SparseConv3d(4, 5, 1), spconv.SparseConv3d(5, 2, 1, 2)
+    )
+
+
+NETWORKS = {"unet": UNet, "generator": Generator, "grid": Grid, "pointwise": pointwise}
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +68,15 @@ def state_of(theirs, name):
     return {k.removeprefix(prefix): v for k, v in theirs.items() if k.startswith(prefix)}
 
 
-@pytest.mark.parametrize("layout", ["KRSC", "RSCK", "RSKC"])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    ("name", "layout"),
+    [
+        (name, layout)
+        for name in NETWORKS
+        for layout in ("KRSC", "RSCK", "RSKC")
+        if (name, layout) != ("pointwise", "RSCK")  # is of its own, see the next test
+    ],
+)
 def test_a_converted_network_gives_what_it_gave_there(theirs, name, layout):
     net, state = NETWORKS[name](), state_of(theirs, name)
     for path, weight in state.items():
@@ -76,6 +89,17 @@ def test_a_converted_network_gives_what_it_gave_there(theirs, name, layout):
     y = net.eval()(x)
     y = y.dense() if isinstance(y, spconv.SparseConvTensor) else y
     np.testing.assert_allclose(y.data, theirs[f"{name}/output"], rtol=1e-6, atol=1e-6)
+
+
+def test_size_1_is_multiplied_by_its_memory():
+    """That of RSCK is as its shape says; spconv 2 reads that of the others in the same way."""
+    net, matrix = spconv.SubMConv3d(2, 3, 1, bias=False), np.arange(6.0).reshape(2, 3)
+    for layout, shape in (("RSCK", (1, 1, 1, 2, 3)), ("RSKC", (1, 1, 1, 3, 2))):
+        state = from_pytorch({"weight": matrix.reshape(shape)}, net, layout)
+        np.testing.assert_array_equal(state["weight"], matrix[None])
+    strided = spconv.SparseConv3d(2, 3, 1, stride=2, bias=False)
+    state = from_pytorch({"weight": matrix.T.reshape(3, 1, 1, 1, 2)}, strided)
+    np.testing.assert_array_equal(state["weight"], matrix[None])
 
 
 def test_what_is_returned_is_a_copy(theirs):
