@@ -16,7 +16,7 @@ except ModuleNotFoundError as error:
         "spconv: there are no compiled kernels beside this source folder, which Python finds first "
         "in a clone; install with `pip install -e .`, or start Python in another folder"
     ) from error
-from spconv import functional, inference, initializers, optim, schedules
+from spconv import functional, inference, initializers, optim, porting, schedules
 from spconv._version import __version__
 from spconv.autograd import Parameter, Tensor, no_grad
 from spconv.checkpoint import Checkpoint, load, save
@@ -150,6 +150,7 @@ __all__ = [
     "load",
     "no_grad",
     "optim",
+    "porting",
     "save",
     "schedules",
     "set_cpu_precision",

@@ -10,13 +10,14 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-import numpy as np
-
 from spconv.autograd import Tensor, no_grad
 from spconv.checks import type_name
-from spconv.compat import to_device
 from spconv.functional import cross_entropy
 from spconv.layers import Module
+from spconv.metrics import check_numbers, count_errors
+from spconv.metrics import class_iou as class_iou
+from spconv.metrics import confusion_matrix as confusion_matrix
+from spconv.metrics import mean_iou as mean_iou
 
 Loss = Callable[[Tensor, Any], Tensor]
 """``loss(logits, labels)``: the mean over the batch, a scalar."""
@@ -98,7 +99,7 @@ def evaluate(
     ValueError
         If there are no samples.
     """
-    loss, count = criteria(loss, count, ignore_index)
+    loss, count = criteria("evaluate", loss, count, ignore_index)
     total, errors, samples = 0.0, 0, 0
     with modes_kept(model), no_grad(), closing(batches_of("evaluate", loader, epoch=0)) as batches:
         model.eval()
@@ -124,11 +125,16 @@ def modes_kept(model: Module) -> Iterator[None]:
 
 
 def criteria(
-    loss: Loss | None, count: Count | None, ignore_index: int | None
+    owner: str, loss: Loss | None, count: Count | None, ignore_index: int | None
 ) -> tuple[Loss, Count]:
     """What is minimized and what is counted: as given, or those of classes."""
+
+    def class_loss(logits: Tensor, labels: Any) -> Tensor:
+        check_numbers(owner, labels)
+        return cross_entropy(logits, labels, ignore_index)
+
     return (
-        loss or partial(cross_entropy, ignore_index=ignore_index),
+        loss or class_loss,
         count or partial(count_errors, ignore_index=ignore_index),
     )
 
@@ -161,22 +167,3 @@ def batches_of(
     finally:
         if own and hasattr(batches, "close"):
             batches.close()
-
-
-def count_errors(logits: Tensor, labels: Any, ignore_index: int | None = None) -> tuple[int, int]:
-    """How many labels (N,) are not the largest of their logits (N, classes), and of how many.
-
-    >>> count_errors(Tensor([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]]), [1, 0, -1], ignore_index=-1)
-    (1, 2)
-    """
-    labels = np.asarray(to_device(labels, "cpu"))
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or labels.shape != (len(logits),):
-        shape = logits.shape if isinstance(logits, Tensor) else type_name(logits)
-        raise ValueError(
-            f"count_errors: expected logits (N, classes) and labels (N,), got {shape} and "
-            f"{labels.shape}; for anything but classes pass count=, a function of both that "
-            "returns how many of how many are wrong"
-        )
-    counted = labels != ignore_index
-    wrong = counted & (logits.numpy().argmax(axis=1) != labels)
-    return int(wrong.sum()), int(counted.sum())

@@ -61,7 +61,9 @@ class RulebookCache:
             if known is not rulebook:
                 raise ValueError(
                     f"{owner}: indice_key {name!r} already names {known!r} of another layer; "
-                    "give layers on other sites or with another kernel a key of their own"
+                    "give layers on other sites or with another kernel a key of their own. The key "
+                    "lives in the input tensor: for another network that uses it, make a fresh "
+                    "SparseConvTensor of the same arrays"
                 )
         return rulebook
 

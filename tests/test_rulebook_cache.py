@@ -69,6 +69,21 @@ def test_a_name_is_given_once(other):
         cache.get(*arguments, "Conv", "a")
 
 
+def test_two_networks_with_one_key_need_an_input_each():
+    def arguments():
+        return np.ones((2, 1), np.float32), [[0, 1, 1], [0, 2, 3]], (6, 6), 1
+
+    one, other = (spconv.SparseConv2d(1, 1, size, 2, indice_key="down") for size in (2, 3))
+    x = spconv.SparseConvTensor(*arguments())
+    one(x)
+    message = (
+        r"key of their own\. The key lives in the input .* a fresh SparseConvTensor of the same"
+    )
+    with pytest.raises(ValueError, match=message):
+        other(x)
+    other(spconv.SparseConvTensor(*arguments()))
+
+
 def test_inverse_conv_wants_the_layer_and_its_kernel():
     x = spconv.from_dense(np.eye(6, dtype=np.float32)[None, None])
     down = spconv.SparseConv2d(1, 2, 2, stride=2, indice_key="down")

@@ -2,6 +2,8 @@
 
 from spconv.data.assamese import load_assamese
 from spconv.data.augment import Affine, Elastic, Translate
+from spconv.data.batch_loader import BatchLoader
+from spconv.data.collate import collate
 from spconv.data.download import find_file
 from spconv.data.encode import encode_images
 from spconv.data.loader import SparseLoader
@@ -17,6 +19,7 @@ from spconv.data.voxels import Voxels, voxelize
 
 __all__ = [
     "Affine",
+    "BatchLoader",
     "Direction",
     "Elastic",
     "Occupancy",
@@ -28,6 +31,7 @@ __all__ = [
     "StrokeLoader",
     "Translate",
     "Voxels",
+    "collate",
     "encode_images",
     "encode_strokes",
     "find_file",

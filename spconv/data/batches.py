@@ -7,74 +7,59 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
 from spconv.checks import check_int
-from spconv.data.encode import field_shape
 from spconv.rulebook_cache import Plan
 from spconv.tensor import SparseConvTensor
 from spconv.threads import one_thread
 
-Batch = tuple[SparseConvTensor, np.ndarray]
+Batch = tuple[Any, Any]
 ORDER, AUGMENT = range(2)  # streams of random numbers, by spawn key
 
 
-class BatchLoader(ABC):
-    """Batches of samples as `SparseConvTensor` with their labels; subclasses make the sites.
+class Batches(ABC):
+    """(inputs, labels) batches of numbered samples; subclasses make them.
 
     Batch b of epoch e is a function of (seed, e, b) and nothing else: not of the number of
-    threads, and not of where the iteration began. The rulebooks that a network asked of one batch
-    are built with the next ones, in the background.
+    threads, and not of where the iteration began. The rulebooks that a network asked of one
+    `SparseConvTensor` are built with the next ones, in the background.
     """
 
     def __init__(
         self,
         num_samples: int,
-        labels: np.ndarray,
         *,
         batch_size: int,
-        field: int | tuple[int, int],
         shuffle: bool,
         seed: int,
         num_threads: int,
         prefetch: int,
-        ground_state: bool,
         drop_last: bool,
     ) -> None:
-        labels = np.asarray(labels)
-        if labels.shape != (num_samples,):
-            raise ValueError(
-                f"{self._name}: labels must have shape ({num_samples},), one for each "
-                f"{self._sample}, got {labels.shape}"
-            )
-        if not np.issubdtype(labels.dtype, np.integer):
-            raise TypeError(f"{self._name}: labels must be integers, got {labels.dtype}")
-        self.labels = labels.astype(np.int64)
+        self.num_samples = check_int(self._name, "num_samples", num_samples, 0)
         self.batch_size = check_int(self._name, "batch_size", batch_size, 1)
-        self.field = field_shape(field, self._name)
         self.shuffle = shuffle
         self.seed = check_int(self._name, "seed", seed, 0)
         self.num_threads = check_int(self._name, "num_threads", num_threads, 0)
         self.prefetch = check_int(self._name, "prefetch", prefetch, 1)
-        self.ground_state = ground_state
         self.drop_last = drop_last
         self._next_epoch = 0
         self._plan: Plan = ()
-
-    _sample = "sample"  # what one is, for messages
 
     @property
     def _name(self) -> str:
         return type(self).__name__
 
     @abstractmethod
-    def _sites(self, rows: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Indices and features of the samples ``rows``, all randomness from ``rng``."""
+    def _batch(self, rows: np.ndarray, rng: np.random.Generator) -> Batch:
+        """Inputs and labels of the samples ``rows``, all randomness from ``rng``."""
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
-        whole, rest = divmod(len(self.labels), self.batch_size)
+        whole, rest = divmod(self.num_samples, self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -93,7 +78,7 @@ class BatchLoader(ABC):
         return self._batches(epoch, start)
 
     def _batches(self, epoch: int, start: int) -> Generator[Batch, None, None]:
-        order = np.arange(len(self.labels))
+        order = np.arange(self.num_samples)
         if self.shuffle:
             order = self._generator(ORDER, epoch).permutation(order)
         remaining = iter(range(start, len(self)))
@@ -114,29 +99,21 @@ class BatchLoader(ABC):
                 x, labels = pending.popleft().result()
                 submit(1)
                 yield x, labels
-                self._plan = x.rulebooks.plan(x.sites)
+                if isinstance(x, SparseConvTensor):
+                    self._plan = x.rulebooks.plan(x.sites)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _prepare(self, order: np.ndarray, epoch: int, batch: int) -> Batch:
         rows = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-        indices, features = self._sites(rows, self._generator(AUGMENT, epoch, batch))
-        ground = np.zeros(features.shape[1], features.dtype) if self.ground_state else None
-        x = SparseConvTensor(features, indices, self.field, len(rows), ground, check=False)
-        return x, self.labels[rows]
+        return self._batch(rows, self._generator(AUGMENT, epoch, batch))
 
     def _prepare_ahead(self, order: np.ndarray, epoch: int, batch: int) -> Batch:
         with one_thread():
             x, labels = self._prepare(order, epoch, batch)
-            x.rulebooks.build_ahead(x.sites, self._plan)
+            if isinstance(x, SparseConvTensor):
+                x.rulebooks.build_ahead(x.sites, self._plan)
         return x, labels
-
-    def _one_for_each(self, augmented, rows: np.ndarray) -> None:
-        if len(augmented) != len(rows):
-            raise ValueError(
-                f"{self._name}: augment must return one {self._sample} for each of {len(rows)}, "
-                f"got {len(augmented)}"
-            )
 
     def _generator(self, *stream: int) -> np.random.Generator:
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=stream))

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from spconv.data.batches import BatchLoader
 from spconv.data.encode import encode_images
+from spconv.data.field_batches import FieldBatches
 
 Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
-class SparseLoader(BatchLoader):
+class SparseLoader(FieldBatches):
     """Batches of images as `SparseConvTensor` with their labels.
 
     Batch b of epoch e is a function of (seed, e, b) and nothing else: not of the number of

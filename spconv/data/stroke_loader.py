@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from spconv.data.batches import BatchLoader
+from spconv.data.field_batches import FieldBatches
 from spconv.data.packed import PackedStrokes, Sample, checked_box, pack_strokes
 from spconv.data.stroke_encode import Direction, Encoder, encode_strokes
 
 StrokeAugmentation = Callable[[PackedStrokes, np.random.Generator], PackedStrokes]
 
 
-class StrokeLoader(BatchLoader):
+class StrokeLoader(FieldBatches):
     """Batches of characters, given as pen strokes, as `SparseConvTensor` with their labels.
 
     Each character is fitted into the box in the middle of the field, once. Then, for each batch,

@@ -8,14 +8,18 @@ from typing import Any, Protocol
 
 from spconv.checks import type_name
 
-_WRITE_ONE = "write a class with __len__() and epoch(number, start), see spconv.train.Loader"
+_WRITE_ONE = (
+    "make a spconv.data.BatchLoader, or write a class with __len__() and epoch(number, start), see "
+    "spconv.train.Loader"
+)
 
 
 class Loader(Protocol):
     """What :func:`train` needs of a loader; any class with these two methods is one.
 
-    Those of :mod:`spconv.data` are, and a class of your own need not derive from anything. If it
-    has a ``seed`` and a ``batch_size``, a run is not resumed with others.
+    Those of :mod:`spconv.data` are, among them :class:`~spconv.data.BatchLoader`, which calls a
+    function of your own in the background. A class of your own need not derive from anything. If
+    it has a ``seed`` and a ``batch_size``, a run is not resumed with others.
 
     Examples
     --------

@@ -140,9 +140,11 @@ def train(
     _check_arguments(model, optimizer, schedule, evaluate)
     num_batches = number_of_batches(loader, checkpoint)
     epochs = check_int("train", "epochs", epochs, 1)
-    loss, count = criteria(loss, count, ignore_index)
+    if ignore_index is not None:
+        ignore_index = check_int("train", "ignore_index", ignore_index, -(2**63))
+    loss, count = criteria("train", loss, count, ignore_index)
     configuration = configuration_of(
-        model, loader, num_batches, optimizer, schedule, clip_norm, seed
+        model, loader, num_batches, optimizer, schedule, clip_norm, ignore_index, seed
     )
     state = State()
     if checkpoint is not None:

@@ -13,6 +13,8 @@ from spconv.optim import Optimizer
 from spconv.schedules import Schedule
 from spconv.train.state import State
 
+_LATER = "ignore_index"  # checkpoints of before do not tell it
+
 
 def configuration_of(
     model: Module,
@@ -21,6 +23,7 @@ def configuration_of(
     optimizer: Optimizer,
     schedule: Schedule | None,
     clip_norm: float | None,
+    ignore_index: int | None,
     seed: int,
 ) -> dict[str, Any]:
     """Describe what must not change between the parts of a run, as far as it can be told."""
@@ -38,6 +41,7 @@ def configuration_of(
         **{f"optimizer's group {n}": repr(group) for n, group in enumerate(groups)},
         "schedule": repr(schedule) if schedule is None or is_dataclass(schedule) else "a function",
         "clip_norm": clip_norm,
+        _LATER: ignore_index,
         **{path: f"{p.dtype} {p.shape}" for path, p in model.named_parameters()},
     }
 
@@ -52,6 +56,7 @@ def restore(
             "start from its weights with load(path).restore(model) and another checkpoint path"
         )
     was, now = saved.extra["configuration"], json.loads(json.dumps(now))  # tuples become lists
+    was.setdefault(_LATER, now[_LATER])
     changes = [
         f"{name} was {was.get(name, 'absent')} and is {now.get(name, 'absent')}"
         for name in {**was, **now}

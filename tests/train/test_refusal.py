@@ -1,12 +1,15 @@
 """Checkpoints of other runs, of no run, and damaged ones are refused and left as they are."""
 
+import numpy as np
 import pytest
 from training_runs import Loader, make_adam, make_model, run
 
-from spconv.checkpoint import save
+from spconv.autograd import Tensor
+from spconv.checkpoint import load, save
 from spconv.layers import Linear, SparseGlobalAvgPool, SparseSequential, SubMConv2d
 from spconv.optim import SGD
 from spconv.schedules import Constant
+from spconv.train import train
 
 
 @pytest.mark.parametrize(
@@ -87,3 +90,37 @@ def test_a_run_with_other_groups_is_refused(tmp_path, before, now, message):
     with pytest.raises(ValueError, match=f"other settings.*optimizer's {message}"):
         run(tmp_path, now)
     run(tmp_path, before, epochs=2)
+
+
+def test_a_run_with_another_ignore_index_is_refused(tmp_path):
+    run(tmp_path, epochs=1, ignore_index=np.int64(7))
+    run(tmp_path, epochs=2, ignore_index=7)
+    with pytest.raises(ValueError, match="other settings: ignore_index was 7 and is None"):
+        run(tmp_path, epochs=3)
+    with pytest.raises(TypeError, match=r"train: ignore_index must be an int, got 0\.5"):
+        run(tmp_path, ignore_index=0.5)
+
+
+@pytest.mark.parametrize("ignore_index", [None, 7])
+def test_a_checkpoint_that_does_not_tell_of_ignore_index_goes_on(tmp_path, ignore_index):
+    model, optimizer, _ = run(tmp_path, epochs=1)
+    extra = load(tmp_path / "run.npz").extra
+    del extra["configuration"]["ignore_index"]
+    save(tmp_path / "run.npz", model, optimizer, **extra)
+    _, _, history = run(tmp_path, epochs=2, ignore_index=ignore_index)
+    assert len(history.epochs) == 2
+
+
+@pytest.mark.parametrize("labels", [np.zeros(2, np.float32), ([0, 1], np.ones((2, 3))), {"a": [0]}])
+@pytest.mark.parametrize("own_loss", [False, True])
+def test_targets_that_are_no_classes_ask_for_count(labels, own_loss):
+    model = Linear(2, 2)
+    batches = [(Tensor(np.eye(2, dtype=np.float32)), labels)]
+    loss = (lambda logits, labels: (logits * logits).mean()) if own_loss else None
+    sgd = SGD(model.named_parameters(), lr=0.1)
+    if isinstance(labels, np.ndarray) and not own_loss:
+        error, message = TypeError, "cross_entropy: labels must be integers, got dtype float32"
+    else:
+        error, message = ValueError, r"(count_errors|train): expected .*labels.* pass .*count="
+    with pytest.raises(error, match=message):
+        train(model, batches, sgd, epochs=1, loss=loss, progress=False)

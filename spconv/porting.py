@@ -1,0 +1,159 @@
+"""Weights of PyTorch networks made of the other spconv's layers, in this library's layouts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from spconv.checks import check_state, type_name
+from spconv.layers import Linear, Module
+from spconv.layers.conv import _Convolution, _SparseConvolution
+
+Layout = Literal["KRSC", "RSCK", "RSKC"]
+"""Axes of a sparse convolution's weight there: K output channels, C input channels, RS kernel."""
+
+OWNER = "from_pytorch"
+_AXES = {"KRSC": "KRC", "RSCK": "RCK", "RSKC": "RKC"}  # one letter for any number of dimensions
+_COUNTERS = ("num_batches_tracked", "max_num_voxels_during_training")
+
+
+def from_pytorch(
+    state: Mapping[str, Any], model: Module, layout: Layout = "KRSC", *, strict: bool = True
+) -> dict[str, np.ndarray]:
+    """The state dict of a PyTorch network, for ``load_state_dict`` of the same network here.
+
+    For networks of the other spconv's sparse layers and of ``torch.nn``'s ``Linear``,
+    ``BatchNorm1d`` and ``Conv2d/3d``. What a layer of ``model`` is decides, never a shape, which
+    may fit by chance: convolutions get ``(K, in, out)``, a ``Linear`` the transpose, and all else
+    stays as it is. Batch counters are dropped. A convolution of size 1 reads its memory as
+    ``(in, out)`` there, although its shape is ``(out, 1, 1, 1, in)``: so it is taken.
+
+    Parameters
+    ----------
+    state : mapping of paths to arrays
+        Whatever NumPy can read, such as the tensors of ``torch_model.state_dict()``.
+    model : Module
+        Its layers have the names that they have there; it is not changed.
+    layout : {"KRSC", "RSCK", "RSKC"}
+        Axes of the sparse convolutions' weights: (out, kernel, in), as spconv 2.2 and later
+        have them, (kernel, in, out) or (kernel, out, in), of older files.
+    strict : bool
+        False converts what has a place in ``model``; load that with ``strict=False``, too.
+
+    Returns
+    -------
+    dict of str to ndarray
+
+    Raises
+    ------
+    TypeError
+        If ``state`` is no mapping, or holds what is no array.
+    ValueError
+        If shapes do not fit or, if ``strict``, paths are missing or unexpected: all are named.
+
+    Examples
+    --------
+    >>> import numpy as np, spconv
+    >>> theirs = {"0.weight": np.ones((8, 3, 3, 3, 4)), "0.bias": np.zeros(8)}
+    >>> net = spconv.SparseSequential(spconv.SubMConv3d(4, 8, 3))
+    >>> state = from_pytorch(theirs, net)
+    >>> state["0.weight"].shape
+    (27, 4, 8)
+    >>> net.load_state_dict(state)
+    IncompatibleKeys(missing_keys=[], unexpected_keys=[])
+    """
+    check_state(OWNER, state)
+    if not isinstance(model, Module):
+        raise TypeError(f"{OWNER}: model must be a Module, got {type_name(model)}")
+    if layout not in _AXES:
+        raise ValueError(f"{OWNER}: layout must be one of {[*_AXES]}, got {layout!r}")
+    own = {path: array.shape for path, array in model.state_dict().items()}
+    theirs = {path: v for path, v in state.items() if str(path).split(".")[-1] not in _COUNTERS}
+    arrays = {path: _array(path, value) for path, value in theirs.items() if path in own}
+    weights = _weights(model)
+    problems = []
+    if strict:
+        problems += [f"missing {path}" for path in own if path not in theirs]
+        problems += [f"unexpected {path}" for path in theirs if path not in own]
+    for path, array in arrays.items():
+        expected = weights[path].shape(layout) if path in weights else own[path]
+        if array.shape != expected:
+            others = [o for o in _AXES if path in weights and array.shape == weights[path].shape(o)]
+            fits = f", which is that of layout={others[0]!r}" if others else ""
+            problems.append(f"{path} has shape {array.shape}{fits}, expected {expected}")
+    if problems:
+        raise ValueError(
+            f"{OWNER}: the state does not fit this {type(model).__name__}: {'; '.join(problems)}; "
+            "rename the entries or the attributes of the model; strict=False takes over the names "
+            "that both have"
+        )
+    return {
+        path: np.array(weights[path].here(array, layout) if path in weights else array, order="C")
+        for path, array in arrays.items()
+    }
+
+
+class _Weight(NamedTuple):
+    """A weight that is laid out in another way there."""
+
+    sizes: dict[str, tuple[int, ...]]
+    """Of the axes by letter, R the kernel's."""
+
+    axes: str | None
+    """Their order there; None: that of the file's layout."""
+
+    pointwise: bool = False
+    """Multiplied there by its memory, read as (in, out) whatever its shape says."""
+
+    def shape(self, layout: str) -> tuple[int, ...]:
+        return tuple(size for axis in self.axes or _AXES[layout] for size in self.sizes[axis])
+
+    def here(self, array: np.ndarray, layout: str) -> np.ndarray:
+        axes = self.axes or _AXES[layout]
+        if self.pointwise:
+            return array.reshape(1, *self.sizes["C"], *self.sizes["K"])
+        letters = "".join(axis * len(self.sizes[axis]) for axis in axes)
+        array = np.moveaxis(array, [letters.index("C"), letters.index("K")], [-2, -1])
+        return array.reshape(-1, *array.shape[-2:]) if "R" in axes else array
+
+
+def _weights(model: Module) -> dict[str, _Weight]:
+    """By path."""
+    found = {}
+    for path, module in model.named_modules():
+        name = f"{path}.weight" if path else "weight"
+        if isinstance(module, Linear):
+            rows, columns = module.weight.shape
+            found[name] = _Weight({"C": (rows,), "K": (columns,)}, "KC")
+        elif isinstance(module, _Convolution):
+            _, rows, columns = module.weight.shape
+            sizes = {"C": (rows,), "K": (columns,), "R": module.geometry.kernel_size}
+            if isinstance(module, _SparseConvolution):
+                found[name] = _Weight(sizes, None, _is_pointwise(module))
+            else:
+                found[name] = _Weight(sizes, "KCR")  # as torch.nn has it
+    return found
+
+
+def _is_pointwise(module: _SparseConvolution) -> bool:
+    """Whether it is one matrix product there: of size 1, and submanifold or without a stride."""
+    geometry = module.geometry
+    return geometry.volume == 1 and (module.submanifold or max(geometry.stride) == 1)
+
+
+def _array(path: str, value: Any) -> np.ndarray:
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # as of a tensor on a GPU
+        raise TypeError(
+            f"{OWNER}: NumPy cannot read {path}, {type_name(value)}: {error}; of a tensor pass "
+            "tensor.detach().cpu().float().numpy()"
+        ) from error
+    if array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"{OWNER}: {path} must be an array of numbers, got {type_name(value)}; pass the state "
+            "dict itself, with a path for each array"
+        )
+    return array

@@ -1,0 +1,210 @@
+"""Networks of the other spconv give here what they gave there."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import spconv
+from spconv.porting import from_pytorch
+
+
+class UNet(spconv.Module):
+    def __init__(self):
+        self.stem = spconv.SparseSequential(
+            spconv.SubMConv3d(3, 4, 3, indice_key="same"),
+            spconv.BatchNorm(4),
+            spconv.LeakyReLU(0.1),
+        )
+        self.down = spconv.SparseConv3d(4, 4, (2, 3, 2), 2, indice_key="down")
+        self.up = spconv.SparseInverseConv3d(4, 4, (2, 3, 2), indice_key="down")
+        self.head = spconv.Linear(4, 4)
+
+    def forward(self, x):
+        return self.head(self.up(self.down(self.stem(x))))
+
+
+class Generator(spconv.Module):
+    def __init__(self):
+        self.layers = [
+            spconv.SparseConv3d(3, 4, 3, stride=2, padding=1, bias=False),
+            spconv.SparseConvTranspose3d(4, 2, (3, 2, 2), stride=2),
+        ]
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class Grid(spconv.Module):
+    def __init__(self):
+        self.sparse = spconv.SubMConv3d(3, 2, (1, 3, 1))
+        self.dense = spconv.Conv3d(2, 3, (2, 3, 1))
+        self.norm = spconv.BatchNorm(3)
+
+    def forward(self, x):
+        return self.norm(self.dense(self.sparse(x).dense()))
+
+
+def pointwise():
+    return spconv.SparseSequential(
+        spconv.SubMConv3d(3, 4, 1), spconv.SparseConv3d(4, 5, 1), spconv.SparseConv3d(5, 2, 1, 2)
+    )
+
+
+NETWORKS = {"unet": UNet, "generator": Generator, "grid": Grid, "pointwise": pointwise}
+
+
+@pytest.fixture(scope="module")
+def theirs():
+    """``make_expected.py`` wrote it with torch 2.13 and spconv 2.3.8."""
+    with np.load(Path(__file__).with_name("expected.npz")) as file:
+        return dict(file)
+
+
+def state_of(theirs, name):
+    prefix = f"{name}/state/"
+    return {k.removeprefix(prefix): v for k, v in theirs.items() if k.startswith(prefix)}
+
+
+@pytest.mark.parametrize(
+    ("name", "layout"),
+    [
+        (name, layout)
+        for name in NETWORKS
+        for layout in ("KRSC", "RSCK", "RSKC")
+        if (name, layout) != ("pointwise", "RSCK")  # is of its own, see the next test
+    ],
+)
+def test_a_converted_network_gives_what_it_gave_there(theirs, name, layout):
+    net, state = NETWORKS[name](), state_of(theirs, name)
+    for path, weight in state.items():
+        if weight.ndim == 5 and path != "dense.weight":
+            order = {"KRSC": (0, 1, 2, 3, 4), "RSCK": (1, 2, 3, 4, 0), "RSKC": (1, 2, 3, 0, 4)}
+            state[path] = weight.transpose(order[layout])
+    converted = from_pytorch(state, net, layout)
+    assert net.load_state_dict(converted) == ([], [])
+    x = spconv.SparseConvTensor(theirs["features"], theirs["indices"], (5, 6, 4), 2)
+    y = net.eval()(x)
+    y = y.dense() if isinstance(y, spconv.SparseConvTensor) else y
+    np.testing.assert_allclose(y.data, theirs[f"{name}/output"], rtol=1e-6, atol=1e-6)
+
+
+def test_size_1_is_multiplied_by_its_memory():
+    """That of RSCK is as its shape says; spconv 2 reads that of the others in the same way."""
+    net, matrix = spconv.SubMConv3d(2, 3, 1, bias=False), np.arange(6.0).reshape(2, 3)
+    for layout, shape in (("RSCK", (1, 1, 1, 2, 3)), ("RSKC", (1, 1, 1, 3, 2))):
+        state = from_pytorch({"weight": matrix.reshape(shape)}, net, layout)
+        np.testing.assert_array_equal(state["weight"], matrix[None])
+    strided = spconv.SparseConv3d(2, 3, 1, stride=2, bias=False)
+    state = from_pytorch({"weight": matrix.T.reshape(3, 1, 1, 1, 2)}, strided)
+    np.testing.assert_array_equal(state["weight"], matrix[None])
+
+
+def test_what_is_returned_is_a_copy(theirs):
+    state = state_of(theirs, "unet")
+    converted = from_pytorch(state, UNet())
+    assert "stem.1.num_batches_tracked" in state
+    assert "stem.1.num_batches_tracked" not in converted
+    for path, array in converted.items():
+        assert array.flags.c_contiguous
+        assert array.dtype == np.float32
+        assert not np.shares_memory(array, state[path])
+
+
+def test_a_file_of_arrays_is_a_state(theirs, tmp_path):
+    state, net = state_of(theirs, "unet"), UNet()
+    np.savez(tmp_path / "theirs.npz", **state)
+    with np.load(tmp_path / "theirs.npz") as file:
+        converted = from_pytorch(file, net)
+    np.testing.assert_array_equal(converted["head.weight"], state["head.weight"].T)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (spconv.SubMConv1d(2, 3, 5), (3, 5, 2)),
+        (spconv.SparseConv2d(2, 3, (2, 5)), (3, 2, 5, 2)),
+        (spconv.SubMConv4d(2, 3, (1, 3, 1, 5)), (3, 1, 3, 1, 5, 2)),
+        (spconv.SparseConv2d(4, 6, 3, groups=2), (6, 3, 3, 2)),
+    ],
+)
+def test_every_offset_goes_to_its_place(layer, shape):
+    weight = np.random.default_rng(0).standard_normal(shape)
+    state = {"weight": weight, "bias": np.zeros(shape[0])}
+    here = from_pytorch(state, layer)["weight"]
+    for k, offset in enumerate(np.ndindex(shape[1:-1])):
+        np.testing.assert_array_equal(here[k], weight[(slice(None), *offset)].T)
+
+
+def test_parameters_of_ones_own_stay_as_they_are():
+    class Own(spconv.Module):
+        def __init__(self):
+            self.weight = spconv.Parameter(np.zeros((2, 2)))
+
+    matrix = np.arange(4.0).reshape(2, 2)
+    np.testing.assert_array_equal(from_pytorch({"weight": matrix}, Own())["weight"], matrix)
+
+
+def test_what_has_a_place(theirs):
+    class Other(UNet):
+        def __init__(self):
+            super().__init__()
+            self.head = None
+            self.classifier = spconv.Linear(4, 7)
+
+    state, net = state_of(theirs, "unet"), Other()
+    with pytest.raises(
+        ValueError,
+        match=r"does not fit this Other: missing classifier.weight; missing classifier.bias; "
+        r"unexpected head.weight; unexpected head.bias; rename .* strict=False takes over",
+    ):
+        from_pytorch(state, net)
+    converted = from_pytorch(state, net, strict=False)
+    assert net.load_state_dict(converted, strict=False).missing_keys == [
+        "classifier.weight",
+        "classifier.bias",
+    ]
+
+
+def test_all_shapes_that_do_not_fit_are_named():
+    net = spconv.SparseSequential(spconv.SubMConv3d(4, 8, 3), spconv.Linear(8, 2))
+    state = {
+        "0.weight": np.zeros((3, 3, 3, 4, 8)),
+        "0.bias": np.zeros(4),
+        "1.weight": np.zeros((8, 2)),
+        "1.bias": np.zeros(2),
+    }
+    with pytest.raises(ValueError, match="from_pytorch: the state does not fit") as caught:
+        from_pytorch(state, net)
+    for words in (
+        "0.weight has shape (3, 3, 3, 4, 8), which is that of layout='RSCK', expected "
+        "(8, 3, 3, 3, 4)",
+        "0.bias has shape (4,), expected (8,)",
+        "1.weight has shape (8, 2), expected (2, 8)",
+    ):
+        assert words in str(caught.value)
+    with pytest.raises(ValueError, match=r"0.weight has shape \(27, 4, 8\), expected"):
+        from_pytorch({**state, "0.weight": np.zeros((27, 4, 8))}, net)
+
+
+class OnAGpu:
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (([1],), TypeError, "from_pytorch: expected a dict"),
+        (({"weight": OnAGpu()},), TypeError, r"cannot read weight, .*OnAGpu: can't.*\.cpu\(\)"),
+        (({"weight": {"a": 1}},), TypeError, "weight must be an array of numbers, got dict; pass"),
+        (({}, spconv.ReLU), TypeError, "model must be a Module, got type"),
+        (({}, spconv.ReLU(), "CKRS"), ValueError, r"one of \['KRSC', 'RSCK', 'RSKC'\], got 'CKRS'"),
+    ],
+)
+def test_errors(arguments, error, message):
+    state, model, *layout = (*arguments, spconv.Linear(2, 2))[: max(2, len(arguments))]
+    with pytest.raises(error, match=message):
+        from_pytorch(state, model, *layout)
