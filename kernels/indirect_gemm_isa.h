@@ -42,18 +42,16 @@ static SPCONV_TARGET void NAME(pack)(const REAL *w, int64_t row_stride, int64_t 
     }
 }
 
-/* y[out[r]] += x[in[r]] W for mr pairs and nv vectors of output channels. */
+/* y[out[r]] += x[in[r]] W for mr pairs and nv vectors of output channels. The products are summed on
+ * their own first: to add each to what the offsets before have left rounds more. */
 SPCONV_INLINE void NAME(rows)(const int mr, const int nv, const int full, int lanes, const REAL *x,
                               int64_t ldx, const REAL *panel, REAL *y, int64_t ldy,
                               const int32_t *in, const int32_t *out, int64_t cin) {
     VEC acc[MOST_ROWS][WIDE];
     const REAL *px[MOST_ROWS];
     SPCONV_UNROLL for (int r = 0; r < mr; ++r) {
-        const REAL *row = y + out[r] * ldy;
         px[r] = x + in[r] * ldx;
-        SPCONV_UNROLL for (int v = 0; v < nv; ++v)
-            acc[r][v] = full || v < nv - 1 ? NAME(load)(row + v * LANES)
-                                           : NAME(load_part)(row + v * LANES, lanes);
+        SPCONV_UNROLL for (int v = 0; v < nv; ++v) acc[r][v] = (VEC){0};
     }
     for (int64_t c = 0; c < cin; ++c) {
         VEC w[WIDE];
@@ -69,8 +67,9 @@ SPCONV_INLINE void NAME(rows)(const int mr, const int nv, const int full, int la
     SPCONV_UNROLL for (int r = 0; r < mr; ++r) {
         REAL *row = y + out[r] * ldy;
         SPCONV_UNROLL for (int v = 0; v < nv; ++v) {
-            if (full || v < nv - 1) NAME(store)(row + v * LANES, acc[r][v]);
-            else NAME(store_part)(row + v * LANES, acc[r][v], lanes);
+            REAL *sums = row + v * LANES;
+            if (full || v < nv - 1) NAME(store)(sums, NAME(load)(sums) + acc[r][v]);
+            else NAME(store_part)(sums, NAME(load_part)(sums, lanes) + acc[r][v], lanes);
         }
     }
 }
@@ -82,14 +81,14 @@ SPCONV_INLINE void NAME(held)(const int mr, const int channels, const int full, 
     const REAL *px[SPCONV_HELD_MR];
     SPCONV_UNROLL for (int r = 0; r < mr; ++r) {
         px[r] = x[r];
-        acc[r] = full ? NAME(load)(y[r]) : NAME(load_part)(y[r], lanes);
+        acc[r] = (VEC){0};
     }
     SPCONV_UNROLL for (int c = 0; c < channels; ++c)
         SPCONV_UNROLL for (int r = 0; r < mr; ++r)
             acc[r] = NAME(multiply_add)(px[r][c], w[c], acc[r]);
     SPCONV_UNROLL for (int r = 0; r < mr; ++r) {
-        if (full) NAME(store)(y[r], acc[r]);
-        else NAME(store_part)(y[r], acc[r], lanes);
+        if (full) NAME(store)(y[r], NAME(load)(y[r]) + acc[r]);
+        else NAME(store_part)(y[r], NAME(load_part)(y[r], lanes) + acc[r], lanes);
     }
 }
 
@@ -267,8 +266,9 @@ SPCONV_INLINE void NAME(start_rows)(REAL *y, const REAL *init, const REAL *resid
 }
 
 /* All pairs with output rows in [row_begin, row_end): every output is summed over the offsets in
- * order and over the channels in order, whatever the tiles. Of `tile_rows` rows, which fit into a
- * near cache, all offsets are done before the next; `cursors` (volume) tells where they begin. */
+ * order, and within each over the channels in order, whatever the tiles. Of `tile_rows` rows, which
+ * fit into a near cache, all offsets are done before the next; `cursors` (volume) tells where they
+ * begin. */
 static SPCONV_TARGET void NAME(forward_range)(
     const REAL *x, int64_t ldx, const REAL *packed, const REAL *init, const REAL *residual,
     REAL *y, int64_t ldy, const int32_t *in_rows, const int32_t *out_rows, const int64_t *starts,

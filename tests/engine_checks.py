@@ -54,14 +54,13 @@ def roundings(ops, dtype, cin, cout, rows):
     rounded before.
     """
     e = dtype(2.0**-12 if dtype == np.float32 else 2.0**-27)
-    w = np.full((1, cin, cout), 1 + e, dtype)
-    residual = np.full((rows, cout), -(1 + 2 * e), dtype)
-    seen = set()
-    for channel in {0, cin - 1}:
+    w, seen = np.full((1, cin, cout), 1 + e, dtype), set()
+    w[:, 0] = 1
+    for channel in {1, cin - 1} if cin > 1 else ():
         x = np.zeros((rows, cin), dtype)
-        x[:, channel] = 1 + e
+        x[:, 0], x[:, channel] = -(1 + 2 * e), 1 + e
         for count in range(1, rows + 1):
-            y = convolve_rows(ops, x[:count], w, residual[:count])
+            y = convolve_rows(ops, x[:count], w, np.zeros((count, cout), dtype))
             seen |= set(np.unique(y / (e * e)).tolist())
     x, dy = np.full((2, cin), 1 + e, dtype), np.full((2, cout), 1 + e, dtype)
     x[0], dy[0] = -(1 + 2 * e), 1

@@ -50,3 +50,14 @@ def test_every_product_is_rounded_with_its_sum_or_none_is(ops, dtype):
         assert seen in ({0.0}, {1.0})
     else:
         assert seen == {1.0}
+
+
+@each_width
+def test_products_are_summed_before_they_are_added(ops, dtype, cin):
+    """Halves beside a number whose last digit is 2: one by one they would all be lost."""
+    large = dtype(2.0**25 if dtype == np.float32 else 2.0**54)
+    for cout in CHANNELS:
+        x, w = np.ones((ROWS, cin), dtype), np.full((1, cin, cout), 0.5, dtype)
+        for count in (1, 2, ROWS):
+            y = convolve_rows(ops, x[:count], w, np.full((count, cout), large))
+            np.testing.assert_array_equal(y, large + dtype(cin / 2))
