@@ -380,6 +380,12 @@ def test_inputs_of_an_operation_are_tensors(inputs):
         record(np.ones(2), inputs, lambda gradient: (gradient,))
 
 
+def test_a_bare_tensor_is_no_sequence_of_inputs():
+    x = leaf(1.0, 2.0)
+    with pytest.raises(TypeError, match=r"record: .* or None, got Tensor; pass a tuple, \(x,\)"):
+        record(x.data, x, lambda gradient: (gradient,))
+
+
 def test_an_optional_input_that_is_not_there():
     x = Parameter(np.ones(2))
     record(3 * x.data, (None, x), lambda gradient: (None, 3 * gradient)).sum().backward()

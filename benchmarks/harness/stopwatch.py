@@ -83,6 +83,7 @@ CLOSURES = {
     "spconv.functional.join": JOINS,
     "spconv.functional.loss": LOSS,
     "spconv.autograd": JOINS,
+    "spconv.operations": JOINS,
     "spconv.tensor": READ_OUT,
 }
 """Modules whose backward closures count, beyond the operations in them, under this label."""

@@ -26,12 +26,18 @@ EXPRESSIONS = {
     "exp and log": lambda x: (x.exp() + 1).log(),
     "slice": lambda x: x * x[1:, 0].sum(),
     "rows": lambda x: x[[0, 0, 4, 1, 0]] * 2,
+    "abs and sqrt": lambda x: (abs(1.9 - x) + 1).sqrt(),
+    "clip": lambda x: x.clip(1.7, 2.2) * x.clip(max=2),
+    "max": lambda x: x.max() * x.max(1, keepdims=True) + x.max(0),
+    "axes": lambda x: x.T * x.permute(1, 0) + x.T.max(),
+    "product": lambda x: x @ x.T / 4,
+    "products": lambda x: x.reshape(5, 3, 1) @ x.reshape(5, 1, 3) + x[0] @ (x.T / 4) @ x,
     "powers": lambda x: (1 - x) * (1 + x) / (2 - x * x),
 }
 
 
-def values(dtype):
-    return (1.5 + np.random.default_rng(0).random((5, 3))).astype(dtype)
+def values(dtype, shape=(5, 3)):
+    return (1.5 + np.random.default_rng(0).random(shape)).astype(dtype)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
@@ -42,7 +48,7 @@ def test_numbers_and_tensors(cupy, name, dtype):
     for xp in (np, cupy):
         x = spconv.Tensor(xp.asarray(values(dtype)), requires_grad=True)
         y = EXPRESSIONS[name](x)
-        y.backward(xp.asarray(values(y.dtype)))
+        y.backward(xp.asarray(values(y.dtype, y.shape)))
         assert isinstance(y.data, xp.ndarray)
         assert isinstance(x.grad, xp.ndarray)
         results.append((y, x))
