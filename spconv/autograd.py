@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from spconv import numpy_functions
 from spconv.adjoints import scattered, unbroadcast
 from spconv.checks import type_name
 from spconv.compat import Array, array_module, is_cupy
@@ -113,6 +114,12 @@ class Tensor(Operations["Tensor"]):
         array = self.numpy()
         return np.array(array, dtype=dtype, copy=copy) if dtype is not None or copy else array
 
+    def __array_function__(
+        self, function: Any, types: Any, arguments: Sequence[Any], options: dict[str, Any]
+    ) -> Any:
+        """NumPy's functions get the values; see :mod:`spconv.numpy_functions`."""
+        return numpy_functions.call(function, arguments, options, Tensor, _recording.get())
+
     def __bool__(self) -> bool:
         return bool(self.item())
 
@@ -189,7 +196,7 @@ class Tensor(Operations["Tensor"]):
         return record(data, inputs, backward)
 
     def _operand(self, value: Any) -> Tensor:
-        return _operand(value, self)
+        return as_operand(value, self)
 
     def _graph_node(self) -> Node | None:
         if not self.requires_grad:
@@ -230,7 +237,7 @@ class Tensor(Operations["Tensor"]):
         return self._data >= _values(other)
 
     def __add__(self, other: Any) -> Tensor:
-        other = _operand(other, self)
+        other = as_operand(other, self)
         shapes = self.shape, other.shape
 
         def backward(gradient: Array) -> tuple[Array, Array]:
@@ -239,7 +246,7 @@ class Tensor(Operations["Tensor"]):
         return record(combined(np.add, self._data, other._data), (self, other), backward)
 
     def __mul__(self, other: Any) -> Tensor:
-        other = _operand(other, self)
+        other = as_operand(other, self)
         a, b = self._data, other._data
         wanted = other.requires_grad
 
@@ -250,13 +257,13 @@ class Tensor(Operations["Tensor"]):
         return record(a * b, (self, other), backward)
 
     def __sub__(self, other: Any) -> Tensor:
-        return self + (-_operand(other, self))
+        return self + (-as_operand(other, self))
 
     def __rsub__(self, other: Any) -> Tensor:
-        return _operand(other, self) + (-self)
+        return as_operand(other, self) + (-self)
 
     def __truediv__(self, other: Any) -> Tensor:
-        other = _operand(other, self)
+        other = as_operand(other, self)
         a, b = self._data, other._data
         wanted = other.requires_grad
 
@@ -268,7 +275,7 @@ class Tensor(Operations["Tensor"]):
         return record(a / b, (self, other), backward)
 
     def __rtruediv__(self, other: Any) -> Tensor:
-        return _operand(other, self) / self
+        return as_operand(other, self) / self
 
     def __neg__(self) -> Tensor:
         return record(-self._data, (self,), lambda gradient: (-gradient,))
@@ -345,7 +352,8 @@ def no_grad() -> Iterator[None]:
         _recording.reset(token)
 
 
-def _operand(value: Any, like: Tensor) -> Tensor:
+def as_operand(value: Any, like: Tensor) -> Tensor:
+    """A Tensor as it is; arrays, and numbers of the dtype and on the device of ``like``, as one."""
     if isinstance(value, Tensor):
         return value
     if hasattr(value, "features"):
