@@ -237,10 +237,9 @@ class Operations(Generic[Result]):
         right = self._operand(other)
         a, b = self._data, right._data
         if is_cupy(a) != is_cupy(b):
-            places = ["cuda" if is_cupy(array) else "cpu" for array in (a, b)]
+            places = " and ".join("cuda" if is_cupy(array) else "cpu" for array in (a, b))
             raise TypeError(
-                f"Tensor @: the left operand is on {places[0]}, the right one on {places[1]}; move "
-                "one of them"
+                f"Tensor @: expected both on one device, got {places}; move one of them"
             )
         if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-2:][0]:
             raise _no_product(a, b)

@@ -18,6 +18,7 @@ FLOORS = {
     "spconv.checks": 0,
     "spconv.kernels": 0,
     "spconv._version": 0,
+    "spconv.numpy_functions": 0,
     "spconv.compat": 1,
     "spconv.geometry": 1,
     "spconv.threads": 1,

@@ -41,8 +41,9 @@ CALLS = {
     "add": {"x": X, "y": Y},
     "batch_norm": {"x": ROWS, "weight": tensor(4), "bias": tensor(4), "eps": 1e-5},
     "batchwise_dropout": {"x": X, "kept": KEPT},
-    "binary_cross_entropy": {"logits": ROWS, "targets": np.zeros((3, 4))},
+    "binary_cross_entropy_with_logits": {"logits": ROWS, "targets": np.zeros((3, 4))},
     "concat": {"tensors": [X, Y]},
+    "concatenate": {"tensors": [ROWS, tensor(2, 4)], "axis": 0},
     "cross_entropy": {"logits": ROWS, "labels": [0, 1, 2]},
     "dense_conv": {"x": GRID, "weight": tensor(9, 4, 5), "bias": tensor(5), "geometry": DENSE},
     "dense_max_pool": {"x": GRID, "geometry": DENSE},
@@ -60,9 +61,14 @@ CALLS = {
     "global_max_pool": {"x": X},
     "grid_to_rows": {"x": GRID},
     "inverse_conv": inverted(tensor(4, 4, 5)),
+    "l1_loss": {"x": ROWS, "targets": np.zeros((3, 4))},
     "leaky_relu": {"x": X, "negative_slope": 0.1},
     "linear": {"x": X, "weight": tensor(4, 5), "bias": tensor(5)},
+    "log_softmax": {"x": ROWS, "axis": 1},
+    "maximum": {"a": ROWS, "b": tensor(4)},
+    "minimum": {"a": ROWS, "b": tensor(4)},
     "moments": {"x": ROWS, "ground": tensor(4), "copies": 2},
+    "mse_loss": {"x": ROWS, "targets": tensor(3, 4)},
     "normalize": {
         "x": ROWS,
         "statistics": Tensor(np.ones((2, 4), "float32")),
@@ -73,11 +79,14 @@ CALLS = {
     "relu": {"x": X},
     "rows_to_grid": {"rows": tensor(32, 4), "batch_size": 2, "spatial_shape": (4, 4)},
     "sigmoid": {"x": X},
+    "smooth_l1_loss": {"x": ROWS, "targets": np.zeros((3, 4)), "beta": 0.5},
+    "softmax": {"x": ROWS, "axis": 1},
     "sparse_avg_pool": {"x": X, "geometry": TWO},
     "sparse_conv": {"x": X, "weight": tensor(9, 4, 5), "bias": tensor(5), "geometry": ONE},
     "sparse_fractional_max_pool": {"x": X, "regions": REGIONS},
     "sparse_max_pool": {"x": X, "geometry": TWO},
     "tanh": {"x": X},
+    "where": {"mask": ROWS > 0, "a": ROWS, "b": tensor(4)},
 }
 
 NOTHING = [None, "text", 3, [1.0, 2.0], np.ones((3, 4), "float32"), spconv.Linear(4, 4)]
@@ -99,6 +108,9 @@ NO_KEPT = [
     KeptChannels([0, 2], 4),
 ]
 NO_KEY = [3, ("a",), np.ones(2), X]
+NO_AXIS = [None, "1", 1.0, 2, -3, (0, 1), X]
+NO_OPERAND = [None, "text", spconv.Linear(4, 4), X, tensor(5), np.ones(5), [[1], [1, 2]]]
+NO_TARGETS = [None, "text", np.zeros(3), tensor(3, 1), X, [[1, "a"]], [[1], [1, 2]]]
 NO_REGIONS = [
     None,
     3,
@@ -122,9 +134,16 @@ WRONG = {
         "negative_slope": NO_NUMBER[1:],
     },
     "batchwise_dropout": {"x": [*NO_SPARSE, sparse(6)], "kept": NO_KEPT},
-    "binary_cross_entropy": {
+    "binary_cross_entropy_with_logits": {
         "logits": NO_TENSOR,
-        "targets": [None, "text", 3, np.zeros(3), X, [[1, "a"]], [[1], [1, 2]]],
+        "targets": [
+            *NO_TARGETS,
+            3,
+            np.full((3, 4), 1.5),
+            np.full((3, 4), -1),
+            np.full((3, 4), np.nan),
+            spconv.Parameter(np.zeros((3, 4), "float32")),
+        ],
     },
     "concat": {
         "tensors": [
@@ -133,10 +152,25 @@ WRONG = {
             [],
             [X, None],
             [X, ROWS],
+            [ROWS, ROWS],
             [X, sparse(ground=np.zeros(4))],
             [X, sparse(sites=SITES[:2])],
             [X, sparse(shape=(5, 5))],
         ]
+    },
+    "concatenate": {
+        "tensors": [
+            *NO_TENSOR,
+            ROWS,
+            [],
+            [ROWS, None],
+            [ROWS, ROWS.data],
+            [X, X],
+            [ROWS, tensor(3, 5)],
+            [ROWS, tensor(4)],
+            [tensor(), tensor()],
+        ],
+        "axis": NO_AXIS,
     },
     "cross_entropy": {
         "logits": [*NO_TENSOR, GRID, tensor(3)],
@@ -175,17 +209,22 @@ WRONG = {
         "negative_slope": NO_NUMBER[1:],
         "residual": [*NO_SPARSE[1:], X],
     },
+    "l1_loss": {"x": NO_TENSOR, "targets": NO_TARGETS},
     "leaky_relu": {"x": NOTHING, "negative_slope": NO_NUMBER},
     "linear": {
         "x": [*NOTHING, sparse(5), tensor(3, 5), tensor(4), GRID],
         "weight": [*NO_TENSOR, tensor(4), tensor(), tensor(9, 4, 5), tensor(3, 5)],
         "bias": [*NOTHING[1:], X, tensor(4), tensor(1, 5)],
     },
+    "log_softmax": {"x": NO_TENSOR, "axis": NO_AXIS},
+    "maximum": {"a": NO_OPERAND, "b": NO_OPERAND},
+    "minimum": {"a": NO_OPERAND, "b": NO_OPERAND},
     "moments": {
         "x": [*NO_TENSOR, tensor(4), GRID],
         "ground": NO_VECTOR[1:],
         "copies": NO_COUNT,
     },
+    "mse_loss": {"x": NO_TENSOR, "targets": NO_TARGETS},
     "normalize": {
         "x": [*NO_TENSOR, GRID, tensor(3, 5)],
         "statistics": [*NO_TENSOR, tensor(4), tensor(3, 4), tensor(2, 5)],
@@ -201,6 +240,8 @@ WRONG = {
         "spatial_shape": [None, 4, "ab", (4,), (4, 5), (4.0, 4.0), (-4, -4)],
     },
     "sigmoid": {"x": NOTHING},
+    "smooth_l1_loss": {"x": NO_TENSOR, "targets": NO_TARGETS, "beta": NO_NUMBER},
+    "softmax": {"x": NO_TENSOR, "axis": NO_AXIS},
     "sparse_avg_pool": {"x": NO_SPARSE, "geometry": NO_GEOMETRY, "indice_key": NO_KEY},
     "sparse_conv": {
         "x": [*NO_SPARSE, sparse(5), sparse(4, [[0, 1]], (4,), 1)],
@@ -216,6 +257,11 @@ WRONG = {
     "sparse_fractional_max_pool": {"x": NO_SPARSE, "regions": NO_REGIONS},
     "sparse_max_pool": {"x": NO_SPARSE, "geometry": NO_GEOMETRY, "indice_key": NO_KEY},
     "tanh": {"x": NOTHING},
+    "where": {
+        "mask": [None, "text", 3, np.ones((3, 4)), ROWS, np.ones(5, bool), [1, 0, 1, 0], X],
+        "a": NO_OPERAND,
+        "b": NO_OPERAND,
+    },
 }
 # Options that mean what they look like: bools, the name for messages.
 LEFT_OUT = {"owner", "union", "overlapping"}
@@ -311,12 +357,53 @@ def test_what_is_wrong_is_named(name, argument, value):
         (
             lambda: functional.cross_entropy(X, [0, 1, 2]),
             TypeError,
-            r"logits must be a Tensor \(N, num_classes\), got SparseConvTensor; pass its \.feat",
+            r"logits must be a Tensor \(N, num_classes, .*\), got SparseConvTensor; pass its ",
         ),
         (
             lambda: functional.cross_entropy(ROWS, np.eye(3, 4)),
             ValueError,
             r"got \(3, 4\) and \(3, 4\); labels are numbers of classes, of one-hot rows argm",
+        ),
+        (
+            lambda: functional.cross_entropy(GRID, np.zeros((2, 4), int)),
+            ValueError,
+            r"of grids \(N, num_classes, \*spatial_shape\) .* got \(2, 4, 4, 4\) and \(2, 4\)",
+        ),
+        (
+            lambda: functional.binary_cross_entropy_with_logits(ROWS, np.full((3, 4), 2)),
+            ValueError,
+            r"targets must be from 0 to 1, got 2\.\.2; numbers of classes are for cross_entropy",
+        ),
+        (
+            lambda: functional.mse_loss(ROWS, np.ones(4)),
+            ValueError,
+            r"targets of shape \(3, 4\), one for each element, got \(4,\); reshape one of them",
+        ),
+        (
+            lambda: functional.concatenate([X, X]),
+            TypeError,
+            "got SparseConvTensor; join sparse tensors with concat",
+        ),
+        (
+            lambda: functional.concat([ROWS, ROWS]),
+            TypeError,
+            "got Tensor; join Tensors with concatenate",
+        ),
+        (
+            lambda: functional.maximum(1.0, 2.0),
+            TypeError,
+            "expected a Tensor and another one, an array or a number, got float and float",
+        ),
+        (
+            lambda: functional.maximum(ROWS, np.arange(4)),
+            TypeError,
+            r"got numpy\.ndarray of int64; convert it with \.astype\('float32'\)",
+        ),
+        (lambda: functional.minimum(ROWS, X), TypeError, r"SparseConvTensor; pass its \.features"),
+        (
+            lambda: functional.where(ROWS, ROWS, 0),
+            TypeError,
+            "mask must be an array of bools, got Tensor of dtype float32; a comparison such as",
         ),
         (
             lambda: functional.batch_norm(X, tensor(4), tensor(4), 1e-5),
