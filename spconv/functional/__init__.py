@@ -22,6 +22,7 @@ from spconv.functional.pool import (
 )
 from spconv.functional.regression import l1_loss, mse_loss, smooth_l1_loss
 from spconv.functional.softmax import log_softmax, softmax
+from spconv.functional.upsample import upsample
 
 __all__ = [
     "add",
@@ -60,5 +61,6 @@ __all__ = [
     "sparse_fractional_max_pool",
     "sparse_max_pool",
     "tanh",
+    "upsample",
     "where",
 ]

@@ -9,6 +9,7 @@ import spconv.graph
 from spconv import functional
 from spconv.autograd import record
 from spconv.compat import is_cupy
+from spconv.geometry import Geometry
 from spconv.testing import assert_close, tolerance
 
 EXPRESSIONS = {
@@ -91,6 +92,7 @@ FUNCTIONS = {
     "smooth_l1_loss": lambda x, xp: functional.smooth_l1_loss(
         x, xp.full((5, 3), 1.9, x.dtype), 0.2
     ),
+    "upsample": lambda x, xp: functional.upsample(x.reshape(1, 3, 5, 1), (2, 3)),
     "yes or no": lambda x, xp: functional.binary_cross_entropy_with_logits(x, MASK),
     "yes or no on the device": lambda x, xp: functional.binary_cross_entropy_with_logits(
         x, xp.asarray(MASK)
@@ -119,6 +121,21 @@ def test_functions(cupy, name, dtype):
     for actual, expected in zip(*reversed(results), strict=True):
         assert actual.dtype == expected.dtype == dtype
         assert_close(actual, expected, tolerance(dtype, 8), name)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_transposed_convolution_of_a_grid(cupy, dtype):
+    """With sites that no input reaches."""
+    geometry, results = Geometry.make(2, 2, 3, transposed=True), []
+    for xp in (np, cupy):
+        shapes = (2, 3, 4, 2), (4, 3, 2), (2,)
+        inputs = [spconv.Parameter(xp.asarray(values(dtype, shape))) for shape in shapes]
+        y = functional.dense_conv(*inputs, geometry)
+        y.backward(xp.asarray(values(dtype, y.shape)))
+        arrays = [y.data, *(tensor.grad for tensor in inputs)]
+        results.append(arrays if xp is np else [array.get() for array in arrays])
+    for actual, expected in zip(*reversed(results), strict=True):
+        assert_close(actual, expected, tolerance(dtype, 100))
 
 
 def test_losses_wait_for_nothing(emulated):

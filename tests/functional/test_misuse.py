@@ -86,6 +86,7 @@ CALLS = {
     "sparse_fractional_max_pool": {"x": X, "regions": REGIONS},
     "sparse_max_pool": {"x": X, "geometry": TWO},
     "tanh": {"x": X},
+    "upsample": {"x": GRID, "factor": 2},
     "where": {"mask": ROWS > 0, "a": ROWS, "b": tensor(4)},
 }
 
@@ -257,6 +258,10 @@ WRONG = {
     "sparse_fractional_max_pool": {"x": NO_SPARSE, "regions": NO_REGIONS},
     "sparse_max_pool": {"x": NO_SPARSE, "geometry": NO_GEOMETRY, "indice_key": NO_KEY},
     "tanh": {"x": NOTHING},
+    "upsample": {
+        "x": [*NO_TENSOR, ROWS],
+        "factor": [None, "2", 1.5, 0, -1, (2,), (2, 2, 2), (2, 1.5), (2, 0), 2**30, X],
+    },
     "where": {
         "mask": [None, "text", 3, np.ones((3, 4)), ROWS, np.ones(5, bool), [1, 0, 1, 0], X],
         "a": NO_OPERAND,
