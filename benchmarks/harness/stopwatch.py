@@ -82,8 +82,8 @@ CLOSURES = {
     "spconv.functional.linear": READ_OUT,
     "spconv.functional.join": JOINS,
     "spconv.functional.loss": LOSS,
+    "spconv.functional.regression": LOSS,
     "spconv.autograd": JOINS,
-    "spconv.operations": JOINS,
     "spconv.tensor": READ_OUT,
 }
 """Modules whose backward closures count, beyond the operations in them, under this label."""
