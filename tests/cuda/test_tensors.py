@@ -33,6 +33,7 @@ EXPRESSIONS = {
     "max": lambda x: x.max() * x.max(1, keepdims=True) + x.max(0),
     "axes": lambda x: x.T * x.permute(1, 0) + x.T.max(),
     "product": lambda x: x @ x.T / 4,
+    "products of views": lambda x: ((x.T / 4) @ x).T @ x[::2].T,
     "products": lambda x: x.reshape(5, 3, 1) @ x.reshape(5, 1, 3) + x[0] @ (x.T / 4) @ x,
     "powers": lambda x: (1 - x) * (1 + x) / (2 - x * x),
 }
