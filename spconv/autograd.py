@@ -15,17 +15,19 @@ from typing import Any
 
 import numpy as np
 
+from spconv import numpy_functions
 from spconv.adjoints import scattered, unbroadcast
 from spconv.checks import type_name
 from spconv.compat import Array, array_module, is_cupy
-from spconv.dtypes import as_floating, math_type
+from spconv.dtypes import as_floating
 from spconv.graph import Backward, Node, run_backward
 from spconv.memory import combined
+from spconv.operations import Operations
 
 _recording = ContextVar("recording", default=True)
 
 
-class Tensor:
+class Tensor(Operations["Tensor"]):
     """An array with an optional gradient.
 
     Parameters
@@ -112,6 +114,12 @@ class Tensor:
         array = self.numpy()
         return np.array(array, dtype=dtype, copy=copy) if dtype is not None or copy else array
 
+    def __array_function__(
+        self, function: Any, types: Any, arguments: Sequence[Any], options: dict[str, Any]
+    ) -> Any:
+        """NumPy's functions get the values; see :mod:`spconv.numpy_functions`."""
+        return numpy_functions.call(function, arguments, options, Tensor, _recording.get())
+
     def __bool__(self) -> bool:
         return bool(self.item())
 
@@ -184,6 +192,12 @@ class Tensor:
             )
         run_backward(node, gradient)
 
+    def _record(self, data: Array, inputs: Sequence[Tensor | None], backward: Backward) -> Tensor:
+        return record(data, inputs, backward)
+
+    def _operand(self, value: Any) -> Tensor:
+        return as_operand(value, self)
+
     def _graph_node(self) -> Node | None:
         if not self.requires_grad:
             return None
@@ -223,7 +237,7 @@ class Tensor:
         return self._data >= _values(other)
 
     def __add__(self, other: Any) -> Tensor:
-        other = _operand(other, self)
+        other = as_operand(other, self)
         shapes = self.shape, other.shape
 
         def backward(gradient: Array) -> tuple[Array, Array]:
@@ -232,7 +246,7 @@ class Tensor:
         return record(combined(np.add, self._data, other._data), (self, other), backward)
 
     def __mul__(self, other: Any) -> Tensor:
-        other = _operand(other, self)
+        other = as_operand(other, self)
         a, b = self._data, other._data
         wanted = other.requires_grad
 
@@ -243,13 +257,13 @@ class Tensor:
         return record(a * b, (self, other), backward)
 
     def __sub__(self, other: Any) -> Tensor:
-        return self + (-_operand(other, self))
+        return self + (-as_operand(other, self))
 
     def __rsub__(self, other: Any) -> Tensor:
-        return _operand(other, self) + (-self)
+        return as_operand(other, self) + (-self)
 
     def __truediv__(self, other: Any) -> Tensor:
-        other = _operand(other, self)
+        other = as_operand(other, self)
         a, b = self._data, other._data
         wanted = other.requires_grad
 
@@ -261,7 +275,7 @@ class Tensor:
         return record(a / b, (self, other), backward)
 
     def __rtruediv__(self, other: Any) -> Tensor:
-        return _operand(other, self) / self
+        return as_operand(other, self) / self
 
     def __neg__(self) -> Tensor:
         return record(-self._data, (self,), lambda gradient: (-gradient,))
@@ -272,45 +286,6 @@ class Tensor:
     def __pow__(self, exponent: float) -> Tensor:
         a, power = self._data, float(exponent)
         return record(a**power, (self,), lambda gradient: (gradient * power * a ** (power - 1),))
-
-    def exp(self) -> Tensor:
-        """e to the power of every element."""
-        values = array_module(self._data).exp(self._data)
-        return record(values, (self,), lambda gradient: (gradient * values,))
-
-    def log(self) -> Tensor:
-        """Natural logarithm of every element."""
-        a = self._data
-        return record(array_module(a).log(a), (self,), lambda gradient: (gradient / a,))
-
-    def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-        """Sum along ``axis``, accumulated in float64; without one of all elements, a scalar."""
-        return self._reduced(axis, keepdims, mean=False)
-
-    def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-        """Mean along ``axis``, accumulated in float64; without one of all elements, a scalar."""
-        return self._reduced(axis, keepdims, mean=True)
-
-    def _reduced(self, axis: Any, keepdims: bool, *, mean: bool) -> Tensor:
-        total = self._data.sum(axis=axis, dtype=np.float64, keepdims=True)
-        scale = total.size / max(self.size, 1) if mean else 1.0
-        shape, dtype, kept = self.shape, self.dtype, total.shape
-        factor = math_type(dtype)(scale)
-
-        def backward(gradient: Array) -> tuple[Array]:
-            each = (gradient.reshape(kept) * factor).astype(dtype, copy=False)
-            return (each + np.zeros_like(each, shape=shape),)
-
-        result = (total * scale).astype(dtype)
-        return record(result if keepdims else result.squeeze(axis), (self,), backward)
-
-    def reshape(self, *shape: int) -> Tensor:
-        before = self.shape
-
-        def backward(gradient: Array) -> tuple[Array]:
-            return (gradient.reshape(before),)
-
-        return record(self._data.reshape(*shape), (self,), backward)
 
 
 class Parameter(Tensor):
@@ -342,6 +317,10 @@ def record(data: Array, inputs: Sequence[Tensor | None], backward: Backward) -> 
         If an input is no Tensor.
     """
     result = Tensor(data)
+    if isinstance(inputs, Tensor):  # its rows would be taken for inputs
+        raise TypeError(
+            "record: inputs must be a sequence of Tensors or None, got Tensor; pass a tuple, (x,)"
+        )
     if _recording.get():
         try:
             parents = [None if tensor is None else tensor._graph_node() for tensor in inputs]
@@ -373,7 +352,8 @@ def no_grad() -> Iterator[None]:
         _recording.reset(token)
 
 
-def _operand(value: Any, like: Tensor) -> Tensor:
+def as_operand(value: Any, like: Tensor) -> Tensor:
+    """A Tensor as it is; arrays, and numbers of the dtype and on the device of ``like``, as one."""
     if isinstance(value, Tensor):
         return value
     if hasattr(value, "features"):

@@ -246,6 +246,35 @@ def test_no_operation_writes_to_what_it_was_lent(request, engine, ground):
         np.testing.assert_array_equal(actual[name], value, err_msg=name)
 
 
+def run_every_function():
+    """Of tensors, beside those of sparse tensors and layers above."""
+    rng = np.random.default_rng(0)
+    x = Tensor(rng.standard_normal((2, 3, 4, 4)), requires_grad=True)
+    up = spconv.ConvTranspose2d(3, 3, 1, stride=2, output_padding=1, rng=rng)
+    large = functional.upsample(x, 2)
+    y = functional.concatenate([large, up(x), large], axis=1)
+    y = functional.where(y > 0, functional.maximum(y, large[:, :1]), functional.minimum(y, 0.1))
+    y = abs(y.clip(-1, 1)) + functional.softmax(y, 1) * functional.log_softmax(y, 1)
+    y = y.permute(0, 2, 1, 3) @ y.permute(0, 2, 3, 1) + (y * y + 1).sqrt().max(3).mean()
+    rows = y.reshape(-1, 9)
+    rows = rows @ (rows.T @ rows) + rows.max(0)
+    targets = rows.detach() * 0.5
+    loss = functional.mse_loss(rows, targets) + functional.l1_loss(rows, targets)
+    loss = loss + functional.smooth_l1_loss(targets, rows, 2.0)
+    questions = functional.binary_cross_entropy_with_logits(rows, rows.data > 1)
+    classes = functional.cross_entropy(y, np.ones((2, 9, 9), int))
+    loss = loss + rows.max() + questions + classes
+    loss.backward()
+    return {"loss": loss.data, "x": x.grad, "weight": up.weight.grad, "bias": up.bias.grad}
+
+
+def test_no_function_writes_to_what_it_was_lent(request, engine):
+    expected = run_every_function()
+    request.getfixturevalue("frozen")
+    for name, value in run_every_function().items():
+        np.testing.assert_array_equal(value, expected[name], err_msg=name)
+
+
 def test_backward_frees_what_the_graph_held(no_collector):
     x = leaf(1.0, 2.0)
     middle = x * 2.0
@@ -378,6 +407,12 @@ def test_threads_go_backward_into_the_same_parameters():
 def test_inputs_of_an_operation_are_tensors(inputs):
     with pytest.raises(TypeError, match="record: inputs must be a sequence of Tensors or None"):
         record(np.ones(2), inputs, lambda gradient: (gradient,))
+
+
+def test_a_bare_tensor_is_no_sequence_of_inputs():
+    x = leaf(1.0, 2.0)
+    with pytest.raises(TypeError, match=r"record: .* or None, got Tensor; pass a tuple, \(x,\)"):
+        record(x.data, x, lambda gradient: (gradient,))
 
 
 def test_an_optional_input_that_is_not_there():

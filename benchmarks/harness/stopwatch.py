@@ -82,6 +82,7 @@ CLOSURES = {
     "spconv.functional.linear": READ_OUT,
     "spconv.functional.join": JOINS,
     "spconv.functional.loss": LOSS,
+    "spconv.functional.regression": LOSS,
     "spconv.autograd": JOINS,
     "spconv.tensor": READ_OUT,
 }

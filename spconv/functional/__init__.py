@@ -4,14 +4,15 @@ from spconv.functional.activation import leaky_relu, relu, sigmoid, tanh
 from spconv.functional.conv import inverse_conv, sparse_conv
 from spconv.functional.dense import dense_conv, dense_max_pool, grid_to_rows, rows_to_grid
 from spconv.functional.dropout import batchwise_dropout, draw_channels, dropout
+from spconv.functional.elementwise import maximum, minimum, where
 from spconv.functional.fractional import (
     draw_regions,
     fractional_size,
     sparse_fractional_max_pool,
 )
-from spconv.functional.join import add, concat
+from spconv.functional.join import add, concat, concatenate
 from spconv.functional.linear import linear
-from spconv.functional.loss import binary_cross_entropy, cross_entropy
+from spconv.functional.loss import binary_cross_entropy_with_logits, cross_entropy
 from spconv.functional.norm import batch_norm, moments, normalize
 from spconv.functional.pool import (
     global_avg_pool,
@@ -19,13 +20,17 @@ from spconv.functional.pool import (
     sparse_avg_pool,
     sparse_max_pool,
 )
+from spconv.functional.regression import l1_loss, mse_loss, smooth_l1_loss
+from spconv.functional.softmax import log_softmax, softmax
+from spconv.functional.upsample import upsample
 
 __all__ = [
     "add",
     "batch_norm",
     "batchwise_dropout",
-    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
     "concat",
+    "concatenate",
     "cross_entropy",
     "dense_conv",
     "dense_max_pool",
@@ -37,16 +42,25 @@ __all__ = [
     "global_max_pool",
     "grid_to_rows",
     "inverse_conv",
+    "l1_loss",
     "leaky_relu",
     "linear",
+    "log_softmax",
+    "maximum",
+    "minimum",
     "moments",
+    "mse_loss",
     "normalize",
     "relu",
     "rows_to_grid",
     "sigmoid",
+    "smooth_l1_loss",
+    "softmax",
     "sparse_avg_pool",
     "sparse_conv",
     "sparse_fractional_max_pool",
     "sparse_max_pool",
     "tanh",
+    "upsample",
+    "where",
 ]

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from spconv.autograd import Tensor
+from spconv.autograd import Tensor, as_operand
 from spconv.checks import check_float, type_name
+from spconv.compat import array_module, is_cupy
+from spconv.dtypes import math_type
 from spconv.functional._common import check_sparse, total_channels
 from spconv.geometry import Geometry
 from spconv.tensor import KeptChannels, SparseConvTensor
@@ -24,6 +26,87 @@ def check_tensor(owner: str, name: str, value: Any, axes: str, *ndim: int) -> No
         raise TypeError(f"{owner}: {name} must be a Tensor {axes}, got {type_name(value)}; {fix}")
     if ndim and value.ndim not in ndim:
         raise ValueError(f"{owner}: {name} must have shape {axes}, got {value.shape}")
+
+
+def operands(owner: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
+    """Two operands, a Tensor one of them at least, as Tensors that broadcast.
+
+    Raises
+    ------
+    TypeError
+        If none is a Tensor, one is neither that nor numbers, or they are on different devices.
+    ValueError
+        If their shapes do not broadcast.
+    """
+    like = a if isinstance(a, Tensor) else b
+    if not isinstance(like, Tensor):
+        raise TypeError(
+            f"{owner}: expected a Tensor and another one, an array or a number, got "
+            f"{type_name(a)} and {type_name(b)}; wrap an array in spconv.Tensor"
+        )
+    pair = []
+    for value in (a, b):
+        try:
+            pair.append(as_operand(value, like))
+        except (TypeError, ValueError):
+            sparse, kind = isinstance(value, SparseConvTensor), getattr(value, "dtype", None)
+            fix = "pass its .features" if sparse else "convert it with .astype('float32')"
+            raise TypeError(
+                f"{owner}: expected a Tensor, an array of floating point or a number, got "
+                f"{type_name(value)}{'' if sparse or kind is None else f' of {kind}'}; {fix}"
+            ) from None
+    check_same_device(owner, *pair)
+    check_broadcast(owner, *pair)
+    return pair[0], pair[1]
+
+
+def as_targets(owner: str, targets: Any, x: Tensor) -> Tensor:
+    """Targets of a loss, of the shape of ``x``.
+
+    A Tensor stays what it is; numbers become one in the math type and on the device of ``x``.
+
+    Raises
+    ------
+    TypeError
+        If they are no numbers, or a Tensor on another device.
+    ValueError
+        If the shapes differ.
+    """
+    if not isinstance(targets, Tensor):
+        try:
+            targets = Tensor(array_module(x.data).asarray(targets, math_type(x.dtype)))
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"{owner}: targets must be a Tensor or an array of numbers, got "
+                f"{type_name(targets)}"
+            ) from None
+    check_same_device(owner, x, targets)
+    if targets.shape != x.shape:
+        raise ValueError(
+            f"{owner}: expected targets of shape {x.shape}, one for each element, got "
+            f"{targets.shape}; reshape one of them"
+        )
+    return targets
+
+
+def check_same_device(owner: str, *tensors: Tensor) -> None:
+    """Raise TypeError for tensors of which some are on a GPU."""
+    places = ["cuda" if is_cupy(tensor.data) else "cpu" for tensor in tensors]
+    if len(set(places)) > 1:
+        raise TypeError(
+            f"{owner}: expected all on one device, got {' and '.join(places)}; move one of them"
+        )
+
+
+def check_broadcast(owner: str, *arrays: Any) -> None:
+    """Raise ValueError unless the shapes of arrays or tensors broadcast."""
+    shapes = [array.shape for array in arrays]
+    try:
+        np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise ValueError(
+            f"{owner}: expected shapes that broadcast, got {' and '.join(map(str, shapes))}"
+        ) from None
 
 
 def check_vector(owner: str, name: str, value: Any, channels: int) -> None:

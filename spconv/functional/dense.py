@@ -8,6 +8,8 @@ rulebook of the whole grid that is kept for the next call. Weights have the spar
 from __future__ import annotations
 
 from functools import lru_cache
+from math import prod
+from types import ModuleType
 
 import numpy as np
 
@@ -31,7 +33,11 @@ from spconv.sites import SiteSet
 def dense_conv(
     x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, *, owner: str = "dense_conv"
 ) -> Tensor:
-    """Convolution of every site, padded with zeros."""
+    """Convolution of every site, padded with zeros; or transposed, if the geometry is.
+
+    Outputs that a transposed one does not reach, because of a stride above the kernel's size, hold
+    the bias.
+    """
     _check_grid(owner, x, geometry)
     check_tensor(owner, "weight", weight, "(K, C_in, C_out)")
     if bias is not None:
@@ -43,9 +49,12 @@ def dense_conv(
     rulebook = _whole_grid(x.shape[2:], geometry, owner)
     rows, w = _to_rows(cast(x, dtype)), cast(weight, dtype)
     epilogue = Epilogue(None if bias is None else cast(bias, dtype))
-    y = xp.empty((x.shape[0], len(rulebook.out_sites), weight.shape[2]), dtype)
+    places = _reached(rulebook, xp)
+    y = xp.empty((x.shape[0], prod(rulebook.out_spatial_shape), weight.shape[2]), dtype)
+    if not isinstance(places, slice):
+        y[:] = 0 if bias is None else cast(bias, dtype)
     for sample, sites in enumerate(rows):
-        y[sample] = ops.convolve(sites, w, rulebook, epilogue=epilogue)
+        y[sample, places] = ops.convolve(sites, w, rulebook, epilogue=epilogue)
     inputs, shape = (x, weight, bias), x.shape
     wanted = [needs_gradient(tensor) for tensor in inputs]
 
@@ -53,10 +62,11 @@ def dense_conv(
         dy = _to_rows(gradient)
         dx, dw = xp.empty_like(rows), xp.zeros_like(w)
         for sample in range(len(dy)):
+            reached = dy[sample, places]
             if wanted[0]:
-                dx[sample] = ops.convolve(dy[sample], w, rulebook.inverse, transposed=True)
+                dx[sample] = ops.convolve(reached, w, rulebook.inverse, transposed=True)
             if wanted[1]:
-                dw += ops.weight_gradient(rows[sample], dy[sample], rulebook)
+                dw += ops.weight_gradient(rows[sample], reached, rulebook)
         return (
             _to_grid(dx, shape[2:]) if wanted[0] else None,
             dw if wanted[1] else None,
@@ -93,12 +103,19 @@ def _whole_grid(spatial_shape: tuple[int, ...], geometry: Geometry, owner: str) 
     axes = [np.arange(extent, dtype=np.int32) for extent in (1, *spatial_shape)]
     indices = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
     rulebook = build(SiteSet(indices, spatial_shape, 1), geometry, owner)
-    if len(rulebook.out_sites) < np.prod(rulebook.out_spatial_shape):
+    if not geometry.transposed and isinstance(_reached(rulebook, np), np.ndarray):
         raise ValueError(
             f"{owner}: padding {geometry.padding} leaves windows without any site of the grid "
             f"{spatial_shape}; use a padding smaller than the kernel's reach"
         )
     return rulebook
+
+
+def _reached(rulebook: Rulebook, xp: ModuleType) -> Array | slice:
+    """Which sites of the output grid are the rulebook's; all of them as a slice."""
+    if len(rulebook.out_sites) == prod(rulebook.out_spatial_shape):
+        return slice(None)
+    return xp.asarray(rulebook.out_sites.keys)
 
 
 def _check_grid(owner: str, x: Tensor, geometry: Geometry) -> None:

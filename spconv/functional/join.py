@@ -1,4 +1,4 @@
-"""Sums and concatenations of sparse tensors, on the same sites or on their union."""
+"""Sums and concatenations of sparse tensors, on the same sites or on their union; of Tensors."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from spconv.autograd import Tensor, record
-from spconv.checks import type_name
+from spconv.checks import check_int, type_name
 from spconv.compat import Array, array_module
+from spconv.functional._arguments import check_same_device, check_tensor
 from spconv.functional._common import check_sparse, common_dtype
 from spconv.ops import get_ops
 from spconv.sites import SiteSet
@@ -54,6 +55,10 @@ def concat(
     tensors = list(tensors)
     if not tensors:
         raise ValueError(f"{owner}: expected at least one tensor, got none; call concat([x, y])")
+    if any(isinstance(tensor, Tensor) for tensor in tensors):
+        raise TypeError(
+            f"{owner}: expected sparse tensors, got Tensor; join Tensors with concatenate"
+        )
     tensors = _aligned(tensors, union, owner)
     features = _concat([t.features for t in tensors])
     first = tensors[0]
@@ -61,17 +66,65 @@ def concat(
     return first.derive(features, _concat(grounds) if grounds else None)
 
 
-def _concat(tensors: list[Tensor]) -> Tensor:
-    """Along the last axis."""
+def concatenate(tensors: Iterable[Tensor], axis: int = 0) -> Tensor:
+    """Join Tensors along an axis; sparse tensors are joined by :func:`concat`.
+
+    Parameters
+    ----------
+    tensors : iterable of Tensor
+        Of equal shapes but for that axis; the result has the widest of their dtypes.
+    axis : int
+        1 for the channels of rows (N, C) and of grids (N, C, *spatial_shape).
+
+    Raises
+    ------
+    TypeError
+        If one is no Tensor, or they are on different devices.
+    ValueError
+        If there is none, no such axis, or shapes do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> concatenate([Tensor(np.zeros((2, 3))), Tensor(np.ones((2, 1)))], axis=1).shape
+    (2, 4)
+    """
+    owner = "concatenate"
+    if not isinstance(tensors, Iterable):
+        raise TypeError(
+            f"{owner}: expected a sequence of Tensors, got {type_name(tensors)}; call "
+            f"{owner}([x, y], axis)"
+        )
+    tensors = list(tensors)
+    if not tensors:
+        raise ValueError(f"{owner}: expected at least one Tensor, got none")
+    for tensor in tensors:
+        if isinstance(tensor, SparseConvTensor):
+            raise TypeError(
+                f"{owner}: expected Tensors, got SparseConvTensor; join sparse tensors with concat"
+            )
+        check_tensor(owner, "tensors", tensor, "each")
+    check_same_device(owner, *tensors)
+    first = tensors[0]
+    axis = check_int(owner, "axis", axis, -first.ndim, first.ndim - 1) % first.ndim
+    rests = {(*t.shape[:axis], *t.shape[axis + 1 :]) for t in tensors}
+    if len(rests) > 1 or any(t.ndim != first.ndim for t in tensors):
+        raise ValueError(
+            f"{owner}: expected shapes that are equal but for axis {axis}, got "
+            f"{' and '.join(str(t.shape) for t in tensors)}"
+        )
+    return _concat(tensors, axis)
+
+
+def _concat(tensors: list[Tensor], axis: int = -1) -> Tensor:
     dtype = common_dtype(*tensors)
     xp = array_module(tensors[0].data)
-    ends = np.cumsum([t.shape[-1] for t in tensors]).tolist()
+    ends = np.cumsum([t.shape[axis] for t in tensors]).tolist()
 
     def backward(gradient: Array) -> list[Array]:
-        starts = [0, *ends[:-1]]
-        return [gradient[..., a:b] for a, b in zip(starts, ends, strict=True)]
+        return xp.split(gradient, ends[:-1], axis=axis)
 
-    data = xp.concatenate([t.data for t in tensors], axis=-1).astype(dtype, copy=False)
+    data = xp.concatenate([t.data for t in tensors], axis=axis).astype(dtype, copy=False)
     return record(data, tensors, backward)
 
 

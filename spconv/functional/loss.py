@@ -1,16 +1,18 @@
-"""Losses."""
+"""Losses of classes; those of numbers are in :mod:`spconv.functional.regression`."""
 
 from __future__ import annotations
 
+from math import nan
 from typing import Any
 
 import numpy as np
 
 from spconv.autograd import Tensor, record
-from spconv.checks import check_float, check_int, type_name
-from spconv.compat import Array, array_module
+from spconv.checks import check_float, check_int
+from spconv.compat import Array, array_module, is_cupy
 from spconv.dtypes import math_type
-from spconv.functional._arguments import check_tensor
+from spconv.functional._arguments import as_targets, check_tensor
+from spconv.functional.dense import grid_to_rows
 from spconv.ops import get_ops
 
 
@@ -21,13 +23,13 @@ def cross_entropy(
     weight: Any = None,
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """Softmax cross-entropy, the mean over the rows that count.
+    """Softmax cross-entropy, the mean over the rows, or the sites of grids, that count.
 
     Parameters
     ----------
-    logits : Tensor (N, num_classes)
-        Of the samples of a batch, or of its sites.
-    labels : int array_like (N,)
+    logits : Tensor (N, num_classes) or (N, num_classes, *spatial_shape)
+        Of the samples of a batch or of its sites, or of whole grids.
+    labels : int array_like (N,) or (N, *spatial_shape)
     ignore_index : int, optional
         Rows with this label count for nothing, and have no gradient; of no row the loss is 0.
     weight : array_like (num_classes,), optional
@@ -49,20 +51,23 @@ def cross_entropy(
     >>> round(cross_entropy(Tensor(np.zeros((1, 4))), [2]).item(), 4)  # log(4)
     1.3863
     """
-    check_tensor("cross_entropy", "logits", logits, "(N, num_classes)")
+    check_tensor("cross_entropy", "logits", logits, "(N, num_classes, *spatial_shape)")
     if ignore_index is not None:
         ignore_index = check_int("cross_entropy", "ignore_index", ignore_index, -(2**63))
     labels = np.asarray(labels.get() if hasattr(labels, "get") else labels)
-    if logits.ndim != 2 or labels.shape != (len(logits),):
+    if logits.ndim < 2 or labels.shape != (len(logits), *logits.shape[2:]):
         raise ValueError(
-            "cross_entropy: expected logits (N, num_classes) and labels (N,), "
+            "cross_entropy: expected logits (N, num_classes) and labels (N,), or of grids "
+            "(N, num_classes, *spatial_shape) and (N, *spatial_shape), "
             f"got {logits.shape} and {labels.shape}; labels are numbers of classes, of one-hot "
             "rows argmax(1), and a network of classes ends with Flatten and Linear"
         )
+    if logits.ndim > 2:
+        logits, labels = grid_to_rows(logits), labels.reshape(-1)
     if labels.dtype.kind not in "iu":
         raise TypeError(
-            f"cross_entropy: labels must be integers, got dtype {labels.dtype}; targets between 0 "
-            "and 1 are for binary_cross_entropy"
+            f"cross_entropy: labels must be integers, got dtype {labels.dtype}; targets from 0 to "
+            "1 are for binary_cross_entropy_with_logits"
         )
     num_classes = logits.shape[1]
     counted = np.ones(len(labels), bool) if ignore_index is None else labels != ignore_index
@@ -114,7 +119,7 @@ def cross_entropy(
     return record(mean.astype(dtype, copy=False), (logits,), backward)
 
 
-def binary_cross_entropy(logits: Tensor, targets: Any) -> Tensor:
+def binary_cross_entropy_with_logits(logits: Tensor, targets: Any) -> Tensor:
     """Cross-entropy of yes-or-no questions, the mean over all elements.
 
     Parameters
@@ -122,36 +127,28 @@ def binary_cross_entropy(logits: Tensor, targets: Any) -> Tensor:
     logits : Tensor
         Of any shape; a probability is ``sigmoid(logits)``, and need not be computed.
     targets : array_like
-        From 0 to 1, of the same shape.
+        From 0 to 1, of the same shape. On a GPU they are not waited for: what is outside counts as
+        NaN, in the loss and in the gradient.
 
     Raises
     ------
     TypeError
         If logits are no Tensor.
     ValueError
-        If shapes differ.
+        If shapes differ, a target that is not on a GPU is outside, or requires a gradient.
 
     Examples
     --------
     >>> import numpy as np
-    >>> round(binary_cross_entropy(Tensor([0.0, 800.0]), [0, 1]).item(), 4)  # log(2) / 2
+    >>> logits = Tensor([0.0, 800.0])
+    >>> round(binary_cross_entropy_with_logits(logits, [0, 1]).item(), 4)  # log(2) / 2
     0.3466
     """
-    check_tensor("binary_cross_entropy", "logits", logits, "of any shape")
-    xp, dtype = array_module(logits.data), logits.dtype
+    owner = "binary_cross_entropy_with_logits"
+    check_tensor(owner, "logits", logits, "of any shape")
+    dtype, xp = logits.dtype, array_module(logits.data)
     z = logits.data.astype(math_type(dtype), copy=False)
-    try:
-        t = xp.asarray(targets, z.dtype)
-    except (TypeError, ValueError):
-        raise TypeError(
-            f"binary_cross_entropy: targets must be an array of numbers from 0 to 1, got "
-            f"{type_name(targets)}"
-        ) from None
-    if t.shape != z.shape:
-        raise ValueError(
-            "binary_cross_entropy: expected logits and targets of one shape, got "
-            f"{z.shape} and {t.shape}; reshape one of them"
-        )
+    t = _checked_targets(owner, targets, logits)
     small = xp.exp(-abs(z))
     count = z.dtype.type(max(z.size, 1))
     total = (xp.maximum(z, 0) - z * t + xp.log1p(small)).sum()
@@ -161,6 +158,24 @@ def binary_cross_entropy(logits: Tensor, targets: Any) -> Tensor:
         return (((probability - t) * (gradient / count)).astype(dtype, copy=False),)
 
     return record((total / count).astype(dtype, copy=False), (logits,), backward)
+
+
+def _checked_targets(owner: str, targets: Any, logits: Tensor) -> Array:
+    """From 0 to 1, in the math type and on the device of the logits."""
+    t = as_targets(owner, targets, logits)
+    if t.requires_grad:
+        raise ValueError(f"{owner}: targets get no gradient; pass targets.detach()")
+    given = targets.data if isinstance(targets, Tensor) else targets
+    array = t.data.astype(math_type(logits.dtype), copy=False)
+    if is_cupy(given):
+        return array_module(array).where((array >= 0) & (array <= 1), array, array.dtype.type(nan))
+    given = np.asarray(given)
+    if given.size and not (given.min() >= 0 and given.max() <= 1):
+        raise ValueError(
+            f"{owner}: targets must be from 0 to 1, got {given.min():g}..{given.max():g}; numbers "
+            "of classes are for cross_entropy, of signs -1 and 1 pass (signs + 1) / 2"
+        )
+    return array
 
 
 def _class_weights(weight: Any, num_classes: int) -> np.ndarray:

@@ -23,6 +23,8 @@ from spconv.layers.conv import (
 from spconv.layers.dense import (
     Conv2d,
     Conv3d,
+    ConvTranspose2d,
+    ConvTranspose3d,
     Flatten,
     MaxPool2d,
     MaxPool3d,
@@ -56,6 +58,8 @@ __all__ = [
     "BatchwiseDropout",
     "Conv2d",
     "Conv3d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
     "Dropout",
     "Flatten",
     "LeakyReLU",

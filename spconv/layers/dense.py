@@ -59,6 +59,70 @@ class _DenseConv(_Convolution):
         return functional.dense_conv(x, self.weight, self.bias, self.geometry, owner=owner)
 
 
+class _DenseConvTranspose(_Convolution):
+    """Dense transposed convolution of grids (batch_size, C, *spatial_shape).
+
+    Every input reaches the outputs under its kernel; what none reaches holds the bias.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    kernel_size : int or sequence of ndim ints
+    stride, padding : int or sequence of ndim ints
+    output_padding : int or sequence of ndim ints
+        Added to one side of the output shape
+        ``(in - 1) * stride - 2 * padding + dilation * (kernel_size - 1) + output_padding + 1``.
+    dilation : int or sequence of ndim ints
+    bias : bool
+    rng : numpy.random.Generator, optional
+        For the initial weights (He et al. 2015, normal).
+
+    Attributes
+    ----------
+    weight : Parameter (K, in_channels, out_channels)
+        K = prod(kernel_size), row-major, as of :class:`SparseConvTranspose`.
+    bias : Parameter (out_channels,) or None
+
+    Examples
+    --------
+    >>> import numpy as np, spconv
+    >>> x = spconv.Tensor(np.zeros((1, 8, 5, 5), "float32"))
+    >>> spconv.ConvTranspose2d(8, 4, kernel_size=2, stride=2)(x).shape
+    (1, 4, 10, 10)
+    """
+
+    transposed = True
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: IntOrTuple,
+        stride: IntOrTuple = 1,
+        padding: IntOrTuple = 0,
+        *,
+        output_padding: IntOrTuple = 0,
+        dilation: IntOrTuple = 1,
+        bias: bool = True,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            bias=bias,
+            output_padding=output_padding,
+            rng=rng,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        owner = type(self).__name__
+        return functional.dense_conv(x, self.weight, self.bias, self.geometry, owner=owner)
+
+
 class _DenseMaxPool(Module):
     """Dense max-pooling of grids (batch_size, C, *spatial_shape); padding never wins."""
 
@@ -86,6 +150,16 @@ class Conv2d(_DenseConv):
 
 class Conv3d(_DenseConv):
     __doc__ = _DenseConv.__doc__
+    ndim = 3
+
+
+class ConvTranspose2d(_DenseConvTranspose):
+    __doc__ = _DenseConvTranspose.__doc__
+    ndim = 2
+
+
+class ConvTranspose3d(_DenseConvTranspose):
+    __doc__ = _DenseConvTranspose.__doc__
     ndim = 3
 
 

@@ -6,8 +6,10 @@ from fake_array import COPIES
 
 import spconv
 import spconv.graph
+from spconv import functional
 from spconv.autograd import record
 from spconv.compat import is_cupy
+from spconv.geometry import Geometry
 from spconv.testing import assert_close, tolerance
 
 EXPRESSIONS = {
@@ -26,12 +28,19 @@ EXPRESSIONS = {
     "exp and log": lambda x: (x.exp() + 1).log(),
     "slice": lambda x: x * x[1:, 0].sum(),
     "rows": lambda x: x[[0, 0, 4, 1, 0]] * 2,
+    "abs and sqrt": lambda x: (abs(1.9 - x) + 1).sqrt(),
+    "clip": lambda x: x.clip(1.7, 2.2) * x.clip(max=2),
+    "max": lambda x: x.max() * x.max(1, keepdims=True) + x.max(0),
+    "axes": lambda x: x.T * x.permute(1, 0) + x.T.max(),
+    "product": lambda x: x @ x.T / 4,
+    "products of views": lambda x: ((x.T / 4) @ x).T @ x[::2].T,
+    "products": lambda x: x.reshape(5, 3, 1) @ x.reshape(5, 1, 3) + x[0] @ (x.T / 4) @ x,
     "powers": lambda x: (1 - x) * (1 + x) / (2 - x * x),
 }
 
 
-def values(dtype):
-    return (1.5 + np.random.default_rng(0).random((5, 3))).astype(dtype)
+def values(dtype, shape=(5, 3)):
+    return (1.5 + np.random.default_rng(0).random(shape)).astype(dtype)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
@@ -42,7 +51,7 @@ def test_numbers_and_tensors(cupy, name, dtype):
     for xp in (np, cupy):
         x = spconv.Tensor(xp.asarray(values(dtype)), requires_grad=True)
         y = EXPRESSIONS[name](x)
-        y.backward(xp.asarray(values(y.dtype)))
+        y.backward(xp.asarray(values(y.dtype, y.shape)))
         assert isinstance(y.data, xp.ndarray)
         assert isinstance(x.grad, xp.ndarray)
         results.append((y, x))
@@ -67,6 +76,101 @@ def test_a_loss_with_all_options(cupy, dtype):
         assert_close(actual, expected, tolerance(dtype, 8))
 
 
+MASK = np.random.default_rng(3).random((5, 3)) > 0.5
+GRIDS = {"ignore_index": 2, "weight": [1, 2, 3], "label_smoothing": 0.1}
+FUNCTIONS = {
+    "maximum": lambda x, xp: functional.maximum(x, 1.9) * functional.maximum(x[0], x),
+    "minimum": lambda x, xp: functional.minimum(x, x.T[0].reshape(5, 1) + 0.125),
+    "where": lambda x, xp: functional.where(xp.asarray(MASK), x, 2 * x),
+    "where, a mask of the host": lambda x, xp: functional.where(MASK, x, 0),
+    "where of a comparison": lambda x, xp: functional.where(x > 2, 1.0, x),
+    "concatenate": lambda x, xp: functional.concatenate([x, x * 2, x[:1]]),
+    "concatenate columns": lambda x, xp: functional.concatenate([x, x[:, :1] * 2], axis=1),
+    "softmax": lambda x, xp: functional.softmax(x, 1),
+    "log_softmax": lambda x, xp: functional.log_softmax(x, 0),
+    "mse_loss": lambda x, xp: functional.mse_loss(x, MASK),
+    "l1_loss": lambda x, xp: functional.l1_loss(x, x[0].reshape(1, 3) * xp.ones((5, 1), x.dtype)),
+    "smooth_l1_loss": lambda x, xp: functional.smooth_l1_loss(
+        x, xp.full((5, 3), 1.9, x.dtype), 0.2
+    ),
+    "upsample": lambda x, xp: functional.upsample(x.reshape(1, 3, 5, 1), (2, 3)),
+    "yes or no": lambda x, xp: functional.binary_cross_entropy_with_logits(x, MASK),
+    "yes or no on the device": lambda x, xp: functional.binary_cross_entropy_with_logits(
+        x, xp.asarray(MASK)
+    ),
+    "cross_entropy of grids": lambda x, xp: functional.cross_entropy(
+        x.T.reshape(1, 3, 5), [[0, 1, 2, 1, 0]]
+    ),
+    "cross_entropy of grids with all options": lambda x, xp: functional.cross_entropy(
+        x.T.reshape(1, 3, 5), xp.asarray([[0, 1, 2, 1, 0]]), **GRIDS
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions(cupy, name, dtype):
+    """The same values, dtypes and gradients as on the CPU."""
+    results = []
+    for xp in (np, cupy):
+        x = spconv.Tensor(xp.asarray(values(dtype)), requires_grad=True)
+        y = FUNCTIONS[name](x, xp)
+        y.backward(xp.asarray(values(y.dtype, y.shape)))
+        assert isinstance(y.data, xp.ndarray)
+        assert isinstance(x.grad, xp.ndarray)
+        results.append((y.numpy(), x.grad if xp is np else x.grad.get()))
+    for actual, expected in zip(*reversed(results), strict=True):
+        assert actual.dtype == expected.dtype == dtype
+        assert_close(actual, expected, tolerance(dtype, 8), name)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_transposed_convolution_of_a_grid(cupy, dtype):
+    """With sites that no input reaches."""
+    geometry, results = Geometry.make(2, 2, 3, transposed=True), []
+    for xp in (np, cupy):
+        shapes = (2, 3, 4, 2), (4, 3, 2), (2,)
+        inputs = [spconv.Parameter(xp.asarray(values(dtype, shape))) for shape in shapes]
+        y = functional.dense_conv(*inputs, geometry)
+        y.backward(xp.asarray(values(dtype, y.shape)))
+        arrays = [y.data, *(tensor.grad for tensor in inputs)]
+        results.append(arrays if xp is np else [array.get() for array in arrays])
+    for actual, expected in zip(*reversed(results), strict=True):
+        assert_close(actual, expected, tolerance(dtype, 100))
+
+
+def test_losses_wait_for_nothing(emulated):
+    """Targets of the device are looked at there: what is no target makes the loss NaN."""
+    x = spconv.Tensor(emulated.asarray(values("float32")), requires_grad=True)
+    wrong = np.zeros((5, 3), np.float32)
+    wrong[2, 1] = 2
+    wrong = emulated.asarray(wrong)
+    before = COPIES["to_host"]
+    loss = functional.binary_cross_entropy_with_logits(x, wrong)
+    loss = loss + functional.mse_loss(x, wrong) + functional.l1_loss(x, wrong)
+    loss = loss + functional.smooth_l1_loss(x, wrong) + x.max() + functional.maximum(x, 1).sum()
+    loss.backward()
+    assert COPIES["to_host"] == before
+    assert np.isnan(loss.item())
+    assert np.argwhere(np.isnan(x.grad.get())).tolist() == [[2, 1]]
+
+
+def test_operands_of_two_devices_are_refused(cupy):
+    x = spconv.Tensor(cupy.asarray(values("float32")))
+    host = spconv.Tensor(values("float32"))
+    for call in (
+        lambda: functional.maximum(x, host),
+        lambda: functional.where(MASK, x, host),
+        lambda: functional.concatenate([x, host]),
+        lambda: functional.mse_loss(x, host),
+        lambda: x @ host.T,
+    ):
+        with pytest.raises(TypeError, match=r"on one device, got cuda and cpu; move one of them"):
+            call()
+    with pytest.raises(TypeError, match="where: the mask is on cuda but the operands are on cpu"):
+        functional.where(cupy.asarray(MASK), host, 0)
+
+
 def test_numbers_stay_where_they_are(emulated):
     """They are filled in on the device, and a large array goes through it too."""
     x = spconv.Tensor(emulated.ones((70, 80), np.float32), requires_grad=True)
@@ -78,6 +182,16 @@ def test_numbers_stay_where_they_are(emulated):
     assert COPIES["to_host"] == before
     assert is_cupy(y.data)
     assert is_cupy(x.grad)
+
+
+def test_shapes_that_numpy_asks_for_stay_on_the_device(emulated):
+    x = spconv.Tensor(emulated.ones((2, 3), np.float32), requires_grad=True)
+    before = COPIES["to_host"]
+    assert (np.shape(x), np.ndim(x), np.size(x, 1)) == ((2, 3), 2, 3)
+    assert COPIES["to_host"] == before
+    with pytest.raises(TypeError, match=r"numpy\.sum: got a Tensor that requires a gradient"):
+        np.sum(x)
+    assert np.sum(x.detach()) == 6
 
 
 def test_a_weighted_loss(cupy):

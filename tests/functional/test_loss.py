@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import spconv
-from spconv.functional import binary_cross_entropy, cross_entropy
-from spconv.testing import assert_gradients, reference
+from spconv.functional import binary_cross_entropy_with_logits, cross_entropy
+from spconv.testing import assert_gradients, check_gradients, reference
 
 
 @pytest.mark.parametrize("scale", [1, 100])
@@ -155,7 +155,7 @@ def test_yes_or_no_questions():
     rng = np.random.default_rng(0)
     values, targets = 5 * rng.standard_normal((4, 3)), rng.random((4, 3))
     logits = spconv.Tensor(values, requires_grad=True)
-    loss = binary_cross_entropy(logits, targets)
+    loss = binary_cross_entropy_with_logits(logits, targets)
     p = 1 / (1 + np.exp(-values))
     expected = -(targets * np.log(p) + (1 - targets) * np.log(1 - p)).mean()
     np.testing.assert_allclose(loss.item(), expected, rtol=1e-13)
@@ -165,17 +165,17 @@ def test_yes_or_no_questions():
 
 def test_yes_or_no_questions_with_huge_logits():
     logits = spconv.Tensor(np.array([1e4, -1e4, 1e4, -1e4], np.float32), requires_grad=True)
-    loss = binary_cross_entropy(logits, [1, 0, 0, 1])
+    loss = binary_cross_entropy_with_logits(logits, [1, 0, 0, 1])
     loss.backward()
     assert (loss.item(), logits.grad.tolist()) == (5e3, [0, 0, 0.25, -0.25])
     assert loss.dtype == np.float32
 
 
 def test_yes_or_no_questions_are_checked():
-    with pytest.raises(TypeError, match=r"binary_cross_entropy: logits must be .*, got list"):
-        binary_cross_entropy([1.0], [1])
-    with pytest.raises(ValueError, match=r"of one shape, got \(2, 1\) and \(2,\)"):
-        binary_cross_entropy(spconv.Tensor([[1.0], [2.0]]), [1, 0])
+    with pytest.raises(TypeError, match=r"binary_cross_entropy_with_logits: logits .*, got list"):
+        binary_cross_entropy_with_logits([1.0], [1])
+    with pytest.raises(ValueError, match=r"of shape \(2, 1\), .*got \(2,\)"):
+        binary_cross_entropy_with_logits(spconv.Tensor([[1.0], [2.0]]), [1, 0])
 
 
 def test_labels_may_change_after_the_forward_pass():
@@ -185,3 +185,71 @@ def test_labels_may_change_after_the_forward_pass():
     labels[:] = 2
     loss.backward()
     np.testing.assert_array_equal(logits.grad.argmin(axis=1), [0, 1])
+
+
+def grids(ndim, seed=0):
+    rng = np.random.default_rng(seed)
+    shape = (3, 4, 5)[:ndim]
+    return rng.standard_normal((2, 5, *shape)), rng.integers(0, 5, (2, *shape))
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+@pytest.mark.parametrize("channels_last", [True, False])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"ignore_index": 2}, {"weight": [1, 2, 0, 0.5, 3], "label_smoothing": 0.1}],
+    ids=["plain", "ignored", "weighted"],
+)
+def test_grids_are_rows_of_sites(options, channels_last, ndim):
+    values, labels = grids(ndim)
+    if channels_last:  # as behind a convolution: a view
+        values = np.moveaxis(np.ascontiguousarray(np.moveaxis(values, 1, -1)), -1, 1)
+    logits = spconv.Tensor(values, requires_grad=True)
+    rows = spconv.Tensor(np.moveaxis(values, 1, -1).reshape(-1, 5), requires_grad=True)
+    loss = cross_entropy(logits, labels, **options)
+    expected = cross_entropy(rows, labels.reshape(-1), **options)
+    assert loss.item() == expected.item()
+    loss.backward()
+    expected.backward()
+    np.testing.assert_array_equal(np.moveaxis(logits.grad, 1, -1).reshape(-1, 5), rows.grad)
+    check_gradients(
+        lambda: cross_entropy(logits, labels, **options),
+        {"logits": logits},
+        rng=np.random.default_rng(1),
+    )
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 5), (2, 4, 3), (24,), (2, 5, 3, 4), (2, 1, 3, 4)])
+def test_labels_of_grids_are_checked(shape):
+    logits = spconv.Tensor(grids(2)[0])
+    with pytest.raises(
+        ValueError, match=r"cross_entropy: .*of grids .*\(N, \*spatial_shape\), got"
+    ):
+        cross_entropy(logits, np.zeros(shape, int))
+    with pytest.raises(ValueError, match=r"cross_entropy: labels must be in 0\.\.4, got 5\.\.5"):
+        cross_entropy(logits, np.full((2, 3, 4), 5))
+
+
+def test_grids_without_a_site():
+    logits = spconv.Tensor(np.zeros((2, 5, 0, 4)), requires_grad=True)
+    loss = cross_entropy(logits, np.zeros((2, 0, 4), int))
+    loss.backward()
+    assert (loss.item(), logits.grad.shape) == (0, (2, 5, 0, 4))
+
+
+@pytest.mark.parametrize("wrong", [-1, 1.001, 2, np.nan, np.inf])
+@pytest.mark.parametrize("kind", [np.array, spconv.Tensor, list])
+def test_targets_are_from_0_to_1(kind, wrong):
+    logits = spconv.Tensor(np.zeros(3, np.float32))
+    with pytest.raises(ValueError, match=r"targets must be from 0 to 1, got .*signs \+ 1"):
+        binary_cross_entropy_with_logits(logits, kind([0.0, wrong, 1.0]))
+    for right in ([0.0, 0.5, 1.0], [False, True, True], [0, 1, 1]):
+        binary_cross_entropy_with_logits(logits, np.array(right))
+
+
+def test_targets_of_a_tensor():
+    logits, targets = spconv.Tensor(np.zeros(2), requires_grad=True), spconv.Tensor([0.0, 1.0])
+    binary_cross_entropy_with_logits(logits, targets).backward()
+    np.testing.assert_array_equal(logits.grad, [0.25, -0.25])
+    with pytest.raises(ValueError, match=r"targets get no gradient; pass targets.detach\(\)"):
+        binary_cross_entropy_with_logits(logits, spconv.Parameter(targets.data))

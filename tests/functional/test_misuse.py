@@ -4,219 +4,11 @@ import inspect
 
 import numpy as np
 import pytest
+from operation_calls import CALLS, DENSE, GRID, KEPT, LINE, ONE, RNG, ROWS, WRONG, X, Y, tensor
 
-import spconv
-from spconv import Tensor, functional
-from spconv.geometry import Geometry
+from spconv import functional
 from spconv.tensor import KeptChannels
 
-RNG = np.random.default_rng(0)
-SITES = [[0, 0, 1], [0, 2, 2], [1, 3, 3]]
-
-
-def sparse(channels=4, sites=SITES, shape=(4, 4), batch=2, ground=None):
-    features = np.random.default_rng(0).standard_normal((len(sites), channels)).astype("float32")
-    return spconv.SparseConvTensor(features, sites, shape, batch, ground)
-
-
-def tensor(*shape):
-    return Tensor(np.random.default_rng(1).standard_normal(shape).astype("float32"))
-
-
-def inverted(weight, **options):
-    """Inverts a strided convolution; the key is known then."""
-    x = functional.sparse_conv(sparse(), tensor(4, 4, 4), None, TWO, indice_key="down")
-    return {"x": x, "weight": weight, "bias": None, "indice_key": "down", **options}
-
-
-ONE = Geometry.make(2, 3, submanifold=True)
-TWO = Geometry.make(2, 2, 2)
-DENSE = Geometry.make(2, 3)
-LINE = Geometry.make(1, 3)
-KEPT = KeptChannels(np.array([0, 2]), 4)
-X, Y, ROWS, GRID = sparse(), sparse(), tensor(3, 4), tensor(2, 4, 4, 4)
-REGIONS = [np.array([0, 1, 3])] * 2
-
-CALLS = {
-    "add": {"x": X, "y": Y},
-    "batch_norm": {"x": ROWS, "weight": tensor(4), "bias": tensor(4), "eps": 1e-5},
-    "batchwise_dropout": {"x": X, "kept": KEPT},
-    "binary_cross_entropy": {"logits": ROWS, "targets": np.zeros((3, 4))},
-    "concat": {"tensors": [X, Y]},
-    "cross_entropy": {"logits": ROWS, "labels": [0, 1, 2]},
-    "dense_conv": {"x": GRID, "weight": tensor(9, 4, 5), "bias": tensor(5), "geometry": DENSE},
-    "dense_max_pool": {"x": GRID, "geometry": DENSE},
-    "draw_channels": {"total": 4, "p": 0.5, "rng": RNG},
-    "draw_regions": {
-        "extent": 10,
-        "size": 7,
-        "overlapping": False,
-        "randomness": "random",
-        "rng": RNG,
-    },
-    "dropout": {"x": ROWS, "p": 0.5, "rng": RNG},
-    "fractional_size": {"extent": 10, "ratio": 1.5},
-    "global_avg_pool": {"x": X},
-    "global_max_pool": {"x": X},
-    "grid_to_rows": {"x": GRID},
-    "inverse_conv": inverted(tensor(4, 4, 5)),
-    "leaky_relu": {"x": X, "negative_slope": 0.1},
-    "linear": {"x": X, "weight": tensor(4, 5), "bias": tensor(5)},
-    "moments": {"x": ROWS, "ground": tensor(4), "copies": 2},
-    "normalize": {
-        "x": ROWS,
-        "statistics": Tensor(np.ones((2, 4), "float32")),
-        "weight": tensor(4),
-        "bias": tensor(4),
-        "eps": 1e-5,
-    },
-    "relu": {"x": X},
-    "rows_to_grid": {"rows": tensor(32, 4), "batch_size": 2, "spatial_shape": (4, 4)},
-    "sigmoid": {"x": X},
-    "sparse_avg_pool": {"x": X, "geometry": TWO},
-    "sparse_conv": {"x": X, "weight": tensor(9, 4, 5), "bias": tensor(5), "geometry": ONE},
-    "sparse_fractional_max_pool": {"x": X, "regions": REGIONS},
-    "sparse_max_pool": {"x": X, "geometry": TWO},
-    "tanh": {"x": X},
-}
-
-NOTHING = [None, "text", 3, [1.0, 2.0], np.ones((3, 4), "float32"), spconv.Linear(4, 4)]
-NO_SPARSE = [*NOTHING, ROWS]
-NO_TENSOR = [*NOTHING, X]
-NO_VECTOR = [*NO_TENSOR, tensor(5), tensor(1, 4), tensor()]
-NO_NUMBER = [None, "0.5", [0.5], np.nan, -1.0, tensor(1)]
-NO_COUNT = [None, "2", 1.5, [2], -1, tensor(1)]
-NO_GEOMETRY = [None, 3, (3, 3), "3", spconv.SubMConv2d(4, 4, 3), LINE]
-NO_RNG = [None, 0, np.random, np.random.RandomState(0)]
-NO_KEPT = [
-    None,
-    np.array([0, 2]),
-    0.5,
-    (np.array([0, 2]), 4),
-    KeptChannels(np.array([0, 2]), 6),
-    KeptChannels(np.array([0, 4]), 4),
-    KeptChannels(np.array([0.0, 1.0]), 4),
-    KeptChannels([0, 2], 4),
-]
-NO_KEY = [3, ("a",), np.ones(2), X]
-NO_REGIONS = [
-    None,
-    3,
-    "ab",
-    np.array([0, 1, 3]),
-    [np.array([0, 1, 3])],
-    [[0.0, 1.0, 3.0]] * 2,
-    [np.array([0, 3])] * 2,
-    [None, None],
-    [np.array([[0, 1, 3]])] * 2,
-    REGIONS[0][0],
-]
-
-WRONG = {
-    "add": {"x": [*NO_SPARSE, sparse(5), sparse(ground=np.zeros(4))], "y": [*NO_SPARSE, sparse(2)]},
-    "batch_norm": {
-        "x": [*NO_TENSOR, tensor(4), GRID, tensor(3, 5)],
-        "weight": NO_VECTOR,
-        "bias": NO_VECTOR,
-        "eps": NO_NUMBER,
-        "negative_slope": NO_NUMBER[1:],
-    },
-    "batchwise_dropout": {"x": [*NO_SPARSE, sparse(6)], "kept": NO_KEPT},
-    "binary_cross_entropy": {
-        "logits": NO_TENSOR,
-        "targets": [None, "text", 3, np.zeros(3), X, [[1, "a"]], [[1], [1, 2]]],
-    },
-    "concat": {
-        "tensors": [
-            *NO_SPARSE,
-            X,
-            [],
-            [X, None],
-            [X, ROWS],
-            [X, sparse(ground=np.zeros(4))],
-            [X, sparse(sites=SITES[:2])],
-            [X, sparse(shape=(5, 5))],
-        ]
-    },
-    "cross_entropy": {
-        "logits": [*NO_TENSOR, GRID, tensor(3)],
-        "labels": [None, "text", 3, [0, 1], [0.0, 1.0, 2.0], [0, 1, 9], np.eye(3, 4), X, ROWS],
-        "ignore_index": ["x", 1.5, [1]],
-        "weight": ["text", 3, [1, 2], [-1, 0, 0, 0], X],
-        "label_smoothing": [*NO_NUMBER, 1.0],
-    },
-    "dense_conv": {
-        "x": [*NO_TENSOR, ROWS, tensor(2, 5, 4, 4)],
-        "weight": [*NO_TENSOR, tensor(4, 5), tensor(4, 4, 5), tensor(9, 3, 5)],
-        "bias": [*NOTHING[1:], X, tensor(4), tensor(1, 5)],
-        "geometry": NO_GEOMETRY,
-    },
-    "dense_max_pool": {"x": [*NO_TENSOR, ROWS], "geometry": NO_GEOMETRY},
-    "draw_channels": {"total": [*NO_COUNT, 0], "p": [*NO_NUMBER, 1.5], "rng": NO_RNG},
-    "draw_regions": {
-        "extent": [*NO_COUNT, 1],
-        "size": [*NO_COUNT, 2, 10**6],
-        "randomness": [None, "other", 3],
-        "rng": NO_RNG,
-    },
-    "dropout": {"x": NOTHING, "p": [*NO_NUMBER, 1.5], "rng": NO_RNG},
-    "fractional_size": {"extent": [*NO_COUNT, 1], "ratio": [*NO_NUMBER, 1.0, 2.5]},
-    "global_avg_pool": {"x": NO_SPARSE},
-    "global_max_pool": {"x": NO_SPARSE},
-    "grid_to_rows": {"x": [*NO_TENSOR, tensor(4)]},
-    "inverse_conv": {
-        "x": [*NO_SPARSE, X, sparse(4, [[0, 1]], (4,), 1)],
-        "weight": [*NO_TENSOR, tensor(4, 5), tensor(9, 4, 5), tensor(4, 3, 5), tensor()],
-        "bias": [*NOTHING[1:], X, tensor(4), tensor(1, 5)],
-        "indice_key": [*NO_KEY, None, "up"],
-        "kernel_size": [(2,), (3, 3), "2", 1.5, X],
-        "groups": [*NO_COUNT, 0, 3],
-        "keep": NO_KEPT[1:],
-        "negative_slope": NO_NUMBER[1:],
-        "residual": [*NO_SPARSE[1:], X],
-    },
-    "leaky_relu": {"x": NOTHING, "negative_slope": NO_NUMBER},
-    "linear": {
-        "x": [*NOTHING, sparse(5), tensor(3, 5), tensor(4), GRID],
-        "weight": [*NO_TENSOR, tensor(4), tensor(), tensor(9, 4, 5), tensor(3, 5)],
-        "bias": [*NOTHING[1:], X, tensor(4), tensor(1, 5)],
-    },
-    "moments": {
-        "x": [*NO_TENSOR, tensor(4), GRID],
-        "ground": NO_VECTOR[1:],
-        "copies": NO_COUNT,
-    },
-    "normalize": {
-        "x": [*NO_TENSOR, GRID, tensor(3, 5)],
-        "statistics": [*NO_TENSOR, tensor(4), tensor(3, 4), tensor(2, 5)],
-        "weight": NO_VECTOR,
-        "bias": NO_VECTOR,
-        "eps": NO_NUMBER,
-        "origin": NO_VECTOR[1:],
-    },
-    "relu": {"x": NOTHING},
-    "rows_to_grid": {
-        "rows": [*NO_TENSOR, GRID, tensor(31, 4)],
-        "batch_size": [*NO_COUNT, 3],
-        "spatial_shape": [None, 4, "ab", (4,), (4, 5), (4.0, 4.0), (-4, -4)],
-    },
-    "sigmoid": {"x": NOTHING},
-    "sparse_avg_pool": {"x": NO_SPARSE, "geometry": NO_GEOMETRY, "indice_key": NO_KEY},
-    "sparse_conv": {
-        "x": [*NO_SPARSE, sparse(5), sparse(4, [[0, 1]], (4,), 1)],
-        "weight": [*NO_TENSOR, tensor(4, 5), tensor(4, 4, 5), tensor(9, 3, 5), tensor()],
-        "bias": [*NOTHING[1:], X, tensor(4), tensor(1, 5)],
-        "geometry": NO_GEOMETRY,
-        "groups": [*NO_COUNT, 0, 3],
-        "indice_key": NO_KEY,
-        "keep": NO_KEPT[1:],
-        "negative_slope": NO_NUMBER[1:],
-        "residual": [*NO_SPARSE[1:], X, sparse(5, SITES[:2])],
-    },
-    "sparse_fractional_max_pool": {"x": NO_SPARSE, "regions": NO_REGIONS},
-    "sparse_max_pool": {"x": NO_SPARSE, "geometry": NO_GEOMETRY, "indice_key": NO_KEY},
-    "tanh": {"x": NOTHING},
-}
 # Options that mean what they look like: bools, the name for messages.
 LEFT_OUT = {"owner", "union", "overlapping"}
 
@@ -311,12 +103,53 @@ def test_what_is_wrong_is_named(name, argument, value):
         (
             lambda: functional.cross_entropy(X, [0, 1, 2]),
             TypeError,
-            r"logits must be a Tensor \(N, num_classes\), got SparseConvTensor; pass its \.feat",
+            r"logits must be a Tensor \(N, num_classes, .*\), got SparseConvTensor; pass its ",
         ),
         (
             lambda: functional.cross_entropy(ROWS, np.eye(3, 4)),
             ValueError,
             r"got \(3, 4\) and \(3, 4\); labels are numbers of classes, of one-hot rows argm",
+        ),
+        (
+            lambda: functional.cross_entropy(GRID, np.zeros((2, 4), int)),
+            ValueError,
+            r"of grids \(N, num_classes, \*spatial_shape\) .* got \(2, 4, 4, 4\) and \(2, 4\)",
+        ),
+        (
+            lambda: functional.binary_cross_entropy_with_logits(ROWS, np.full((3, 4), 2)),
+            ValueError,
+            r"targets must be from 0 to 1, got 2\.\.2; numbers of classes are for cross_entropy",
+        ),
+        (
+            lambda: functional.mse_loss(ROWS, np.ones(4)),
+            ValueError,
+            r"targets of shape \(3, 4\), one for each element, got \(4,\); reshape one of them",
+        ),
+        (
+            lambda: functional.concatenate([X, X]),
+            TypeError,
+            "got SparseConvTensor; join sparse tensors with concat",
+        ),
+        (
+            lambda: functional.concat([ROWS, ROWS]),
+            TypeError,
+            "got Tensor; join Tensors with concatenate",
+        ),
+        (
+            lambda: functional.maximum(1.0, 2.0),
+            TypeError,
+            "expected a Tensor and another one, an array or a number, got float and float",
+        ),
+        (
+            lambda: functional.maximum(ROWS, np.arange(4)),
+            TypeError,
+            r"got numpy\.ndarray of int64; convert it with \.astype\('float32'\)",
+        ),
+        (lambda: functional.minimum(ROWS, X), TypeError, r"SparseConvTensor; pass its \.features"),
+        (
+            lambda: functional.where(ROWS, ROWS, 0),
+            TypeError,
+            "mask must be an array of bools, got Tensor of dtype float32; a comparison such as",
         ),
         (
             lambda: functional.batch_norm(X, tensor(4), tensor(4), 1e-5),

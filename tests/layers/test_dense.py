@@ -56,6 +56,40 @@ def test_conv2d(options):
     check(layer, twin, rng.standard_normal((2, 3, 6, 7)), rng)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 3},
+        {"kernel_size": 2, "stride": 2},
+        {"kernel_size": 3, "stride": 2, "padding": 1, "output_padding": 1},
+        {"kernel_size": 2, "stride": 3},  # outputs that no input reaches
+        {"kernel_size": 1, "stride": 2, "output_padding": 1},
+        {"kernel_size": 2, "stride": 1, "dilation": 3, "output_padding": 2},
+        {"kernel_size": (2, 3, 1), "stride": (1, 3, 2), "padding": (0, 1, 0)},
+    ],
+    ids=str,
+)
+def test_conv_transpose(options, ndim, bias):
+    rng = np.random.default_rng(1)
+    options = {k: v[:ndim] if isinstance(v, tuple) else v for k, v in options.items()}
+    layer = getattr(spconv, f"ConvTranspose{ndim}d")(3, 4, bias=bias, **options)
+    assert layer.weight.shape == (np.prod(np.broadcast_to(options["kernel_size"], ndim)), 3, 4)
+
+    def twin(a):
+        grid = reference.full_grid(a["x"])
+        return reference.transposed_convolution(grid, a["weight"], a.get("bias"), **options).values
+
+    check(layer, twin, rng.standard_normal((2, 3, 4, 5, 3)[: 2 + ndim]), rng)
+
+
+def test_the_sixth_argument_of_a_transposed_convolution_has_a_name():
+    """PyTorch's is output_padding, that of other layers here dilation."""
+    with pytest.raises(TypeError, match="positional arguments"):
+        spconv.ConvTranspose2d(3, 4, 3, 2, 1, 1)
+
+
 @pytest.mark.parametrize("options", [{"kernel_size": 2}, {"kernel_size": 3, "stride": 2}])
 def test_max_pool2d(options):
     rng = np.random.default_rng(2)
@@ -112,5 +146,7 @@ def test_wrong_number_of_channels():
         spconv.BatchNorm(4)(spconv.Tensor(np.ones((5, 3, 2, 2))))
     with pytest.raises(ValueError, match=r"BatchNorm: expected rows .* got shape \(5,\)"):
         spconv.BatchNorm(4)(spconv.Tensor(np.ones(5)))
+    with pytest.raises(ValueError, match=r"ConvTranspose2d.*\b4\b"):
+        spconv.ConvTranspose2d(4, 2, 3)(spconv.Tensor(np.ones((1, 3, 5, 5))))
     with pytest.raises(ValueError, match=r"Conv2d.*\b4\b"):
         spconv.Conv2d(4, 2, 3)(spconv.Tensor(np.ones((1, 3, 5, 5))))

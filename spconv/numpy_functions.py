@@ -1,0 +1,140 @@
+"""What NumPy's functions do with tensors: they get the values, but no gradient is lost unseen.
+
+``np.sum(x)`` computes with an array, and what comes of it is off the tape. For a tensor that
+requires a gradient that is an error, unless the result has none: comparisons, shapes, positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+CHANGE_SHAPE = "x.reshape(...)"
+CHANGE_ORDER = "x.permute(*axes)"
+JOIN = "spconv.functional.concatenate"
+CHOOSE = "an index, x[...]"
+NORM = "(x * x).sum(axis).sqrt()"
+
+INSTEAD = {
+    "amax": "x.max(axis)",
+    "amin": "-(-x).max(axis)",
+    "append": f"{JOIN}([x, y])",
+    "atleast_1d": CHANGE_SHAPE,
+    "atleast_2d": CHANGE_SHAPE,
+    "average": "(weight * x).sum(axis) / weight.sum()",
+    "clip": "x.clip(min, max)",
+    "column_stack": f"{JOIN}([x, y], axis=1)",
+    "concatenate": f"{JOIN}([x, y], axis)",
+    "dot": "x @ y",
+    "einsum": "x @ y, or (x * y).sum(axis)",
+    "expand_dims": CHANGE_SHAPE,
+    "hstack": f"{JOIN}([x, y], axis=1)",
+    "inner": "x @ y.T",
+    "max": "x.max(axis)",
+    "mean": "x.mean(axis)",
+    "min": "-(-x).max(axis)",
+    "moveaxis": CHANGE_ORDER,
+    "norm": NORM,
+    "outer": "x[:, None] * y",
+    "ravel": CHANGE_SHAPE,
+    "repeat": "spconv.functional.upsample of a grid, or an index with repeated rows",
+    "reshape": CHANGE_SHAPE,
+    "split": CHOOSE,
+    "squeeze": CHANGE_SHAPE,
+    "stack": f"{JOIN}([x[None], y[None]])",
+    "std": "((x - x.mean()) ** 2).mean().sqrt()",
+    "sum": "x.sum(axis)",
+    "swapaxes": CHANGE_ORDER,
+    "take": CHOOSE,
+    "take_along_axis": CHOOSE,
+    "tensordot": "x @ y",
+    "transpose": f"{CHANGE_ORDER}, or x.T of a matrix",
+    "var": "((x - x.mean()) ** 2).mean()",
+    "vstack": f"{JOIN}([x, y])",
+    "where": "spconv.functional.where(mask, x, y)",
+}
+"""The library's own way, by the name of NumPy's function."""
+
+OF_SHAPE = (np.shape, np.ndim, np.size)
+"""Functions that need no values, which may lie on a GPU."""
+OF_VALUES = (
+    np.copy,
+    np.empty_like,
+    np.full_like,
+    np.histogram,
+    np.ones_like,
+    np.zeros_like,
+)
+"""Functions that make arrays of their own, and say so."""
+
+
+def call(
+    function: Callable[..., Any],
+    arguments: Sequence[Any],
+    options: Mapping[str, Any],
+    kind: Any,
+    recording: bool,
+) -> Any:
+    """``function`` of NumPy with the values of tensors.
+
+    Parameters
+    ----------
+    function : callable
+        That NumPy was called by.
+    arguments, options : sequence, mapping
+        What it was called with; tensors may stand in lists and tuples.
+    kind : class
+        Of a tensor, an array with ``numpy()`` and ``requires_grad``.
+    recording : bool
+        Whether operations are recorded now; a gradient can be lost then.
+
+    Raises
+    ------
+    TypeError
+        If the result holds real or complex numbers and a tensor requires a gradient.
+
+    Examples
+    --------
+    >>> import numpy as np, spconv
+    >>> x = spconv.Tensor(np.ones(2), requires_grad=True)
+    >>> np.allclose(x, [1, 1])
+    True
+    >>> np.sum(x)
+    Traceback (most recent call last):
+    TypeError: numpy.sum: got a Tensor that requires a gradient, which NumPy would lose; use \
+x.sum(axis), or x.data for the values alone
+    """
+    lost = False
+
+    def values(argument: Any) -> Any:
+        nonlocal lost
+        if isinstance(argument, kind):
+            lost |= argument.requires_grad and recording
+            if function in OF_SHAPE:
+                return np.broadcast_to(np.zeros((), argument.dtype), argument.shape)
+            return argument.numpy()
+        if type(argument) in (list, tuple):
+            return type(argument)(values(entry) for entry in argument)
+        return argument
+
+    result = function(
+        *[values(argument) for argument in arguments],
+        **{name: values(option) for name, option in options.items()},
+    )
+    if lost and function not in OF_VALUES and _has_floats(result):
+        name = function.__name__
+        use = INSTEAD.get(name, "the tensor's methods and spconv.functional")
+        module = (getattr(function, "__module__", None) or "numpy").partition("._")[0]
+        raise TypeError(
+            f"{module}.{name}: got a Tensor that requires a gradient, which NumPy would lose; use "
+            f"{use}, or x.data for the values alone"
+        )
+    return result
+
+
+def _has_floats(result: Any) -> bool:
+    if isinstance(result, list | tuple):
+        return any(map(_has_floats, result))
+    return np.issubdtype(getattr(result, "dtype", type(result)), np.inexact)

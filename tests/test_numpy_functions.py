@@ -1,0 +1,136 @@
+"""NumPy's functions on tensors: refused where a gradient would be lost, the values' otherwise."""
+
+import numpy as np
+import pytest
+
+import spconv
+from spconv import Tensor
+from spconv.numpy_functions import INSTEAD
+
+
+def tensor(requires_grad, shape=(3, 3)):
+    values = np.random.default_rng(0).standard_normal(shape)
+    return Tensor(values, requires_grad=requires_grad)
+
+
+LOSING = {  # functions whose result a gradient could go back from
+    "amax": lambda x: np.amax(x),
+    "amin": lambda x: np.amin(x, axis=0),
+    "append": lambda x: np.append(x, x),
+    "sort": lambda x: np.sort(x),
+    "average": lambda x: np.average(x),
+    "clip": lambda x: np.clip(x, 0, 1),
+    "column_stack": lambda x: np.column_stack([x, x]),
+    "concatenate": lambda x: np.concatenate([x, x]),
+    "concatenate with an array": lambda x: np.concatenate([x.data, x]),
+    "cumsum": lambda x: np.cumsum(x),
+    "dot": lambda x: np.dot(x, x),
+    "einsum": lambda x: np.einsum("ab,bc->ac", x, x),
+    "fft.fft": lambda x: np.fft.fft(x),
+    "hstack": lambda x: np.hstack((x, x)),
+    "inner": lambda x: np.inner(x, x),
+    "linalg.norm": lambda x: np.linalg.norm(x),
+    "linalg.svd": lambda x: np.linalg.svd(x),
+    "max": lambda x: np.max(x, axis=1),
+    "mean": lambda x: np.mean(x),
+    "min": lambda x: np.min(x),
+    "moveaxis": lambda x: np.moveaxis(x, 0, 1),
+    "outer": lambda x: np.outer(x, x),
+    "ravel": lambda x: np.ravel(x),
+    "repeat": lambda x: np.repeat(x, 2, axis=0),
+    "reshape": lambda x: np.reshape(x, -1),
+    "split": lambda x: np.split(x, 3),
+    "squeeze": lambda x: np.squeeze(x),
+    "stack": lambda x: np.stack([x, x]),
+    "std": lambda x: np.std(x),
+    "sum": lambda x: np.sum(x),
+    "sum of an option": lambda x: np.sum(a=x, axis=0),
+    "swapaxes": lambda x: np.swapaxes(x, 0, 1),
+    "take": lambda x: np.take(x, [0]),
+    "tensordot": lambda x: np.tensordot(x, x),
+    "transpose": lambda x: np.transpose(x),
+    "var": lambda x: np.var(x, axis=0),
+    "vstack": lambda x: np.vstack([x, x]),
+    "where": lambda x: np.where(x > 0, x, 0),
+}
+
+
+@pytest.mark.parametrize("name", LOSING)
+def test_a_gradient_is_not_lost(name):
+    function, x = LOSING[name], tensor(True)
+    message = r"^numpy\S*: got a Tensor that requires a gradient, .*use .*, or x.data for the val"
+    with pytest.raises(TypeError, match=message):
+        function(x)
+    with pytest.raises(TypeError, match=message):
+        function(x * 2.0)
+    np.testing.assert_equal(function(x.detach()), function(x.data))
+    with spconv.no_grad():
+        np.testing.assert_equal(function(x), function(x.data))
+
+
+def test_the_operation_to_use_is_named():
+    x = tensor(True)
+    with pytest.raises(TypeError, match=r"^numpy.where: .*use spconv.functional.where\(mask, x, y"):
+        np.where(x.data > 0, x, 0)
+    with pytest.raises(TypeError, match=r"^numpy.linalg.norm: .*use \(x \* x\).sum\(axis\).sqrt"):
+        np.linalg.norm(x)
+    with pytest.raises(TypeError, match=r"^numpy.median: .*use the tensor's methods and spconv.fu"):
+        np.median(x)
+
+
+@pytest.mark.parametrize("name", [n for n in INSTEAD if n not in ("norm",)])
+def test_what_is_named_is_a_function_of_numpy(name):
+    assert callable(getattr(np, name))
+
+
+HARMLESS = {
+    "allclose": lambda x: np.allclose(x, x),
+    "any": lambda x: np.any(x),
+    "argmax": lambda x: np.argmax(x, axis=1),
+    "argsort": lambda x: np.argsort(x),
+    "array": lambda x: np.array(x),
+    "array_equal": lambda x: np.array_equal(x, x),
+    "array_str": lambda x: np.array_str(x),
+    "asarray": lambda x: np.asarray(x, np.float32),
+    "can_cast": lambda x: np.can_cast(np.asarray(x).dtype, "f8"),
+    "copy": lambda x: np.copy(x),
+    "count_nonzero": lambda x: np.count_nonzero(x),
+    "histogram": lambda x: np.histogram(x, 4),
+    "isclose": lambda x: np.isclose(x, 0.0),
+    "iscomplexobj": lambda x: np.iscomplexobj(x),
+    "may_share_memory": lambda x: np.may_share_memory(x, x),
+    "ndim": lambda x: np.ndim(x),
+    "nonzero": lambda x: np.nonzero(x),
+    "result_type": lambda x: np.result_type(x, np.float32),
+    "shape": lambda x: np.shape(x),
+    "size": lambda x: np.size(x, 0),
+    "zeros_like": lambda x: np.zeros_like(x),
+}
+
+
+@pytest.mark.parametrize("requires_grad", [True, False])
+@pytest.mark.parametrize("name", HARMLESS)
+def test_comparisons_and_queries_are_of_the_values(name, requires_grad):
+    x = tensor(requires_grad)
+    np.testing.assert_equal(HARMLESS[name](x), HARMLESS[name](x.data))
+
+
+@pytest.mark.parametrize("requires_grad", [True, False])
+def test_numpys_assertions_take_tensors(requires_grad):
+    x = tensor(requires_grad)
+    np.testing.assert_array_equal(x, x.data)
+    np.testing.assert_equal(x, x.data)
+    np.testing.assert_allclose(x.data, x)
+    np.testing.assert_array_almost_equal(x, x)
+    np.testing.assert_array_less(x, x.data + 1)
+    with pytest.raises(AssertionError):
+        np.testing.assert_allclose(x, x.data + 1)
+
+
+def test_what_goes_to_a_file_or_an_array(tmp_path):
+    x = tensor(True)
+    np.save(tmp_path / "x.npy", x)
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), x)
+    copy = np.empty((3, 3))
+    np.copyto(copy, x)
+    np.testing.assert_array_equal(copy, x)
