@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 
 import spconv
-import spconv.graph
 from spconv import Parameter, Tensor, autograd, functional
 from spconv.autograd import record
-from spconv.memory import WORTH_KEEPING
 from spconv.testing import random_sparse_tensor
 
 
@@ -117,51 +115,6 @@ def test_a_gradient_that_two_leaves_share_is_not_added_to_in_place():
         np.testing.assert_array_equal(tensor.grad, expected)
     np.testing.assert_array_equal(a.grad, [3, 30])
     np.testing.assert_array_equal(gradient, [1, 10])
-
-
-SIZE = WORTH_KEEPING // 8 + 1  # float64 entries of an array that is worth not to copy
-LEAVES = {  # what a backward gives two leaves, and how many of them need a copy
-    "new arrays": (lambda gradient: (2 * gradient, 3 * gradient), 0),
-    "rows of one new array": (lambda gradient: tuple(np.stack([gradient, gradient])), 0),
-    "the gradient": (lambda gradient: (gradient, 2 * gradient), 1),
-    "a view of the gradient": (lambda gradient: (gradient[:], gradient.reshape(-1)), 2),
-    "one array twice": (lambda gradient: (2 * gradient,) * 2, 2),
-    "a view of the other": (lambda gradient: (lambda new: (new, new[:]))(2 * gradient), 2),
-    "part of another": (lambda gradient: (np.stack([gradient] * 2, axis=1)[:, 0], gradient + 1), 1),
-    "one number spread": (lambda gradient: (np.broadcast_to(gradient[:1], SIZE), gradient + 1), 1),
-    "an array not to be written to": (lambda gradient: (fixed(2 * gradient), gradient + 1), 1),
-}
-
-
-def fixed(array):
-    array.flags.writeable = False
-    return array
-
-
-@pytest.mark.parametrize("kind", LEAVES)
-def test_leaves_get_arrays_of_their_own_and_no_copy_where_they_have_them(kind, monkeypatch):
-    backward, expected = LEAVES[kind]
-    copies = []
-    monkeypatch.setattr(
-        spconv.graph, "copied", lambda array: copies.append(1) or np.array(array, order="C")
-    )
-    a, b = (Tensor(np.ones(SIZE), requires_grad=True) for _ in range(2))
-    gradient = np.arange(SIZE, dtype=float)
-    record(np.ones(SIZE), (a, b), backward).backward(gradient)
-    assert len(copies) == expected
-    wanted = [np.array(result) for result in backward(np.arange(SIZE, dtype=float))]
-    a.grad *= 7
-    np.testing.assert_array_equal(b.grad, wanted[1])
-    b.grad *= 7
-    np.testing.assert_array_equal(a.grad, 7 * wanted[0])
-    np.testing.assert_array_equal(gradient, np.arange(SIZE))
-
-
-def test_the_caller_keeps_the_gradient_of_a_leaf():
-    a, gradient = Tensor(np.ones(SIZE), requires_grad=True), np.ones(SIZE)
-    a.backward(gradient)
-    a.grad *= 7
-    np.testing.assert_array_equal(gradient, 1)
 
 
 @pytest.fixture
