@@ -1,4 +1,4 @@
-"""Rulebooks that are built once for all that comes of an input, and ahead for the next one."""
+"""Rulebooks that are built once for all that comes of an input."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from spconv.rulebook import Rulebook, build, union_of
 from spconv.sites import SiteSet
 
 Builder = Callable[[SiteSet, Geometry, str], Rulebook]
-Plan = Sequence[tuple[int, Geometry]]
-"""Rulebooks in the order of their building: the number of the sites each starts from (0: the
-input's, then those that were reached, as they came), and its geometry."""
 
 
 class RulebookCache:
@@ -66,26 +63,6 @@ class RulebookCache:
                     "SparseConvTensor of the same arrays"
                 )
         return rulebook
-
-    def plan(self, sites: SiteSet) -> Plan:
-        """What was built from these sites on, for :meth:`build_ahead` to build from others."""
-        numbers, plan = {sites: 0}, []
-        for (source, geometry), rulebook in self._built.items():
-            if source in numbers and type(rulebook) is Rulebook:
-                plan.append((numbers[source], geometry))
-                numbers.setdefault(rulebook.out_sites, len(numbers))
-        return plan
-
-    def build_ahead(self, sites: SiteSet, plan: Plan) -> None:
-        """Build the rulebooks of a :meth:`plan`, as far as it goes with these sites."""
-        known = [sites]
-        for number, geometry in plan:
-            try:
-                rulebook = self.get(known[number], geometry)
-            except ValueError:
-                return  # whoever asks for it hears why, with the name of the layer
-            if rulebook.out_sites not in known:
-                known.append(rulebook.out_sites)
 
     def branch(self) -> RulebookCache:
         """A cache that knows what this one does; what it learns dies with what was computed of it.

@@ -1,11 +1,10 @@
-"""Rulebooks that are shared and named, and those of the next input."""
+"""Rulebooks that are shared and named."""
 
 import numpy as np
 import pytest
 
 import spconv
 from spconv.geometry import Geometry
-from spconv.models import DeepCNet, SparseUNet
 from spconv.rulebook_cache import RulebookCache
 from spconv.sites import SiteSet
 
@@ -109,59 +108,3 @@ def test_a_branch_knows_all_and_keeps_what_it_learns():
     branch.get(sites, DOWN, name="new")
     with pytest.raises(ValueError, match="no earlier layer saved a rulebook as indice_key 'new'"):
         cache.named("new")
-
-
-def grid(seed, size, ground_state=None):
-    rng = np.random.default_rng(seed)
-    values = rng.standard_normal((2, 1, *size)) * (rng.random((2, 1, *size)) < 0.2)
-    return spconv.from_dense(values.astype(np.float32), ground_state)
-
-
-NETWORKS = {
-    "DeepCNet": (lambda: DeepCNet(2, 3, 1, 4), ((12, 12), [0.0])),
-    "U-Net": (lambda: SparseUNet([2, 3, 4], in_channels=1, num_classes=2), ((8, 8, 8),)),
-    "dense": (lambda: spconv.ToDense(), ((5, 5),)),
-}
-
-
-@pytest.mark.parametrize("network", NETWORKS)
-def test_rulebooks_of_one_input_are_built_ahead_for_the_next(network, monkeypatch):
-    make, how = NETWORKS[network]
-    net, first = make(), grid(0, *how)
-    net(first)
-    plan = first.rulebooks.plan(first.sites)
-    assert bool(plan) == (network != "dense")
-    ahead, plain = grid(1, *how), grid(1, *how)
-    ahead.rulebooks.build_ahead(ahead.sites, plan)
-    assert ahead.rulebooks.plan(ahead.sites) == plan
-    expected = net(plain)
-    monkeypatch.setattr(spconv.ops.base, "build", None)  # none is built any more
-    result = net(ahead)
-    np.testing.assert_array_equal(values(result), values(expected))
-    assert ahead.rulebooks.plan(ahead.sites) == plan
-
-
-def values(output):
-    return (output.features if hasattr(output, "features") else output).data
-
-
-def test_a_plan_goes_as_far_as_it_can():
-    x, small = grid(0, (6, 6)), grid(0, (3, 3))
-    net = spconv.SparseSequential(
-        spconv.SubMConv2d(1, 1, 3), spconv.SparseConv2d(1, 1, 4), spconv.SubMConv2d(1, 1, 3)
-    )
-    net(x)
-    small.rulebooks.build_ahead(small.sites, x.rulebooks.plan(x.sites))
-    assert small.rulebooks.plan(small.sites) == [(0, SUBM)]
-    with pytest.raises(ValueError, match="SparseConv2d: the output would have size 0"):
-        net(small)
-
-
-def test_a_plan_is_of_what_came_of_the_sites():
-    x, other = grid(0, (6, 6)), grid(1, (6, 6))
-    cache = x.rulebooks
-    cache.get(other.sites, SUBM)
-    reached = cache.get(x.sites, DOWN).out_sites
-    cache.get(reached, SUBM)
-    assert cache.plan(x.sites) == [(0, DOWN), (1, SUBM)]
-    assert cache.plan(other.sites) == [(0, SUBM)]

@@ -20,8 +20,7 @@ class BatchLoader(Batches):
     iteration began. So a run that is interrupted in the middle of an epoch goes on with
     ``loader.epoch(e, start=b)`` to the very same bits. Closing the iterator, or dropping it as
     ``break`` does, ends its threads; what goes wrong in one is raised when the turn of its batch
-    has come. If the inputs are a `SparseConvTensor`, the rulebooks that a network asked of one
-    batch are built with the next ones, in the background.
+    has come.
 
     Parameters
     ----------

@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 
 from spconv.checks import check_int
-from spconv.rulebook_cache import Plan
-from spconv.tensor import SparseConvTensor
 from spconv.threads import one_thread
 
 Batch = tuple[Any, Any]
@@ -24,8 +22,7 @@ class Batches(ABC):
     """(inputs, labels) batches of numbered samples; subclasses make them.
 
     Batch b of epoch e is a function of (seed, e, b) and nothing else: not of the number of
-    threads, and not of where the iteration began. The rulebooks that a network asked of one
-    `SparseConvTensor` are built with the next ones, in the background.
+    threads, and not of where the iteration began.
     """
 
     def __init__(
@@ -47,7 +44,6 @@ class Batches(ABC):
         self.prefetch = check_int(self._name, "prefetch", prefetch, 1)
         self.drop_last = drop_last
         self._next_epoch = 0
-        self._plan: Plan = ()
 
     @property
     def _name(self) -> str:
@@ -91,16 +87,14 @@ class Batches(ABC):
 
         def submit(count: int) -> None:
             for batch in islice(remaining, count):
-                pending.append(pool.submit(self._prepare_ahead, order, epoch, batch))
+                pending.append(pool.submit(self._prepare_alone, order, epoch, batch))
 
         try:
             submit(self.prefetch)
             while pending:
-                x, labels = pending.popleft().result()
+                made = pending.popleft().result()
                 submit(1)
-                yield x, labels
-                if isinstance(x, SparseConvTensor):
-                    self._plan = x.rulebooks.plan(x.sites)
+                yield made
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -108,12 +102,10 @@ class Batches(ABC):
         rows = order[batch * self.batch_size : (batch + 1) * self.batch_size]
         return self._batch(rows, self._generator(AUGMENT, epoch, batch))
 
-    def _prepare_ahead(self, order: np.ndarray, epoch: int, batch: int) -> Batch:
+    def _prepare_alone(self, order: np.ndarray, epoch: int, batch: int) -> Batch:
+        """In a thread of its own, which leaves the others to the training."""
         with one_thread():
-            x, labels = self._prepare(order, epoch, batch)
-            if isinstance(x, SparseConvTensor):
-                x.rulebooks.build_ahead(x.sites, self._plan)
-        return x, labels
+            return self._prepare(order, epoch, batch)
 
     def _generator(self, *stream: int) -> np.random.Generator:
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=stream))

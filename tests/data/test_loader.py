@@ -4,11 +4,9 @@ import time
 import numpy as np
 import pytest
 
-import spconv
 from spconv.data.augment import Affine
 from spconv.data.loader import SparseLoader
 from spconv.data.strokes import load_strokes
-from spconv.models import DeepCNet
 from spconv.tensor import SparseConvTensor
 
 
@@ -135,27 +133,6 @@ def test_error_in_a_thread_reaches_the_consumer(data):
     with pytest.raises(RuntimeError, match="bad batch"):
         next(batches)
     assert not loader_threads()
-
-
-@pytest.mark.parametrize("num_threads", [0, 1, 3])
-def test_rulebooks_of_the_next_batches_are_built_in_the_background(data, num_threads, monkeypatch):
-    built, net = [], DeepCNet(5, 2, in_channels=1, num_classes=10)
-    build = spconv.rulebook.build
-
-    def spy(*arguments):
-        built.append(threading.current_thread().name.startswith("spconv-loader"))
-        return build(*arguments)
-
-    for module in (spconv.ops.base, spconv.rulebook_cache):
-        monkeypatch.setattr(module, "build", spy)
-    loader = make(data, num_threads=num_threads, prefetch=2)
-    expected = [net(x).data for x, _ in make(data, num_threads=0).epoch(0)]
-    built.clear()
-    for (x, _), result in zip(loader.epoch(0), expected, strict=True):
-        np.testing.assert_array_equal(net(x).data, result)
-    assert len(built) == 11 * len(loader)
-    # Two batches were under way before the first one told what is built of it; one more may be.
-    assert sum(built) == 0 if num_threads == 0 else sum(built) >= 11 * (len(loader) - 3)
 
 
 def test_prefetch_is_bounded(data):
