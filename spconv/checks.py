@@ -64,6 +64,21 @@ def check_float(
     return value
 
 
+def check_pair(what: str, batch: Any, hint: str = "") -> tuple[Any, Any]:
+    """A batch of inputs and labels.
+
+    Raises
+    ------
+    TypeError
+        If it is no tuple or list of two; ``what`` says who must give one.
+    """
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        size = f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
+        raise TypeError(f"{what} a pair (inputs, labels), got {type_name(batch)}{size}{hint}")
+    inputs, labels = batch
+    return inputs, labels
+
+
 def check_state(owner: str, state: Any) -> None:
     """Raise TypeError unless ``state`` is a mapping, which ``state_dict()`` gives."""
     if not isinstance(state, Mapping):

@@ -92,6 +92,15 @@ def array_module(array: object) -> ModuleType:
     return import_cupy() if is_cupy(array) else np
 
 
+def check_one_device(owner: str, *arrays: Array) -> None:
+    """Raise TypeError for arrays of which some are on a GPU."""
+    places = ["cuda" if is_cupy(array) else "cpu" for array in arrays]
+    if len(set(places)) > 1:
+        raise TypeError(
+            f"{owner}: expected all on one device, got {' and '.join(places)}; move one of them"
+        )
+
+
 def may_share_memory(array: Array, other: Any) -> bool:
     """Whether two arrays lie in overlapping memory, as far as their first and last bytes tell.
 

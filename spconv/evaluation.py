@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from spconv.autograd import Tensor, no_grad
-from spconv.checks import type_name
+from spconv.checks import check_pair, type_name
 from spconv.functional import cross_entropy
 from spconv.layers import Module
 from spconv.metrics import check_numbers, count_errors
@@ -156,14 +156,8 @@ def batches_of(
         )
     try:
         for number, batch in enumerate(batches if own else islice(batches, start, None), start):
-            if not isinstance(batch, tuple | list) or len(batch) != 2:
-                size = f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
-                raise TypeError(
-                    f"{owner}: batch {number} must be a pair (inputs, labels), got "
-                    f"{type_name(batch)}{size}; a single batch is the list [(inputs, labels)]"
-                )
-            inputs, labels = batch
-            yield inputs, labels
+            hint = "; a single batch is the list [(inputs, labels)]"
+            yield check_pair(f"{owner}: batch {number} must be", batch, hint)
     finally:
         if own and hasattr(batches, "close"):
             batches.close()

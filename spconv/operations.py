@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from spconv.checks import check_int, type_name
-from spconv.compat import Array, array_module, is_cupy
+from spconv.compat import Array, array_module, check_one_device, is_cupy
 from spconv.dtypes import math_type
 from spconv.graph import Backward
 from spconv.ops import get_ops
@@ -236,11 +236,7 @@ class Operations(Generic[Result]):
         """
         right = self._operand(other)
         a, b = self._data, right._data
-        if is_cupy(a) != is_cupy(b):
-            places = " and ".join("cuda" if is_cupy(array) else "cpu" for array in (a, b))
-            raise TypeError(
-                f"Tensor @: expected both on one device, got {places}; move one of them"
-            )
+        check_one_device("Tensor @", a, b)
         if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-2:][0]:
             raise _no_product(a, b)
         *lead, rows, inner = (1, *a.shape) if a.ndim == 1 else a.shape

@@ -18,17 +18,10 @@ struct place {
 };
 
 __device__ __forceinline__ place find_place(const i64* table, int tensors) {
-    int low = 0, high = tensors - 1;  // the first tensor that ends behind the block
-    while (low < high) {
-        const int middle = (low + high) >> 1;
-        if (table[middle] <= blockIdx.x)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    const i64 block = blockIdx.x - (low ? table[low - 1] : 0);
+    const int tensor = first_above(table, tensors, blockIdx.x);
+    const i64 block = blockIdx.x - (tensor ? table[tensor - 1] : 0);
     const i64 element = block * blockDim.x + threadIdx.x;
-    return {low, element < table[SIZES * tensors + low] ? element : -1};
+    return {tensor, element < table[SIZES * tensors + tensor] ? element : -1};
 }
 
 template <typename T>

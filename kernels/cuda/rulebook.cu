@@ -218,13 +218,6 @@ extern "C" __global__ void table_of_pairs(const int* in_rows, const int* out_row
                                           i64 out_count, int volume) {
     const i64 p = thread_index();
     if (p >= num_pairs) return;
-    int low = 0, high = volume - 1;  // the offset k with starts[k] <= p < starts[k + 1]
-    while (low < high) {
-        const int middle = (low + high) >> 1;
-        if (starts[middle + 1] <= p)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    table[low * out_count + out_rows[p]] = in_rows[p];
+    const i64 k = first_above(starts + 1, volume, p);
+    table[k * out_count + out_rows[p]] = in_rows[p];
 }

@@ -61,3 +61,16 @@ __device__ __forceinline__ i64 quotient(i64 a, i64 b) {
 __device__ __forceinline__ i64 thread_index() {
     return (i64)blockIdx.x * blockDim.x + threadIdx.x;
 }
+
+// The first of `count` ascending ends that is greater than `value`; the last one is.
+__device__ __forceinline__ int first_above(const i64* ends, int count, i64 value) {
+    int low = 0, high = count - 1;
+    while (low < high) {
+        const int middle = (low + high) >> 1;
+        if (ends[middle] <= value)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}

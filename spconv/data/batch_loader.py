@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from spconv.checks import type_name
+from spconv.checks import check_pair, type_name
 from spconv.data.batches import Batch, Batches
 
 Make = Callable[[np.ndarray, np.random.Generator], Batch]
@@ -85,12 +85,4 @@ class BatchLoader(Batches):
         self.make = make
 
     def _batch(self, rows: np.ndarray, rng: np.random.Generator) -> Batch:
-        batch = self.make(rows, rng)
-        if not isinstance(batch, tuple | list) or len(batch) != 2:
-            size = f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
-            raise TypeError(
-                "BatchLoader: make(rows, rng) must return a pair (inputs, labels), got "
-                f"{type_name(batch)}{size}"
-            )
-        inputs, labels = batch
-        return inputs, labels
+        return check_pair("BatchLoader: make(rows, rng) must return", self.make(rows, rng))

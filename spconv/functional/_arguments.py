@@ -9,7 +9,7 @@ import numpy as np
 
 from spconv.autograd import Tensor, as_operand
 from spconv.checks import check_float, type_name
-from spconv.compat import array_module, is_cupy
+from spconv.compat import array_module, check_one_device
 from spconv.dtypes import math_type
 from spconv.functional._common import check_sparse, total_channels
 from spconv.geometry import Geometry
@@ -26,6 +26,28 @@ def check_tensor(owner: str, name: str, value: Any, axes: str, *ndim: int) -> No
         raise TypeError(f"{owner}: {name} must be a Tensor {axes}, got {type_name(value)}; {fix}")
     if ndim and value.ndim not in ndim:
         raise ValueError(f"{owner}: {name} must have shape {axes}, got {value.shape}")
+
+
+def check_weight(
+    owner: str, weight: Tensor, bias: Tensor | None, volume: int | None, groups: int = 1
+) -> None:
+    """Raise unless these are Tensors (volume, C_in / groups, C_out) and, if there is one, (C_out,).
+
+    ``volume`` None means a plain matrix (C_in, C_out).
+    """
+    axes, text = (2, "(C_in, C_out)") if volume is None else (3, "(K, C_in / groups, C_out)")
+    check_tensor(owner, "weight", weight, text)
+    if bias is not None:
+        check_tensor(owner, "bias", bias, "(C_out,)")
+    if weight.ndim != axes or (volume is not None and weight.shape[0] != volume):
+        expected = "(C_in, C_out)" if volume is None else f"({volume}, C_in / groups, C_out)"
+        raise ValueError(f"{owner}: the weight must have shape {expected}, got {weight.shape}")
+    if weight.shape[-1] % groups:
+        raise ValueError(
+            f"{owner}: groups={groups} must divide the weight's {weight.shape[-1]} outputs"
+        )
+    if bias is not None and bias.shape != weight.shape[-1:]:
+        raise ValueError(f"{owner}: the bias must have shape {weight.shape[-1:]}, got {bias.shape}")
 
 
 def operands(owner: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
@@ -55,7 +77,7 @@ def operands(owner: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
                 f"{owner}: expected a Tensor, an array of floating point or a number, got "
                 f"{type_name(value)}{'' if sparse or kind is None else f' of {kind}'}; {fix}"
             ) from None
-    check_same_device(owner, *pair)
+    check_one_device(owner, *(tensor.data for tensor in pair))
     check_broadcast(owner, *pair)
     return pair[0], pair[1]
 
@@ -80,22 +102,13 @@ def as_targets(owner: str, targets: Any, x: Tensor) -> Tensor:
                 f"{owner}: targets must be a Tensor or an array of numbers, got "
                 f"{type_name(targets)}"
             ) from None
-    check_same_device(owner, x, targets)
+    check_one_device(owner, x.data, targets.data)
     if targets.shape != x.shape:
         raise ValueError(
             f"{owner}: expected targets of shape {x.shape}, one for each element, got "
             f"{targets.shape}; reshape one of them"
         )
     return targets
-
-
-def check_same_device(owner: str, *tensors: Tensor) -> None:
-    """Raise TypeError for tensors of which some are on a GPU."""
-    places = ["cuda" if is_cupy(tensor.data) else "cpu" for tensor in tensors]
-    if len(set(places)) > 1:
-        raise TypeError(
-            f"{owner}: expected all on one device, got {' and '.join(places)}; move one of them"
-        )
 
 
 def check_broadcast(owner: str, *arrays: Any) -> None:

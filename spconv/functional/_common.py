@@ -50,25 +50,6 @@ def check_features(owner: str, x: Any) -> None:
         )
 
 
-def check_weight(
-    owner: str, weight: Tensor, bias: Tensor | None, volume: int | None, groups: int = 1
-) -> None:
-    """Raise ValueError for a weight that is not (volume, C_in / groups, C_out), bias (C_out,).
-
-    ``volume`` None means a plain matrix (C_in, C_out).
-    """
-    axes = 2 if volume is None else 3
-    if weight.ndim != axes or (volume is not None and weight.shape[0] != volume):
-        expected = "(C_in, C_out)" if volume is None else f"({volume}, C_in / groups, C_out)"
-        raise ValueError(f"{owner}: the weight must have shape {expected}, got {weight.shape}")
-    if weight.shape[-1] % groups:
-        raise ValueError(
-            f"{owner}: groups={groups} must divide the weight's {weight.shape[-1]} outputs"
-        )
-    if bias is not None and bias.shape != weight.shape[-1:]:
-        raise ValueError(f"{owner}: the bias must have shape {weight.shape[-1:]}, got {bias.shape}")
-
-
 def check_channels(owner: str, expected: int, x: Tensor | SparseConvTensor) -> None:
     """Raise ValueError unless ``x`` has ``expected`` channels, dropped ones included."""
     got, shape = (

@@ -15,13 +15,18 @@ import numpy as np
 from spconv.autograd import Tensor, needs_gradient, record
 from spconv.checks import check_int, type_name
 from spconv.compat import Array, array_module, is_cupy
-from spconv.functional._arguments import check_input, check_kept, check_slope, check_tensor
+from spconv.functional._arguments import (
+    check_input,
+    check_kept,
+    check_slope,
+    check_tensor,
+    check_weight,
+)
 from spconv.functional._common import (
     cast,
     check_channels,
     check_device,
     check_sparse,
-    check_weight,
     common_dtype,
     rulebook_of,
     select,
@@ -33,8 +38,6 @@ from spconv.memory import combined
 from spconv.ops import Epilogue, get_ops
 from spconv.rulebook import Rulebook
 from spconv.tensor import KeptChannels, SparseConvTensor, all_channels
-
-WEIGHT = "(K, C_in / groups, C_out)"
 
 
 def sparse_conv(
@@ -114,7 +117,7 @@ def inverse_conv(
     """
     ndim = len(kernel_size) if isinstance(kernel_size, tuple | list) else None
     check_sparse(owner, x, ndim)
-    check_tensor(owner, "weight", weight, WEIGHT, 3)
+    check_tensor(owner, "weight", weight, "(K, C_in / groups, C_out)", 3)
     if kernel_size is not None:
         kernel_size = ntuple(kernel_size, x.ndim, "kernel_size", 1, owner)
     if not isinstance(indice_key, str):
@@ -164,9 +167,6 @@ def _apply(
     owner: str,
 ) -> SparseConvTensor:
     groups = check_int(owner, "groups", groups, 1)
-    check_tensor(owner, "weight", weight, WEIGHT)
-    if bias is not None:
-        check_tensor(owner, "bias", bias, "(C_out,)")
     check_weight(owner, weight, bias, rulebook.volume, groups)
     check_channels(owner, weight.shape[1] * groups, x)
     check_device(owner, x.features, weight, bias)

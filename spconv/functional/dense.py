@@ -16,12 +16,11 @@ import numpy as np
 from spconv.autograd import Tensor, needs_gradient, record
 from spconv.checks import check_int, type_name
 from spconv.compat import Array, array_module
-from spconv.functional._arguments import check_geometry, check_tensor
+from spconv.functional._arguments import check_geometry, check_tensor, check_weight
 from spconv.functional._common import (
     cast,
     check_channels,
     check_device,
-    check_weight,
     common_dtype,
 )
 from spconv.geometry import Geometry, ntuple
@@ -39,9 +38,6 @@ def dense_conv(
     the bias.
     """
     _check_grid(owner, x, geometry)
-    check_tensor(owner, "weight", weight, "(K, C_in, C_out)")
-    if bias is not None:
-        check_tensor(owner, "bias", bias, "(C_out,)")
     check_weight(owner, weight, bias, geometry.volume)
     check_channels(owner, weight.shape[1], x)
     check_device(owner, x, weight, bias)

@@ -8,8 +8,8 @@ import numpy as np
 
 from spconv.autograd import Tensor, record
 from spconv.checks import check_int, type_name
-from spconv.compat import Array, array_module
-from spconv.functional._arguments import check_same_device, check_tensor
+from spconv.compat import Array, array_module, check_one_device
+from spconv.functional._arguments import check_tensor
 from spconv.functional._common import check_sparse, common_dtype
 from spconv.ops import get_ops
 from spconv.sites import SiteSet
@@ -104,7 +104,7 @@ def concatenate(tensors: Iterable[Tensor], axis: int = 0) -> Tensor:
                 f"{owner}: expected Tensors, got SparseConvTensor; join sparse tensors with concat"
             )
         check_tensor(owner, "tensors", tensor, "each")
-    check_same_device(owner, *tensors)
+    check_one_device(owner, *(tensor.data for tensor in tensors))
     first = tensors[0]
     axis = check_int(owner, "axis", axis, -first.ndim, first.ndim - 1) % first.ndim
     rests = {(*t.shape[:axis], *t.shape[axis + 1 :]) for t in tensors}

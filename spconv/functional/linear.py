@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from spconv.autograd import Tensor, needs_gradient, record
 from spconv.compat import Array
-from spconv.functional._arguments import check_tensor
+from spconv.functional._arguments import check_weight
 from spconv.functional._common import (
     Features,
     cast,
     check_channels,
     check_device,
     check_features,
-    check_weight,
     common_dtype,
     select,
 )
@@ -35,9 +34,7 @@ def linear(
         For anything else, and for other shapes.
     """
     check_features(owner, x)
-    check_tensor(owner, "weight", weight, "(C_in, C_out)", 2)
-    if bias is not None:
-        check_tensor(owner, "bias", bias, "(C_out,)")
+    check_weight(owner, weight, bias, None)
     if isinstance(x, Tensor):
         if x.ndim != 2:
             raise ValueError(
@@ -56,7 +53,6 @@ def linear(
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, owner: str) -> Tensor:
-    check_weight(owner, weight, bias, None)
     check_device(owner, x, weight, bias)
     dtype = common_dtype(x, weight, bias)
     ops = get_ops(x.data)
