@@ -123,11 +123,13 @@ class SparseSequential(Module):
     def _run(self, x: Any, **behind: Any) -> Any:
         """The layers in order; the last does what is ``behind`` it, see :func:`residual_sum`."""
         self._check_input(x)
-        kept, layers = None, pooled_first(self.layers)
+        kept = slope = None
+        layers = pooled_first(self.layers)
         for position, layer in enumerate(layers):
             if behind and position == len(layers) - 1:
                 return residual_sum(layer, x, **behind)
-            if position and slope_behind(*layers[position - 1 : position + 1]) is not None:
+            if slope is not None:  # the layer in front has rectified
+                slope = None
                 continue
             slope = slope_behind(layer, *layers[position + 1 : position + 2])
             if has_forward_of(layer, SHRINK):

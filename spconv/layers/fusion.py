@@ -5,6 +5,8 @@ All rules are about the library's own layers: what a user's ``forward`` does is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from typing import Any, TypeGuard, TypeVar
 
@@ -37,8 +39,12 @@ def has_forward_of(
     """Whether it is one of the kinds and does what that one does: a user's own may do more."""
     if not isinstance(layer, kinds) or "forward" in vars(layer):
         return False
-    called = type(layer)
-    return any(called.forward is k.forward and called.__call__ is k.__call__ for k in kinds)
+    return _is_of(type(layer).forward, type(layer).__call__, kinds)
+
+
+@cache
+def _is_of(forward: Callable, call: Callable, kinds: tuple[type[Module], ...]) -> bool:
+    return any(forward is kind.forward and call is kind.__call__ for kind in kinds)
 
 
 def takes_residual(layer: Module) -> bool:
