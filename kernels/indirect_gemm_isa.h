@@ -163,7 +163,9 @@ SPCONV_INLINE void NAME(forward_any)(const int nv, const int full, int lanes, co
         switch (some) {
 #define SPCONV_CASE(m)                                                                            \
     case m:                                                                                       \
-        NAME(rows)(m <= mr ? m : 1, nv, full, lanes, x, ldx, panel, y, ldy, in, out, cin);        \
+        if (m <= mr && m <= MOST_ROWS)                                                            \
+            NAME(rows)(m <= MOST_ROWS ? m : 1, nv, full, lanes, x, ldx, panel, y, ldy, in, out,   \
+                       cin);                                                                      \
         break;
             SPCONV_CASE(1) SPCONV_CASE(2) SPCONV_CASE(3) SPCONV_CASE(4) SPCONV_CASE(5)
             SPCONV_CASE(6) SPCONV_CASE(7) SPCONV_CASE(8) SPCONV_CASE(9) SPCONV_CASE(10)
@@ -184,8 +186,9 @@ SPCONV_INLINE void NAME(outer_any)(const int gathered, const int nv, const int f
         switch (some) {
 #define SPCONV_CASE(m)                                                                            \
     case m:                                                                                       \
-        NAME(outer)(gathered, m <= mr ? m : 1, nv, full, lanes, x, ldx, dy, ldy, in, out, count,  \
-                    dw, ldw);                                                                     \
+        if (m <= mr && m <= 2 * SPCONV_MR)                                                        \
+            NAME(outer)(gathered, m <= 2 * SPCONV_MR ? m : 1, nv, full, lanes, x, ldx, dy, ldy,   \
+                        in, out, count, dw, ldw);                                                 \
         break;
             SPCONV_CASE(1) SPCONV_CASE(2) SPCONV_CASE(3) SPCONV_CASE(4) SPCONV_CASE(5)
             SPCONV_CASE(6) SPCONV_CASE(7) SPCONV_CASE(8) SPCONV_CASE(9) SPCONV_CASE(10)
