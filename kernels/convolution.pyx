@@ -51,7 +51,8 @@ ISA_NAMES = ("portable", "avx2", "avx512")
 # Outputs of one tile: a share of a second-level cache, unless the weights would crowd them out.
 cdef Py_ssize_t TILE_BYTES = 64 * 1024
 cdef Py_ssize_t SMALL_WEIGHT_BYTES = 128 * 1024
-cdef Py_ssize_t CHANNEL_BLOCK = 24
+# Input channels of a weight's gradient that are worth a block of their own.
+cdef Py_ssize_t LEAST_CHANNELS = 8
 # Rows of one chunk of pairs: half of a first-level cache.
 cdef Py_ssize_t CHUNK_BYTES = 16 * 1024
 # A layer gathers if each value that is copied takes part in at least so many products, and then so
@@ -156,13 +157,11 @@ def weight_gradient(const floating[:, ::1] x, const floating[:, ::1] dy,
                     int isa, int num_threads):
     """dw[k] += sum over the pairs (m, n) of offset k of x[m]^T dy[n].
 
-    Threads own (range of offsets, block of input channels).
+    Threads own ranges of offsets, or a block of input channels of one offset.
     """
     cdef Py_ssize_t volume = dw.shape[0], cin = dw.shape[1], cout = dw.shape[2] // groups
     cdef Py_ssize_t ldx = x.shape[1], ldy = dy.shape[1], num_out = dy.shape[0]
-    cdef Py_ssize_t ranges = min(num_threads, volume)
-    cdef Py_ssize_t block = CHANNEL_BLOCK if ranges * groups < num_threads else max(cin, 1)
-    cdef Py_ssize_t blocks = (cin + block - 1) // block, task, part, group, c, channels
+    cdef Py_ssize_t task, part, group, c, channels
     cdef Py_ssize_t rows = rows_within(SPCONV_RANGE_BYTES, (cin + cout) * sizeof(floating))
     # Both from the layer alone: the order of a sum must not depend on the number of threads.
     cdef Py_ssize_t chunk = max(32, CHUNK_BYTES // ((cin + cout) * sizeof(floating)))
@@ -183,42 +182,54 @@ def weight_gradient(const floating[:, ::1] x, const floating[:, ::1] dy,
     if floating is float and num_out > section * rows:
         totals = np.zeros((volume, cin, dw.shape[2]))
         total = &totals[0, 0, 0]
-    cdef int64_t[::1] bounds = _balanced_ranges(offset_starts, ranges)
-    for task in prange(ranges * groups * blocks, nogil=True, schedule="dynamic",
+    cdef int64_t[:, ::1] parts = _gradient_parts(offset_starts, cin, num_threads)
+    for task in prange(parts.shape[0] * groups, nogil=True, schedule="dynamic",
                        num_threads=num_threads):
-        part = task // (groups * blocks)
-        group = task // blocks % groups
-        c = task % blocks * block
-        channels = min(block, cin - c)
+        part = task // groups
+        group = task % groups
+        c = parts[part, 2]
+        channels = parts[part, 3] - c
         thread_scratch = &scratch[threadid(), 0] if gather else NULL
         first = c * dw.shape[2] + group * cout
         if floating is float:
             weight_gradient_f32(isa, &x[0, group * cin + c], ldx, &dy[0, group * cout], ldy,
-                                &in_rows[0], &out_rows[0], &offset_starts[0], bounds[part],
-                                bounds[part + 1], num_out, rows, section, chunk,
+                                &in_rows[0], &out_rows[0], &offset_starts[0], parts[part, 0],
+                                parts[part, 1], num_out, rows, section, chunk,
                                 &dw[0, 0, 0] + first, total + first if total else NULL,
                                 per_offset, dw.shape[2], channels, cout, thread_scratch)
         else:
             weight_gradient_f64(isa, &x[0, group * cin + c], ldx, &dy[0, group * cout], ldy,
-                                &in_rows[0], &out_rows[0], &offset_starts[0], bounds[part],
-                                bounds[part + 1], num_out, rows, section, chunk,
+                                &in_rows[0], &out_rows[0], &offset_starts[0], parts[part, 0],
+                                parts[part, 1], num_out, rows, section, chunk,
                                 &dw[0, 0, 0] + first, total + first if total else NULL,
                                 per_offset, dw.shape[2], channels, cout, thread_scratch)
     if total:
         np.asarray(dw)[...] = totals
 
 
-cdef int64_t[::1] _balanced_ranges(const int64_t[::1] starts, Py_ssize_t ranges):
-    """Bounds (ranges + 1,) that share the offsets out with about as many pairs each."""
-    cdef Py_ssize_t volume = starts.shape[0] - 1, part, k = 0
-    cdef int64_t[::1] bounds = np.empty(ranges + 1, np.int64)
-    cdef double goal
-    cdef bint nearer
-    bounds[0], bounds[ranges] = 0, volume
-    for part in range(1, ranges):
-        goal = <double> starts[volume] * part / ranges
-        while k < volume and <double> starts[k + 1] <= goal:
-            k += 1
-        nearer = k < volume and <double> starts[k + 1] - goal < goal - <double> starts[k]
-        bounds[part] = k + nearer
-    return bounds
+cdef _gradient_parts(const int64_t[::1] starts, Py_ssize_t cin, Py_ssize_t num_threads):
+    """Rows (first offset, end, first input channel, end) of a weight's gradient for threads.
+
+    Offsets in one thread's share of all pairs stay together, because rows are fetched once for all
+    of a part. One in several shares, as the central offset often is, is cut by channels, and comes
+    last.
+    """
+    cdef Py_ssize_t volume = starts.shape[0] - 1, begin = 0, share = 0, k, first, last, cut, piece
+    cdef int64_t total = starts[volume]
+    ranges, blocks = [], []
+    for k in range(volume):
+        first = starts[k] * num_threads // total
+        last = max(first, (starts[k + 1] * num_threads - 1) // total)
+        cut = min(last - first + 1, max(1, cin // LEAST_CHANNELS))
+        if begin < k and (cut > 1 or first > share):
+            ranges.append((begin, k, 0, cin))
+            begin = k
+        if begin == k:
+            share = first
+        if cut > 1:
+            for piece in range(cut):
+                blocks.append((k, k + 1, cin * piece // cut, cin * (piece + 1) // cut))
+            begin = k + 1
+    if begin < volume:
+        ranges.append((begin, volume, 0, cin))
+    return np.array(ranges + blocks, np.int64)
