@@ -195,6 +195,8 @@ class Voxels:
         """
         owner = "Voxels.interpolate"
         tensor = values
+        if isinstance(values, SparseConvTensor):
+            raise TypeError(f"{owner}: expected values, got a SparseConvTensor; pass its features")
         if not isinstance(values, Tensor):
             array = values if is_cupy(values) else np.asarray(values)
             if array.dtype.kind != "f":

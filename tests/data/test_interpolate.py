@@ -222,3 +222,9 @@ def test_errors(values, options, error, message):
     voxels = voxelize([np.array([[0.5], [1.5], [7.0]])], lower=0, upper=2)
     with pytest.raises(error, match=f"Voxels.interpolate: .*{message}"):
         voxels.interpolate(values, **options)
+
+
+def test_a_sparse_tensor_is_not_its_values():
+    voxels = voxelize([np.array([[0.5], [1.5]])])
+    with pytest.raises(TypeError, match=r"Voxels.interpolate: .*; pass its features"):
+        voxels.interpolate(voxels.tensor())
