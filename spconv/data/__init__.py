@@ -10,6 +10,7 @@ from spconv.data.loader import SparseLoader
 from spconv.data.mnist import load_mnist
 from spconv.data.packed import PackedStrokes, pack_strokes
 from spconv.data.pendigits import load_pendigits
+from spconv.data.point_augment import DropPoints, PointAffine
 from spconv.data.rasterize import rasterize_strokes, strokes_to_sites
 from spconv.data.stroke_augment import StrokeAffine
 from spconv.data.stroke_encode import Direction, Occupancy, Octogram, Signature, encode_strokes
@@ -21,10 +22,12 @@ __all__ = [
     "Affine",
     "BatchLoader",
     "Direction",
+    "DropPoints",
     "Elastic",
     "Occupancy",
     "Octogram",
     "PackedStrokes",
+    "PointAffine",
     "Signature",
     "SparseLoader",
     "StrokeAffine",

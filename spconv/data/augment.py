@@ -1,7 +1,8 @@
 """Random translations, affine maps and smooth distortions of whole batches of images.
 
 An augmentation is a callable ``(images, rng) -> images`` that keeps the dtype and takes all its
-randomness from ``rng``, a `numpy.random.Generator`.
+randomness from ``rng``, a `numpy.random.Generator`. Images are (B, H, W) or (B, C, H, W); all
+channels of one are moved alike.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from spconv.checks import check_float, check_int
+from spconv.data.encode import check_images
 from spconv.kernels import resample as kernels
 
 SPLINE_DEVIATION = 151 / 315  # of a bicubic B-spline with standard normal knots, over all places
@@ -46,15 +48,17 @@ class Translate:
 
     def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         images = _checked("Translate", images)
-        batch, height, width = images.shape
+        batch, (height, width) = len(images), images.shape[-2:]
         corners = rng.integers(0, 2 * self.max_shift + 1, size=(batch, 2))
         grow = 2 * self.max_shift
-        moved = np.zeros((batch, height + grow, width + grow), images.dtype)
+        moved = np.zeros((*images.shape[:-2], height + grow, width + grow), images.dtype)
         if images.size:
             windows = np.lib.stride_tricks.sliding_window_view(
-                moved, (height, width), axis=(1, 2), writeable=True
+                moved, (height, width), axis=(-2, -1), writeable=True
             )
-            windows[np.arange(batch), corners[:, 0], corners[:, 1]] = images
+            channels = [slice(None)] * (images.ndim - 3)
+            places: tuple[Any, ...] = (np.arange(batch), *channels, *corners.T)
+            windows[places] = images
         return moved
 
 
@@ -109,7 +113,7 @@ class Elastic:
 
     def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         images = _checked("Elastic", images)
-        batch, height, width = images.shape
+        batch, (height, width) = len(images), images.shape[-2:]
         padding = math.ceil(self.reach)
         knots = self.draw(batch, height + 2 * padding, width + 2 * padding, rng)
         still = np.broadcast_to(np.eye(2), (batch, 2, 2))
@@ -193,7 +197,7 @@ class Affine:
         inverse = np.empty((len(images), 2, 2))
         inverse[:, 0] = np.stack([cos + shear * sin, sin - shear * cos], axis=1) / scale_x[:, None]
         inverse[:, 1] = np.stack([-sin, cos], axis=1) / scale_y[:, None]
-        batch, height, width = images.shape
+        batch, (height, width) = len(images), images.shape[-2:]
         padding = self.padding(height, width)
         if self.elastic is None:
             return resample(images, inverse, shift.T, padding)
@@ -217,7 +221,7 @@ def resample(
 
     Parameters
     ----------
-    images : uint8 or float array (B, H, W)
+    images : uint8 or float array (B, H, W) or (B, C, H, W)
     inverse : float array (B, 2, 2)
     shift : float array (B, 2)
     padding : int
@@ -231,8 +235,15 @@ def resample(
     Returns
     -------
     array (B, H + 2 * padding, W + 2 * padding) of the same dtype
-        uint8 values are rounded.
+        With as many channels as the images; uint8 values are rounded.
     """
+    if images.ndim == 4:
+        count, channels, height, width = images.shape
+        inverse, shift = (np.repeat(a, channels, axis=0) for a in (inverse, shift))
+        knots = None if knots is None else np.repeat(knots, channels, axis=0)
+        flat = images.reshape(count * channels, height, width)
+        flat = resample(flat, inverse, shift, padding, knots, spacing)
+        return flat.reshape(count, channels, *flat.shape[1:])
     dtype = images.dtype
     if dtype not in (np.uint8, np.float32, np.float64):
         images = images.astype(np.float32)
@@ -269,8 +280,7 @@ def check_strengths(augmentation: Any, *names: str) -> None:
 
 def _checked(who: str, images: np.ndarray) -> np.ndarray:
     images = np.asarray(images)
-    if images.ndim != 3:
-        raise ValueError(f"{who}: images must have shape (B, H, W), got {images.shape}")
+    check_images(who, images.shape)
     if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
         raise TypeError(f"{who}: images must be uint8 or floats, got {images.dtype}")
     return images

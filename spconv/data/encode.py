@@ -22,8 +22,10 @@ def encode_images(
 
     Parameters
     ----------
-    images : array (B, H, W)
-        uint8 values are divided by 255; floating-point values are taken as they are.
+    images : array (B, H, W) or (B, C, H, W)
+        uint8 values are divided by 255; floating-point values are taken as they are. The channels
+        of pictures often come last: ``pictures.transpose(0, 3, 1, 2)`` is in this order. Background
+        is 0: ``255 - pictures`` has it black where it was white.
     field : int or (int, int)
         The grid's height and width; one number for a square.
     position : "center" or integers, shape (2,) or (B, 2)
@@ -31,14 +33,14 @@ def encode_images(
         middle is ``(field - size) // 2``. A part of the image may lie outside the field as long as
         it has no active pixel.
     threshold : float
-        A pixel is active where its (divided) value is greater, or no number.
+        A pixel is active where its (divided) value is greater, or no number, in any channel.
 
     Returns
     -------
     indices : int32 array (N, 3)
         The active sites (batch, y, x), sorted.
-    features : float array (N, 1)
-        Their values; float64 for float64 images, float32 otherwise.
+    features : float array (N, C)
+        Their values in all channels; float64 for float64 images, float32 otherwise.
 
     Raises
     ------
@@ -54,8 +56,7 @@ def encode_images(
     (array([[0, 2, 3]], dtype=int32), array([[1.]], dtype=float32))
     """
     images = np.asarray(images)
-    if images.ndim != 3:
-        raise ValueError(f"encode_images: images must have shape (B, H, W), got {images.shape}")
+    check_images("encode_images", images.shape)
     if images.dtype == np.uint8:
         scale, least = 1 / 255, threshold * 255
     elif np.issubdtype(images.dtype, np.floating):
@@ -66,12 +67,13 @@ def encode_images(
 
     if images.dtype not in (np.uint8, np.float32, np.float64):
         images = images.astype(np.float32)
-    images = np.ascontiguousarray(images)
-    count = kernels.count_inked(images.reshape(-1), least)
+    # A maximum is no number where one of its values is none.
+    inked = np.ascontiguousarray(images if images.ndim == 3 else images.max(axis=1))
+    count = kernels.count_inked(inked.reshape(-1), least)
     features = np.empty((count, 1), "f8" if images.dtype == np.float64 else "f4")
     indices = np.empty((count, 3), np.int32)
-    corners = _corners(position, grid, images.shape)
-    if count and kernels.inked_pixels(images, least, scale, corners, *grid, features, indices):
+    corners = _corners(position, grid, inked.shape)
+    if count and kernels.inked_pixels(inked, least, scale, corners, *grid, features, indices):
         outside = ((indices[:, 1:] < 0) | (indices[:, 1:] >= grid)).any(axis=1)
         sample, y, x = indices[outside.argmax()].tolist()
         raise ValueError(
@@ -79,7 +81,19 @@ def encode_images(
             f"image {sample} at {(y, x)} ({int(outside.sum())} outside in all); "
             "use a larger field or another position"
         )
+    if images.ndim == 4:
+        sample, y, x = indices.T
+        values = images[sample, :, y - corners[sample, 0], x - corners[sample, 1]]
+        features = values.astype(features.dtype) * features.dtype.type(scale)
     return indices, features
+
+
+def check_images(who: str, shape: tuple[int, ...], batch: str = "B") -> None:
+    """Raise ValueError unless a shape is that of images of one channel, or of several."""
+    if len(shape) not in (3, 4) or (len(shape) == 4 and not shape[1]):
+        raise ValueError(
+            f"{who}: images must have shape ({batch}, H, W) or ({batch}, C, H, W), got {shape}"
+        )
 
 
 def field_shape(field: int | tuple[int, int], who: str = "encode_images") -> tuple[int, int]:

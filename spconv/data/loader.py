@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from spconv.data.encode import encode_images
+from spconv.data.encode import check_images, encode_images
 from spconv.data.field_batches import FieldBatches
 
 Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -21,9 +21,10 @@ class SparseLoader(FieldBatches):
 
     Parameters
     ----------
-    images : uint8 or float array (N, H, W)
+    images : uint8 or float array (N, H, W) or (N, C, H, W)
         uint8 values are divided by 255, others taken as they are. May be memory-mapped: only the
-        rows of a batch are read.
+        rows of a batch are read. A pixel is active that is above 0 in any channel
+        (`encode_images`).
     labels : integer array (N,)
     batch_size : int
     field : int or (int, int)
@@ -38,8 +39,8 @@ class SparseLoader(FieldBatches):
     prefetch : int
         How many batches may be in preparation or waiting.
     ground_state : bool
-        Whether the tensors carry the ground state 0: a site without ink *is* 0. With False, a
-        site without ink is absent.
+        Whether the tensors carry the ground state 0 in every channel: a site without ink *is* 0.
+        With False, a site without ink is absent.
     drop_last : bool
         Leave out a last batch that is smaller than the others.
 
@@ -74,8 +75,7 @@ class SparseLoader(FieldBatches):
         drop_last: bool = False,
     ) -> None:
         images = np.asanyarray(images)
-        if images.ndim != 3:
-            raise ValueError(f"SparseLoader: images must have shape (N, H, W), got {images.shape}")
+        check_images("SparseLoader", images.shape, "N")
         super().__init__(
             len(images),
             labels,

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spconv.autograd import Tensor
 from spconv.checks import check_int
+from spconv.compat import is_cupy
+from spconv.data.clouds import check_clouds, check_features, few
+from spconv.data.interpolate import interpolate, multilinear_weights
 from spconv.geometry import check_cells
 from spconv.sites import SiteSet
 from spconv.tensor import SparseConvTensor
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 Reduce = Literal["mean", "sum", "max", "first"]
 OWNER = "voxelize"
@@ -35,6 +44,8 @@ class Voxels:
     lower, voxel_size : float64 array (ndim,)
         Voxel (0, ..., 0) begins at ``lower``.
     spatial_shape : tuple of ndim ints
+    points : float array (N, ndim)
+        Of all clouds, one after another.
     """
 
     indices: NDArray[np.int32]
@@ -44,6 +55,7 @@ class Voxels:
     lower: NDArray[np.float64]
     voxel_size: NDArray[np.float64]
     spatial_shape: tuple[int, ...]
+    points: NDArray
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -93,8 +105,8 @@ class Voxels:
         shapes = [part.shape for part in parts]
         if shapes != [(length,) for length in self.lengths]:
             raise ValueError(
-                f"Voxels.labels: expected one array for each cloud, of {_few(self.lengths)} "
-                f"points, got arrays of shapes {_few(shapes)}; put those of a single cloud into a "
+                f"Voxels.labels: expected one array for each cloud, of {few(self.lengths)} "
+                f"points, got arrays of shapes {few(shapes)}; put those of a single cloud into a "
                 "list"
             )
         flat = np.concatenate(parts)
@@ -138,20 +150,91 @@ class Voxels:
         [array([7, 8]), array([9])]
         """
         values = np.asarray(values)
-        if values.shape[:1] != (len(self),):
-            raise ValueError(
-                f"Voxels.to_points: expected values of {len(self)} voxels, got shape {values.shape}"
-            )
+        self._check_values("Voxels.to_points", values.shape, outside)
         inside = self.rows >= 0
-        if outside is None and not inside.all():
-            raise ValueError(
-                f"Voxels.to_points: {int((~inside).sum())} points are outside the grid; say what "
-                "they get, such as outside=-1 for classes"
-            )
         points = np.empty((len(self.rows), *values.shape[1:]), values.dtype)
         points[~inside] = 0 if outside is None else outside
         points[inside] = values[self.rows[inside]]
         return np.split(points, np.cumsum(self.lengths)[:-1])
+
+    def interpolate(self, values: Any, outside: float | None = None) -> list[Any]:
+        """What the voxels around say of each point, the nearer the more: one array for each cloud.
+
+        Multilinear (in space trilinear) between the middles of the 2^ndim voxels around a point.
+        Inactive ones have no value: they are left out, whatever a ground state says, and the
+        weights of the others divided by their sum, as in SPVNAS (Tang et al. 2020, arXiv
+        2007.16100), so that what is constant stays so. A point's own voxel always counts.
+
+        Parameters
+        ----------
+        values : Tensor or float array (M, ...)
+            Such as logits. Gradients go through a Tensor. Those on a GPU are copied to the host,
+            where the sums are taken, and the result back.
+        outside : float, optional
+            For points outside the grid; needed if there are any.
+
+        Returns
+        -------
+        list of Tensor or of arrays (N_i, ...)
+            As ``values`` is one, in its dtype. Sums, those of the gradient too, are taken in
+            float64 and in one fixed order. For a loss :func:`spconv.functional.concatenate` joins
+            the clouds again.
+
+        Raises
+        ------
+        TypeError
+            For values that are no floats.
+        ValueError
+            For values of another number of voxels, and for points outside without a value.
+
+        Examples
+        --------
+        >>> voxels = voxelize([[[0.5], [0.75], [1.75]]], voxel_size=1.0, lower=0)
+        >>> voxels.interpolate(np.array([4.0, 8.0]))
+        [array([4., 5., 8.])]
+        """
+        owner = "Voxels.interpolate"
+        tensor = values
+        if isinstance(values, SparseConvTensor):
+            raise TypeError(f"{owner}: expected values, got a SparseConvTensor; pass its features")
+        if not isinstance(values, Tensor):
+            array = values if is_cupy(values) else np.asarray(values)
+            if array.dtype.kind != "f":
+                raise TypeError(
+                    f"{owner}: values must be floats, got {array.dtype}; classes come to the "
+                    "points by to_points, or by the largest of interpolated logits"
+                )
+            tensor = Tensor(array)
+        self._check_values(owner, tensor.shape, outside)
+        clouds = [
+            interpolate(weights, tensor, first, 0.0 if outside is None else outside)
+            for weights, first in self._weights
+        ]
+        return clouds if isinstance(values, Tensor) else [cloud.data for cloud in clouds]
+
+    @cached_property
+    def _weights(self) -> list[tuple[csr_array, int]]:
+        """Weights of each cloud's voxels for its points, and the first row of those voxels."""
+        clouds = len(self.lengths)
+        voxels = np.searchsorted(self.indices[:, 0], np.arange(clouds + 1)).tolist()
+        points = np.cumsum([0, *self.lengths]).tolist()
+        made = []
+        for (first, last), (a, b) in zip(pairwise(voxels), pairwise(points), strict=True):
+            with np.errstate(over="ignore"):
+                places = (self.points[a:b] - self.lower) / self.voxel_size
+            sites = SiteSet(self.indices[first:last], self.spatial_shape, clouds)
+            made.append((multilinear_weights(places, self.rows[a:b] - first, sites), first))
+        return made
+
+    def _check_values(self, owner: str, shape: tuple[int, ...], outside: Any) -> None:
+        if shape[:1] != (len(self),):
+            raise ValueError(f"{owner}: expected values of {len(self)} voxels, got shape {shape}")
+        missing = int((self.rows < 0).sum())
+        if outside is None and missing:
+            raise ValueError(
+                f"{owner}: {missing} points are outside the grid; say what they get, such as "
+                "outside=-1 for classes"
+            )
 
 
 def voxelize(
@@ -202,10 +285,11 @@ def voxelize(
     """
     if reduce not in _REDUCTIONS:
         raise ValueError(f"{OWNER}: reduce must be one of {[*_REDUCTIONS]}, got {reduce!r}")
-    clouds = _clouds(points)
+    clouds = check_clouds(OWNER, points)
     lengths = tuple(len(cloud) for cloud in clouds)
-    values = _features(features, lengths)
-    xyz = np.concatenate(clouds).astype(np.float64, copy=False)
+    values = check_features(OWNER, features, lengths)
+    given = np.concatenate(clouds)
+    xyz = given.astype(np.float64, copy=False)
     if not np.isfinite(xyz).all():
         row = int(np.argmin(np.isfinite(xyz).all(1)))
         raise ValueError(f"{OWNER}: points must be finite, got {xyz[row]} in row {row} of all")
@@ -231,56 +315,8 @@ def voxelize(
     rows[inside] = row_of
     made = _REDUCTIONS[reduce](values[inside][order], first)
     indices = SiteSet.of_keys(keys[first], shape, len(lengths)).indices
-    return Voxels(
-        indices, made.astype(values.dtype, copy=False), rows, lengths, corner, size, shape
-    )
-
-
-def _clouds(points: Sequence[Any]) -> list[NDArray]:
-    clouds = [np.asarray(cloud) for cloud in points]
-    if not clouds or any(cloud.ndim != 2 or not cloud.shape[1] for cloud in clouds):
-        raise ValueError(
-            f"{OWNER}: points must be a sequence of arrays (N, ndim), one for each cloud, got "
-            f"arrays of shapes {_few([cloud.shape for cloud in clouds])}; put a single cloud into "
-            "a list"
-        )
-    if len({cloud.shape[1] for cloud in clouds}) > 1:
-        raise ValueError(
-            f"{OWNER}: all clouds must have the same number of dimensions, got "
-            f"{[cloud.shape[1] for cloud in clouds]}"
-        )
-    for cloud in clouds:
-        _check_floats("points", cloud)
-    return clouds
-
-
-def _features(features: Sequence[Any] | None, lengths: tuple[int, ...]) -> NDArray:
-    if features is None:
-        return np.ones((sum(lengths), 1), np.float32)
-    parts = [np.asarray(part) for part in features]
-    shapes = [part.shape for part in parts]
-    if [shape[:1] for shape in shapes] != [(n,) for n in lengths] or any(
-        len(shape) != 2 or shape[1] != shapes[0][1] for shape in shapes
-    ):
-        raise ValueError(
-            f"{OWNER}: features must be arrays (N, C), one for each cloud, of {_few(lengths)} "
-            f"points, got shapes {_few(shapes)}"
-        )
-    for part in parts:
-        _check_floats("features", part)
-    return np.concatenate(parts)
-
-
-def _few(values: Sequence[Any]) -> str:
-    return f"[{', '.join(map(str, values[:3]))}{', ...' if len(values) > 3 else ''}]"
-
-
-def _check_floats(name: str, array: NDArray) -> None:
-    if array.dtype not in (np.float32, np.float64):
-        raise TypeError(
-            f"{OWNER}: {name} must be float32 or float64, got {array.dtype}; convert them with "
-            ".astype('float32')"
-        )
+    made = made.astype(values.dtype, copy=False)
+    return Voxels(indices, made, rows, lengths, corner, size, shape, given)
 
 
 def _vector(name: str, value: float | Sequence[float], ndim: int) -> NDArray[np.float64]:

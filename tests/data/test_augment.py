@@ -258,6 +258,31 @@ def test_prefix_of_a_batch_is_the_same(images):
     np.testing.assert_array_equal(Affine()(images[:7], rng()), Affine()(images, rng())[:7])
 
 
+@pytest.mark.parametrize(
+    "augment", [Translate(3), Affine(), Affine(pad=1), Elastic(), Affine(elastic=Elastic())]
+)
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32, np.float64])
+def test_all_channels_are_moved_alike(images, augment, dtype):
+    values = (images if dtype == np.uint8 else images / 255).astype(dtype)
+    pictures = np.stack([values, values[:, ::-1], values // 2], axis=1)[:, :, 2:]
+    before = pictures.copy()
+    moved = augment(pictures, rng())
+    np.testing.assert_array_equal(pictures, before)
+    assert moved.dtype == dtype
+    for channel in range(3):
+        np.testing.assert_array_equal(moved[:, channel], augment(pictures[:, channel], rng()))
+    one = augment(pictures[:, :1], rng())
+    np.testing.assert_array_equal(one, moved[:, :1])
+
+
+@pytest.mark.parametrize("augment", [Translate(2), Affine(), Affine(elastic=Elastic())])
+@pytest.mark.parametrize("shape", [(0, 3, 28, 28), (3, 2, 0, 0), (2, 3, 1, 1)])
+def test_degenerate_shapes_of_channels(augment, shape):
+    augmented = augment(np.zeros(shape, np.uint8), rng())
+    assert augmented.shape[:2] == shape[:2]
+    assert not augmented.any()
+
+
 def test_fast_enough(images):
     """A background thread must keep up with training; the bar is a tenth of what is usual."""
     import time
@@ -286,7 +311,11 @@ def test_fast_enough(images):
         (lambda: Elastic(-1), "strength must be finite and >= 0, got -1"),
         (lambda: Elastic(1, 0.5), r"spacing must be finite and >= 1, got 0\.5"),
         (lambda: Affine(pad=-2), "Affine: pad must be at least 0, got -2"),
-        (lambda: Affine()(np.zeros((28, 28), np.uint8), rng()), r"\(B, H, W\), got \(28, 28\)"),
+        (lambda: Affine()(np.zeros((28, 28), np.uint8), rng()), r"\(B, C, H, W\), got \(28, 28\)"),
+        (
+            lambda: Translate(1)(np.zeros((2, 0, 5, 5)), rng()),
+            r"\(B, C, H, W\), got \(2, 0, 5, 5\)",
+        ),
     ],
 )
 def test_value_errors(make, message):

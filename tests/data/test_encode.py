@@ -84,7 +84,9 @@ def test_no_ink(shape):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"images": np.zeros((3, 4))}, ValueError, r"shape \(B, H, W\), got \(3, 4\)"),
+        ({"images": np.zeros((3, 4))}, ValueError, r"or \(B, C, H, W\), got \(3, 4\)"),
+        ({"images": np.zeros((1, 0, 3, 4))}, ValueError, r"\(B, C, H, W\), got \(1, 0, 3, 4\)"),
+        ({"images": np.ones((1, 2, 3, 4)), "field": 3}, ValueError, "use a larger field"),
         ({"images": np.zeros((1, 3, 4), int)}, TypeError, "uint8 or floats, got int64"),
         ({"field": 5}, ValueError, r"the field \(5, 5\), got one of image 0 at \(-1, -1\)"),
         ({"field": 0}, ValueError, "encode_images: field must be at least 1, got"),
@@ -99,6 +101,72 @@ def test_errors(change, error, message):
     arguments = {"images": np.full((5, 6, 7), 9, np.uint8), "field": 16, **change}
     with pytest.raises(error, match=message):
         encode_images(**arguments)
+
+
+def pictures(dtype, seed=2):
+    """Three channels, each with ink of its own; some pixels have ink in several."""
+    rng = np.random.default_rng(seed)
+    made = rng.integers(1, 256, size=(5, 3, 6, 7))
+    made[rng.random(made.shape) < 0.7] = 0
+    return made.astype(np.uint8) if dtype == np.uint8 else (made / 255 - 0.1).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("threshold", [0.0, 0.25, float(np.float32(0.3))])
+@pytest.mark.parametrize("position", ["center", np.arange(10).reshape(5, 2)])
+def test_channels_have_the_sites_of_any(dtype, threshold, position):
+    images = pictures(dtype)
+    indices, features = encode_images(images, (16, 21), position, threshold)
+    corners = np.broadcast_to([5, 7] if isinstance(position, str) else position, (5, 2))
+    values = (images.astype("f4") if dtype in (np.uint8, np.float16) else images) * (
+        np.float32(1 / 255) if dtype == np.uint8 else 1
+    )
+    expected = [
+        ((b, *(corners[b] + (y, x))), values[b, :, y, x])
+        for b, y, x in np.ndindex(5, 6, 7)
+        if (values[b, :, y, x] > np.float64(threshold)).any()
+    ]
+    assert indices.tolist() == [list(map(int, site)) for site, _ in expected]
+    np.testing.assert_array_equal(features, [channels for _, channels in expected])
+    assert features.dtype == (np.float64 if dtype == np.float64 else np.float32)
+    assert (features <= threshold).any()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32, np.float64])
+def test_equal_channels_are_the_single_one(dtype):
+    image = pictures(dtype)[:, 1]
+    indices, features = encode_images(image, 16, threshold=0.1)
+    for channels in (1, 4):
+        same, repeated = encode_images(
+            np.repeat(image[:, None], channels, axis=1), 16, threshold=0.1
+        )
+        np.testing.assert_array_equal(same, indices)
+        np.testing.assert_array_equal(repeated, np.repeat(features, channels, axis=1))
+        assert (same.dtype, repeated.dtype) == (indices.dtype, features.dtype)
+
+
+def test_channels_that_come_last_can_be_moved():
+    images = pictures(np.uint8)
+    last = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+    for ours, theirs in zip(
+        encode_images(last.transpose(0, 3, 1, 2), 9), encode_images(images, 9), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 28, 28), (3, 2, 28, 28), (2, 3, 0, 5)])
+def test_no_ink_in_any_channel(shape):
+    indices, features = encode_images(np.zeros(shape, np.uint8), 48)
+    assert (indices.shape, features.shape) == ((0, 3), (0, shape[1]))
+
+
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_what_is_no_number_is_seen_in_any_channel(channel):
+    images = np.zeros((1, 3, 3, 3), np.float32)
+    images[0, channel, 1, 2] = np.nan
+    indices, features = encode_images(images, 3)
+    assert indices.tolist() == [[0, 1, 2]]
+    assert np.flatnonzero(np.isnan(features[0])).tolist() == [channel]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

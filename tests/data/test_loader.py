@@ -4,10 +4,13 @@ import time
 import numpy as np
 import pytest
 
+import spconv
 from spconv.data.augment import Affine
 from spconv.data.loader import SparseLoader
 from spconv.data.strokes import load_strokes
+from spconv.models import DeepCNet
 from spconv.tensor import SparseConvTensor
+from spconv.train import train
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +155,35 @@ def test_prefetch_is_bounded(data):
     batches.close()
 
 
+@pytest.mark.parametrize("augment", [None, Affine()])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_equal_channels_are_the_single_one(data, augment, dtype):
+    images, labels = data[0].astype(dtype), data[1]
+    single = list(make((images, labels), augment=augment, field=64))
+    triple = list(make((np.repeat(images[:, None], 3, axis=1), labels), augment=augment, field=64))
+    for (x, y), (x3, y3) in zip(single, triple, strict=True):
+        np.testing.assert_array_equal(y3, y)
+        np.testing.assert_array_equal(x3.indices, x.indices)
+        np.testing.assert_array_equal(x3.features.numpy(), np.repeat(x.features.numpy(), 3, axis=1))
+        assert x3.ground_state.numpy().tolist() == [0, 0, 0]
+
+
+def test_colours_are_learnt_from_distorted_pictures():
+    """The shapes are the same: only the channels tell the classes apart."""
+    rng = np.random.default_rng(0)
+    shapes, colours = rng.random((60, 1, 8, 8)) < 0.4, np.arange(60) % 3
+    pictures = np.uint8([[200, 40, 40], [40, 200, 40], [40, 40, 200]])[colours]
+    pictures = shapes * pictures[:, :, None, None]
+    loader = SparseLoader(pictures, colours, 20, 24, augment=Affine(), shuffle=True)
+    net = DeepCNet(3, 6, in_channels=3, num_classes=3)
+    adam = spconv.optim.Adam(net.named_parameters(), lr=0.01)
+    train(net, loader, adam, epochs=8)
+    net.eval()
+    with spconv.no_grad():
+        right = [(net(x).data.argmax(1) == y).mean() for x, y in loader.epoch(99)]
+    assert np.mean(right) > 0.9
+
+
 def test_empty_data_set():
     loader = SparseLoader(np.zeros((0, 28, 28), np.uint8), np.zeros(0, int), 4, 96)
     assert len(loader) == 0
@@ -166,7 +198,7 @@ def test_image_without_ink():
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"images": np.zeros((50, 784))}, ValueError, r"\(N, H, W\), got \(50, 784\)"),
+        ({"images": np.zeros((50, 784))}, ValueError, r"\(N, C, H, W\), got \(50, 784\)"),
         ({"labels": np.zeros(49, int)}, ValueError, r"labels must have shape \(50,\).*\(49,\)"),
         ({"labels": np.zeros(50)}, TypeError, "labels must be integers, got float64"),
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
