@@ -51,8 +51,10 @@ ISA_NAMES = ("portable", "avx2", "avx512")
 # Outputs of one tile: a share of a second-level cache, unless the weights would crowd them out.
 cdef Py_ssize_t TILE_BYTES = 64 * 1024
 cdef Py_ssize_t SMALL_WEIGHT_BYTES = 128 * 1024
-# Input channels of a weight's gradient that are worth a block of their own.
-cdef Py_ssize_t LEAST_CHANNELS = 8
+# Input channels of a weight's gradient that are worth a block of their own, and the part of a
+# thread's share that is not worth to cut an offset for.
+cdef Py_ssize_t LEAST_CHANNELS = 16
+cdef int64_t SLACK = 16
 # Rows of one chunk of pairs: half of a first-level cache.
 cdef Py_ssize_t CHUNK_BYTES = 16 * 1024
 # A layer gathers if each value that is copied takes part in at least so many products, and then so
@@ -211,21 +213,22 @@ cdef _gradient_parts(const int64_t[::1] starts, Py_ssize_t cin, Py_ssize_t num_t
     """Rows (first offset, end, first input channel, end) of a weight's gradient for threads.
 
     Offsets in one thread's share of all pairs stay together, because rows are fetched once for all
-    of a part. One in several shares, as the central offset often is, is cut by channels, and comes
-    last.
+    of a part. One in several shares, as the central offset often is, is cut by channels if there
+    are many, and comes last.
     """
-    cdef Py_ssize_t volume = starts.shape[0] - 1, begin = 0, share = 0, k, first, last, cut, piece
-    cdef int64_t total = starts[volume]
+    cdef Py_ssize_t volume = starts.shape[0] - 1, begin = 0, share = 0, own, k, cut, piece
+    cdef int64_t total = starts[volume], first, last
     ranges, blocks = [], []
     for k in range(volume):
-        first = starts[k] * num_threads // total
-        last = max(first, (starts[k + 1] * num_threads - 1) // total)
-        cut = min(last - first + 1, max(1, cin // LEAST_CHANNELS))
-        if begin < k and (cut > 1 or first > share):
+        first = (SLACK * starts[k] * num_threads + total) // (SLACK * total)
+        last = (SLACK * starts[k + 1] * num_threads - total - 1) // (SLACK * total)
+        cut = max(1, min(last - first + 1, cin // LEAST_CHANNELS))
+        own = (starts[k] + starts[k + 1]) * num_threads // (2 * total)
+        if begin < k and (cut > 1 or own > share):
             ranges.append((begin, k, 0, cin))
             begin = k
         if begin == k:
-            share = first
+            share = own
         if cut > 1:
             for piece in range(cut):
                 blocks.append((k, k + 1, cin * piece // cut, cin * (piece + 1) // cut))
