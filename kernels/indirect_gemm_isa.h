@@ -42,6 +42,12 @@ static SPCONV_TARGET void NAME(pack)(const REAL *w, int64_t row_stride, int64_t 
     }
 }
 
+/* Bring a row near: both ends of a short one, of others the line that the processor goes on from. */
+SPCONV_INLINE void NAME(fetch)(const REAL *row, int64_t count) {
+    SPCONV_PREFETCH(row);
+    if (count > 1 && count * (int64_t)sizeof(REAL) <= 128) SPCONV_PREFETCH(row + count - 1);
+}
+
 /* y[out[r]] += x[in[r]] W for mr pairs and nv vectors of output channels. The products are summed on
  * their own first: to add each to what the offsets before have left rounds more. */
 SPCONV_INLINE void NAME(rows)(const int mr, const int nv, const int full, int lanes, const REAL *x,
@@ -155,8 +161,11 @@ SPCONV_INLINE void NAME(forward_any)(const int nv, const int full, int lanes, co
         return NAME(held_block)(SPCONV_HELD, full, lanes, x, ldx, panel, y, ldy, in, out, count);
     if (nv == 1 && cin == SPCONV_HELD / 2)
         return NAME(held_block)(SPCONV_HELD / 2, full, lanes, x, ldx, panel, y, ldy, in, out, count);
-    for (; count >= 2 * mr; count -= mr, in += mr, out += mr)
+    for (; count >= 2 * mr; count -= mr, in += mr, out += mr) {
+        if (count >= 3 * mr)
+            SPCONV_UNROLL for (int r = 0; r < mr; ++r) NAME(fetch)(x + in[2 * mr + r] * ldx, cin);
         NAME(rows)(mr, nv, full, lanes, x, ldx, panel, y, ldy, in, out, cin);
+    }
     /* Two halves: few rows have too few sums under way. */
     for (int64_t some; count; count -= some, in += some, out += some) {
         some = count > mr ? (count + 1) / 2 : count;
