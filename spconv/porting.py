@@ -25,10 +25,11 @@ def from_pytorch(
     """The state dict of a PyTorch network, for ``load_state_dict`` of the same network here.
 
     For networks of the other spconv's sparse layers and of ``torch.nn``'s ``Linear``,
-    ``BatchNorm1d`` and ``Conv2d/3d``. What a layer of ``model`` is decides, never a shape, which
-    may fit by chance: convolutions get ``(K, in, out)``, a ``Linear`` the transpose, and all else
-    stays as it is. Batch counters are dropped. A convolution of size 1 reads its memory as
-    ``(in, out)`` there, although its shape is ``(out, 1, 1, 1, in)``: so it is taken.
+    ``BatchNorm1d``, ``Conv2d/3d`` and ``ConvTranspose2d/3d``. What a layer of ``model`` is decides,
+    never a shape, which may fit by chance: convolutions get ``(K, in, out)``, a ``Linear`` the
+    transpose, and all else stays as it is. Batch counters are dropped. A sparse convolution of
+    size 1 reads its memory as ``(in, out)`` there, although its shape is ``(out, 1, 1, 1, in)``:
+    so it is taken.
 
     Parameters
     ----------
@@ -102,7 +103,7 @@ class _Weight(NamedTuple):
     """Of the axes by letter, R the kernel's."""
 
     axes: str | None
-    """Their order there; None: that of the file's layout."""
+    """Their order there, torch.nn's; None: that of the file's layout."""
 
     pointwise: bool = False
     """Multiplied there by its memory, read as (in, out) whatever its shape says."""
@@ -133,7 +134,7 @@ def _weights(model: Module) -> dict[str, _Weight]:
             if isinstance(module, _SparseConvolution):
                 found[name] = _Weight(sizes, None, _is_pointwise(module))
             else:
-                found[name] = _Weight(sizes, "KCR")  # as torch.nn has it
+                found[name] = _Weight(sizes, "CKR" if module.geometry.transposed else "KCR")
     return found
 
 
