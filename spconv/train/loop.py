@@ -89,7 +89,7 @@ def train(
     prepare : callable, optional
         Applied to every input batch: ``lambda x: x.dense()``, ``lambda x: x.to("cuda")``.
     clip_norm : float, optional
-        Largest norm of the gradient.
+        Largest norm of the gradient of all that the optimizer updates.
     log : path, optional
         JSON-lines file: a line per epoch (the fields of :class:`Epoch`) and, with ``log_every``,
         some per step. A run that is not resumed starts it anew.
@@ -171,6 +171,7 @@ def train(
         model.seed(seed, state.step)
         if schedule is not None:
             optimizer.lr = schedule(state.step)
+        model.zero_grad()  # the parts that are not trained have gradients, too
         optimizer.zero_grad()
         logits = model(inputs)
         value = _scalar(loss(logits, labels))
@@ -180,7 +181,7 @@ def train(
         wrong, counted = count(logits, labels)
         value.backward()
         if clip_norm is not None:
-            clip(model, clip_norm, where)
+            clip(optimizer.parameters, clip_norm, where)
         optimizer.step()
         state.count(number, wrong, counted)
         if log_every and state.step % log_every == 0:
