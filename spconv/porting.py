@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from spconv.checks import check_state, type_name
+from spconv.dtypes import as_numbers
 from spconv.layers import Linear, Module
 from spconv.layers.conv import _Convolution, _SparseConvolution
 
@@ -72,7 +73,7 @@ def from_pytorch(
         raise ValueError(f"{OWNER}: layout must be one of {[*_AXES]}, got {layout!r}")
     own = {path: array.shape for path, array in model.state_dict().items()}
     theirs = {path: v for path, v in state.items() if str(path).split(".")[-1] not in _COUNTERS}
-    arrays = {path: _array(path, value) for path, value in theirs.items() if path in own}
+    arrays = {path: as_numbers(OWNER, path, v) for path, v in theirs.items() if path in own}
     weights = _weights(model)
     problems = []
     if strict:
@@ -142,19 +143,3 @@ def _is_pointwise(module: _SparseConvolution) -> bool:
     """Whether it is one matrix product there: of size 1, and submanifold or without a stride."""
     geometry = module.geometry
     return geometry.volume == 1 and (module.submanifold or max(geometry.stride) == 1)
-
-
-def _array(path: str, value: Any) -> np.ndarray:
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError, RuntimeError) as error:  # as of a tensor on a GPU
-        raise TypeError(
-            f"{OWNER}: NumPy cannot read {path}, {type_name(value)}: {error}; of a tensor pass "
-            "tensor.detach().cpu().float().numpy()"
-        ) from error
-    if array.dtype.kind not in "fiub":
-        raise TypeError(
-            f"{OWNER}: {path} must be an array of numbers, got {type_name(value)}; pass the state "
-            "dict itself, with a path for each array"
-        )
-    return array
