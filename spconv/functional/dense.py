@@ -75,10 +75,10 @@ def dense_conv(
 def dense_max_pool(x: Tensor, geometry: Geometry, *, owner: str = "dense_max_pool") -> Tensor:
     """Largest value of every window; padding never wins. Of equal values the first wins."""
     _check_grid(owner, x, geometry)
-    ops, xp = get_ops(x.data), array_module(x.data)
+    dtype, ops, xp = common_dtype(x), get_ops(x.data), array_module(x.data)
     rulebook = _whole_grid(x.shape[2:], geometry, owner)
-    rows, shape = _to_rows(x.data), x.shape
-    y = xp.empty((shape[0], len(rulebook.out_sites), shape[1]), x.dtype)
+    rows, shape = _to_rows(cast(x, dtype)), x.shape
+    y = xp.empty((shape[0], len(rulebook.out_sites), shape[1]), dtype)
     winner = xp.empty(y.shape, xp.int32)
     for sample, sites in enumerate(rows):
         y[sample], winner[sample] = ops.max_pairs(sites, rulebook)
@@ -140,11 +140,10 @@ def _to_grid(rows: Array, spatial_shape: tuple[int, ...]) -> Array:
 
 def grid_to_rows(x: Tensor) -> Tensor:
     """(batch_size, C, *spatial_shape) -> rows (batch_size * sites, C); no copy if C is last."""
-    check_tensor("grid_to_rows", "x", x, "(batch_size, C, *spatial_shape)")
+    owner, axes = "grid_to_rows", "(batch_size, C, *spatial_shape)"
+    check_tensor(owner, "x", x, axes, of_sparse=".dense()")
     if x.ndim < 2:
-        raise ValueError(
-            f"grid_to_rows: x must have shape (batch_size, C, *spatial_shape), got {x.shape}"
-        )
+        raise ValueError(f"{owner}: x must have shape {axes}, got {x.shape}")
     shape, sites = x.shape, int(np.prod(x.shape[2:]))
     rows = _to_rows(x.data).reshape(shape[0] * sites, shape[1])
 
