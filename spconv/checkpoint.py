@@ -58,22 +58,29 @@ class Checkpoint:
         ValueError
             If the state does not fit, or holds no optimizer and one is given; neither is changed.
         """
-        if not hasattr(model, "load_state_dict"):
+        if not hasattr(model, "named_modules"):
             raise TypeError(f"restore: model must be a Module, got {type_name(model)}")
         if optimizer is not None and self.optimizer is None:
             raise ValueError(
                 f"{self.path}: the checkpoint holds no optimizer; restore the model alone, or "
                 "save with save(path, model, optimizer)"
             )
-        before = model.state_dict() if optimizer is not None else {}
+        kept = _arrays_of(model)
         try:
             model.load_state_dict(self.model)
             if optimizer is not None:
                 optimizer.load_state_dict(self.optimizer)
         except (KeyError, TypeError, ValueError) as error:
-            if before:
-                model.load_state_dict(before)
+            for holder, name, array in kept:
+                setattr(holder, name, array)
             raise ValueError(f"{self.path}: {error}") from error
+
+
+def _arrays_of(model: Any) -> list[tuple[Any, str, Any]]:
+    """What holds an array of a module, under which name, and the array itself."""
+    held = [(parameter, "data") for parameter in model.parameters()]
+    held += [(module, name) for _, module in model.named_modules() for name in module.buffer_names]
+    return [(holder, name, getattr(holder, name)) for holder, name in held]
 
 
 def save(path: str | os.PathLike[str], model: Any, optimizer: Any = None, **extra: Any) -> None:

@@ -64,6 +64,20 @@ def check_float(
     return value
 
 
+def check_function(owner: str, call: str, value: Any, *, optional: bool = False) -> None:
+    """Raise TypeError unless ``value`` can be called, or is None and ``optional``.
+
+    Examples
+    --------
+    >>> check_function("train", "loss(logits, labels) -> Tensor", 0.5)
+    Traceback (most recent call last):
+    TypeError: train: loss must be a function, loss(logits, labels) -> Tensor, got float
+    """
+    if not (callable(value) or (optional and value is None)):
+        name = call.partition("(")[0]
+        raise TypeError(f"{owner}: {name} must be a function, {call}, got {type_name(value)}")
+
+
 def check_pair(what: str, batch: Any, hint: str = "") -> tuple[Any, Any]:
     """A batch of inputs and labels.
 

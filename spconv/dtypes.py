@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from spconv.checks import type_name
 from spconv.compat import Array, is_cupy
 
 
@@ -29,6 +30,31 @@ def as_floating(array: Any) -> Array:
         raise TypeError(
             f"Tensor: expected a floating point array, got dtype {array.dtype}; "
             "convert it with .astype('float32')"
+        )
+    return array
+
+
+def as_numbers(owner: str, path: str, value: Any) -> Array:
+    """An entry of a state as an array of numbers.
+
+    Raises
+    ------
+    TypeError
+        For what NumPy cannot read, and for what is no array of numbers then.
+    """
+    if is_cupy(value):
+        return value
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # as of a tensor on a GPU
+        raise TypeError(
+            f"{owner}: NumPy cannot read {path}, {type_name(value)}: {error}; of a tensor pass "
+            "tensor.detach().cpu().float().numpy()"
+        ) from error
+    if array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"{owner}: {path} must be an array of numbers, got {type_name(value)}; pass the state "
+            "dict itself, with a path for each array"
         )
     return array
 

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from spconv.autograd import Tensor, no_grad
-from spconv.checks import check_pair, type_name
+from spconv.checks import check_function, check_pair, type_name
 from spconv.functional import cross_entropy
 from spconv.layers import Module
 from spconv.metrics import check_numbers, count_errors
@@ -96,10 +96,13 @@ def evaluate(
 
     Raises
     ------
+    TypeError
+        If ``loss``, ``count`` or ``prepare`` is no function.
     ValueError
         If there are no samples.
     """
     loss, count = criteria("evaluate", loss, count, ignore_index)
+    check_function("evaluate", "prepare(inputs)", prepare, optional=True)
     total, errors, samples = 0.0, 0, 0
     with modes_kept(model), no_grad(), closing(batches_of("evaluate", loader, epoch=0)) as batches:
         model.eval()
@@ -133,6 +136,8 @@ def criteria(
         check_numbers(owner, labels)
         return cross_entropy(logits, labels, ignore_index)
 
+    check_function(owner, "loss(logits, labels) -> Tensor", loss, optional=True)
+    check_function(owner, "count(logits, labels) -> (wrong, counted)", count, optional=True)
     return (
         loss or class_loss,
         count or partial(count_errors, ignore_index=ignore_index),

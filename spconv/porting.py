@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from spconv.checks import check_state, type_name
+from spconv.dtypes import as_numbers
 from spconv.layers import Linear, Module
 from spconv.layers.conv import _Convolution, _SparseConvolution
 
@@ -25,10 +26,11 @@ def from_pytorch(
     """The state dict of a PyTorch network, for ``load_state_dict`` of the same network here.
 
     For networks of the other spconv's sparse layers and of ``torch.nn``'s ``Linear``,
-    ``BatchNorm1d`` and ``Conv2d/3d``. What a layer of ``model`` is decides, never a shape, which
-    may fit by chance: convolutions get ``(K, in, out)``, a ``Linear`` the transpose, and all else
-    stays as it is. Batch counters are dropped. A convolution of size 1 reads its memory as
-    ``(in, out)`` there, although its shape is ``(out, 1, 1, 1, in)``: so it is taken.
+    ``BatchNorm1d``, ``Conv2d/3d`` and ``ConvTranspose2d/3d``. What a layer of ``model`` is decides,
+    never a shape, which may fit by chance: convolutions get ``(K, in, out)``, a ``Linear`` the
+    transpose, and all else stays as it is. Batch counters are dropped. A sparse convolution of
+    size 1 reads its memory as ``(in, out)`` there, although its shape is ``(out, 1, 1, 1, in)``:
+    so it is taken.
 
     Parameters
     ----------
@@ -71,7 +73,7 @@ def from_pytorch(
         raise ValueError(f"{OWNER}: layout must be one of {[*_AXES]}, got {layout!r}")
     own = {path: array.shape for path, array in model.state_dict().items()}
     theirs = {path: v for path, v in state.items() if str(path).split(".")[-1] not in _COUNTERS}
-    arrays = {path: _array(path, value) for path, value in theirs.items() if path in own}
+    arrays = {path: as_numbers(OWNER, path, v) for path, v in theirs.items() if path in own}
     weights = _weights(model)
     problems = []
     if strict:
@@ -102,7 +104,7 @@ class _Weight(NamedTuple):
     """Of the axes by letter, R the kernel's."""
 
     axes: str | None
-    """Their order there; None: that of the file's layout."""
+    """Their order there, torch.nn's; None: that of the file's layout."""
 
     pointwise: bool = False
     """Multiplied there by its memory, read as (in, out) whatever its shape says."""
@@ -133,7 +135,7 @@ def _weights(model: Module) -> dict[str, _Weight]:
             if isinstance(module, _SparseConvolution):
                 found[name] = _Weight(sizes, None, _is_pointwise(module))
             else:
-                found[name] = _Weight(sizes, "KCR")  # as torch.nn has it
+                found[name] = _Weight(sizes, "CKR" if module.geometry.transposed else "KCR")
     return found
 
 
@@ -141,19 +143,3 @@ def _is_pointwise(module: _SparseConvolution) -> bool:
     """Whether it is one matrix product there: of size 1, and submanifold or without a stride."""
     geometry = module.geometry
     return geometry.volume == 1 and (module.submanifold or max(geometry.stride) == 1)
-
-
-def _array(path: str, value: Any) -> np.ndarray:
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError, RuntimeError) as error:  # as of a tensor on a GPU
-        raise TypeError(
-            f"{OWNER}: NumPy cannot read {path}, {type_name(value)}: {error}; of a tensor pass "
-            "tensor.detach().cpu().float().numpy()"
-        ) from error
-    if array.dtype.kind not in "fiub":
-        raise TypeError(
-            f"{OWNER}: {path} must be an array of numbers, got {type_name(value)}; pass the state "
-            "dict itself, with a path for each array"
-        )
-    return array

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from spconv.checks import check_float, check_int
@@ -74,7 +74,13 @@ class Step:
     def __post_init__(self) -> None:
         _check_rate(self, "lr", self.lr)
         _check_rate(self, "gamma", self.gamma)
-        object.__setattr__(self, "milestones", tuple(self.milestones))
+        if not isinstance(self.milestones, Iterable):
+            raise TypeError(
+                f"Step: milestones must be a sequence of ints, got {self.milestones!r}; write one "
+                f"as ({self.milestones!r},)"
+            )
+        steps = tuple(check_int("Step", "milestones", step, 0) for step in self.milestones)
+        object.__setattr__(self, "milestones", steps)
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError(f"Step: milestones must increase, got {self.milestones}")
 

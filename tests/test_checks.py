@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from spconv.checks import check_float, check_int, check_state, type_name
+from spconv.checks import check_float, check_function, check_int, check_state, type_name
 
 
 @pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3), True + 2])
@@ -70,3 +70,12 @@ def test_types_are_named_with_their_library():
     assert type_name(1.0) == "float"
     assert type_name(np.zeros(2)) == "numpy.ndarray"
     assert type_name(fractions.Fraction(1)) == "fractions.Fraction"
+
+
+def test_functions():
+    for value in (len, lambda: None, int, {}.get):
+        check_function("owner", "name(x)", value)
+    check_function("owner", "name(x)", None, optional=True)
+    for value in (None, 0, "name", [len]):
+        with pytest.raises(TypeError, match=r"owner: name must be a function, name\(x\), got "):
+            check_function("owner", "name(x)", value)

@@ -71,6 +71,14 @@ def test_loss_and_prepare_are_used():
     assert result == Evaluation(loss=5.0, error=0.0, num_samples=1, num_errors=0)
 
 
+@pytest.mark.parametrize("name", ["loss", "count", "prepare"])
+def test_what_is_no_function_is_refused(name):
+    message = rf"evaluate: {name} must be a function, {name}\(.*\).*, got int"
+    for value in (0, 3):
+        with pytest.raises(TypeError, match=message):
+            evaluate(Identity(), [batch([[1, 0]], [0])], **{name: value})
+
+
 def test_a_loader_gives_its_epoch_0():
     class Loader:
         def epoch(self, epoch, start=0):

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 
 from spconv.schedules import Constant, Cosine, Exponential, Step, Warmup
@@ -59,6 +60,29 @@ def test_any_callable_can_be_warmed_up():
 def test_bad_numbers_are_refused(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+@pytest.mark.parametrize(
+    ("milestones", "error", "message"),
+    [
+        (5, TypeError, r"Step: milestones must be a sequence of ints, got 5; .*\(5,\)"),
+        (None, TypeError, "Step: milestones must be a sequence of ints, got None"),
+        (("a",), TypeError, "Step: milestones must be an int, got 'a'"),
+        ("30", TypeError, "Step: milestones must be an int, got '3'"),
+        ((1.5, 3), TypeError, r"Step: milestones must be an int, got 1\.5"),
+        ((-3, 2), ValueError, "Step: milestones must be at least 0, got -3"),
+    ],
+)
+def test_milestones_are_steps(milestones, error, message):
+    with pytest.raises(error, match=message):
+        Step(1.0, milestones)
+
+
+@pytest.mark.parametrize("kind", [list, iter, np.array])
+def test_milestones_of_any_kind_are_plain_in_the_end(kind):
+    schedule = Step(1.0, kind([10, 20]))
+    assert repr(schedule) == repr(Step(1.0, (10, 20)))
+    assert [schedule(step) for step in (9, 10, 20)] == [1.0, 0.1, 0.1**2]
 
 
 def test_warmup_of_a_number_says_what_to_write():

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from spconv.checks import check_pair, type_name
+from spconv.checks import check_function, check_pair
 from spconv.data.batches import Batch, Batches
 
 Make = Callable[[np.ndarray, np.random.Generator], Batch]
@@ -68,11 +68,7 @@ class BatchLoader(Batches):
         prefetch: int = 4,
         drop_last: bool = False,
     ) -> None:
-        if not callable(make):
-            raise TypeError(
-                "BatchLoader: make must be a function, make(rows, rng) -> (inputs, labels), got "
-                f"{type_name(make)}"
-            )
+        check_function("BatchLoader", "make(rows, rng) -> (inputs, labels)", make)
         super().__init__(
             num_samples,
             batch_size=batch_size,

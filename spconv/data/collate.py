@@ -47,6 +47,10 @@ def collate(
     >>> collate([x, x])
     SparseConvTensor(6 sites, 1 channels, batch_size=2, spatial_shape=(3, 3), float32)
     """
+    if not isinstance(tensors, Iterable):
+        raise TypeError(
+            f"{OWNER}: expected tensors, got {type_name(tensors)}; call {OWNER}([x, y])"
+        )
     tensors = _checked(list(tensors))
     first = tensors[0]
     if spatial_shape is None:

@@ -18,11 +18,16 @@ from spconv.tensor import KeptChannels, SparseConvTensor
 _DRAW = "draw them with functional.draw_channels"
 
 
-def check_tensor(owner: str, name: str, value: Any, axes: str, *ndim: int) -> None:
-    """Raise unless ``value`` is a Tensor, with one of these numbers of axes if any are given."""
+def check_tensor(
+    owner: str, name: str, value: Any, axes: str, *ndim: int, of_sparse: str = ".features"
+) -> None:
+    """Raise unless ``value`` is a Tensor, with one of these numbers of axes if any are given.
+
+    ``of_sparse`` is what to pass of a sparse tensor in its place.
+    """
     if not isinstance(value, Tensor):
         sparse = isinstance(value, SparseConvTensor)
-        fix = "pass its .features" if sparse else "wrap an array in spconv.Tensor"
+        fix = f"pass its {of_sparse}" if sparse else "wrap an array in spconv.Tensor"
         raise TypeError(f"{owner}: {name} must be a Tensor {axes}, got {type_name(value)}; {fix}")
     if ndim and value.ndim not in ndim:
         raise ValueError(f"{owner}: {name} must have shape {axes}, got {value.shape}")

@@ -63,7 +63,9 @@ def concat(
     features = _concat([t.features for t in tensors])
     first = tensors[0]
     grounds = [t.ground_state for t in tensors if t.ground_state is not None]
-    return first.derive(features, _concat(grounds) if grounds else None)
+    joined = first.derive(features, _concat(grounds) if grounds else None)
+    joined.rulebooks = first.rulebooks.joined([t.rulebooks for t in tensors])
+    return joined
 
 
 def concatenate(tensors: Iterable[Tensor], axis: int = 0) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 
 from spconv.autograd import Tensor, record
 from spconv.checks import check_float, check_int
-from spconv.compat import Array, array_module, is_cupy
+from spconv.compat import Array, array_module, is_cupy, to_device
 from spconv.dtypes import math_type
 from spconv.functional._arguments import as_targets, check_tensor
 from spconv.functional.dense import grid_to_rows
@@ -54,7 +54,7 @@ def cross_entropy(
     check_tensor("cross_entropy", "logits", logits, "(N, num_classes, *spatial_shape)")
     if ignore_index is not None:
         ignore_index = check_int("cross_entropy", "ignore_index", ignore_index, -(2**63))
-    labels = np.asarray(labels.get() if hasattr(labels, "get") else labels)
+    labels = np.asarray(to_device(labels, "cpu"))
     if logits.ndim < 2 or labels.shape != (len(logits), *logits.shape[2:]):
         raise ValueError(
             "cross_entropy: expected logits (N, num_classes) and labels (N,), or of grids "
@@ -180,7 +180,7 @@ def _checked_targets(owner: str, targets: Any, logits: Tensor) -> Array:
 
 def _class_weights(weight: Any, num_classes: int) -> np.ndarray:
     try:
-        weights = np.asarray(weight.get() if hasattr(weight, "get") else weight, np.float64)
+        weights = np.asarray(to_device(weight, "cpu"), np.float64)
     except (TypeError, ValueError):
         weights = np.empty(0)
     if weights.shape != (num_classes,) or not (np.isfinite(weights) & (weights >= 0)).all():

@@ -38,7 +38,7 @@ def upsample(x: Tensor, factor: IntOrTuple) -> Tensor:
     Tensor(array([[[1., 1., 2., 2.]]]))
     """
     owner, axes = "upsample", "(batch_size, C, *spatial_shape)"
-    check_tensor(owner, "x", x, axes)
+    check_tensor(owner, "x", x, axes, of_sparse=".dense()")
     if x.ndim < 3:
         raise ValueError(f"{owner}: x must have shape {axes}, got {x.shape}")
     spatial_shape, dtype, xp = x.shape[2:], x.dtype, array_module(x.data)

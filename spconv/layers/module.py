@@ -10,7 +10,7 @@ import numpy as np
 from spconv.autograd import Parameter, Tensor
 from spconv.checks import check_state, type_name
 from spconv.compat import Array, array_module, is_cupy, to_device
-from spconv.dtypes import math_type
+from spconv.dtypes import as_numbers, math_type
 
 Self = TypeVar("Self", bound="Module")
 
@@ -187,8 +187,9 @@ class Module:
         Raises
         ------
         TypeError
-            For what is no mapping of paths to arrays, and for integers in the place of floating
-            point numbers or the other way round; nothing is changed then.
+            For what is no mapping of paths to arrays, for arrays of integers in the place of
+            floating point numbers or the other way round, and for such above 64 bits; nothing is
+            changed then.
         ValueError
             For other shapes and, if ``strict``, for missing or unexpected paths; nothing is
             changed then.
@@ -207,10 +208,11 @@ class Module:
         own = {path: parameter.data for path, parameter in parameters.items()} | buffers
         missing = [path for path in own if path not in state]
         unexpected = [path for path in state if path not in own]
+        given = {path: as_numbers(owner, path, state[path]) for path in own if path in state}
         problems = [
-            f"{path} has shape {np.shape(state[path])}, expected {array.shape}"
-            for path, array in own.items()
-            if path in state and np.shape(state[path]) != array.shape
+            f"{path} has shape {array.shape}, expected {own[path].shape}"
+            for path, array in given.items()
+            if array.shape != own[path].shape
         ]
         hint = "leave those out and pass strict=False"
         if strict and (missing or unexpected):
@@ -221,16 +223,18 @@ class Module:
             raise ValueError(
                 f"{owner}: the state does not fit this module: {'; '.join(problems)}; {hint}"
             )
-        own = {path: array for path, array in own.items() if path in state}
-        arrays = {path: array_module(array).array(state[path]) for path, array in own.items()}
-        for path, array in arrays.items():
-            if array.dtype.kind != own[path].dtype.kind:
+        arrays = {}
+        for path, array in given.items():
+            here, dtype = own[path].dtype, array.dtype
+            listed = not hasattr(state[path], "dtype")
+            fits = np.can_cast(dtype, here, "same_kind") if listed else dtype.kind == here.kind
+            if not fits or dtype.itemsize > 8:
                 raise TypeError(
-                    f"{owner}: {path} has dtype {own[path].dtype}, got {array.dtype}; nothing was "
-                    "loaded"
+                    f"{owner}: {path} has dtype {here}, got {dtype}; nothing was loaded: convert "
+                    f"it, to {'float64 at most' if here.kind == 'f' else here}"
                 )
-            known = array.dtype if hasattr(state[path], "dtype") else own[path].dtype
-            arrays[path] = array.astype(np.result_type(own[path].dtype, known), copy=False)
+            wide = here if listed else np.result_type(here, dtype)
+            arrays[path] = array_module(own[path]).array(array, dtype=wide)
         for path, parameter in parameters.items():
             if path in arrays:
                 parameter.data = arrays[path]

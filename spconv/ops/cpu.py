@@ -19,7 +19,7 @@ INSTRUCTION_SETS: tuple[str, ...] = convolution.ISA_NAMES
 PARTS = {"bfloat16": 1, "bfloat16x2": 2, "bfloat16x3": 3}
 LEAST_TILE_CHANNELS = 16
 COMPILED = frozenset((np.dtype(np.float32), np.dtype(np.float64)))
-"""What the kernels are compiled for: other byte orders are not among them."""
+"""What the kernels are compiled for: float16 and other byte orders are not among them."""
 
 Pairs = tuple[Array, Array, Array]
 """Input rows, output rows and offset starts of a rulebook."""
@@ -145,6 +145,8 @@ class CpuOps(Ops):
     def max_pairs(
         self, x_nc: Array, rulebook: Rulebook, ground_c: Array | None = None
     ) -> tuple[Array, Array]:
+        if x_nc.dtype not in COMPILED:
+            return super().max_pairs(x_nc, rulebook, ground_c)
         shape = (len(rulebook.out_sites), x_nc.shape[1])
         y, winner = memory.empty(shape, x_nc.dtype), memory.empty(shape, np.int32)
         pooling.max_pairs(
@@ -165,6 +167,8 @@ class CpuOps(Ops):
         return pooling.ground_gradient(np.ascontiguousarray(dy_nc), winner_nc, threads)
 
     def max_pairs_gradient(self, dy_nc: Array, winner_nc: Array, rulebook: Rulebook) -> Array:
+        if dy_nc.dtype not in COMPILED:
+            return super().max_pairs_gradient(dy_nc, winner_nc, rulebook)
         inverse = rulebook.inverse
         dx = memory.empty((len(rulebook.in_sites), dy_nc.shape[1]), dy_nc.dtype)
         pooling.max_pairs_gradient(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from spconv.autograd import Tensor
@@ -27,12 +27,12 @@ def bad_loss(value: float, where: str, step: int, model: Module, inputs: Any) ->
     )
 
 
-def clip(model: Module, limit: float, where: Callable[[], str]) -> None:
+def clip(parameters: Mapping[str, Tensor], limit: float, where: Callable[[], str]) -> None:
     """Clip the norm of the gradients; FloatingPointError names those that are not finite."""
     try:
-        clip_grad_norm(model.parameters(), limit)
+        clip_grad_norm(parameters.values(), limit)
     except FloatingPointError as error:
-        gradients = [(path, p.grad) for path, p in model.named_parameters() if p.grad is not None]
+        gradients = [(path, p.grad) for path, p in parameters.items() if p.grad is not None]
         names = _not_finite(gradients) or "their squares"
         raise FloatingPointError(
             f"train: the gradients are not finite {where()}: {names}; nothing was updated: try a "

@@ -19,7 +19,7 @@ from typing import Any
 
 from spconv.autograd import Tensor
 from spconv.checkpoint import save
-from spconv.checks import check_int, type_name
+from spconv.checks import check_float, check_function, check_int, type_name
 from spconv.evaluation import Count, Loss, Prepare, batches_of, criteria, modes_kept
 from spconv.evaluation import evaluate as evaluation_of
 from spconv.layers import Module
@@ -89,7 +89,7 @@ def train(
     prepare : callable, optional
         Applied to every input batch: ``lambda x: x.dense()``, ``lambda x: x.to("cuda")``.
     clip_norm : float, optional
-        Largest norm of the gradient.
+        Largest norm of the gradient of all that the optimizer updates.
     log : path, optional
         JSON-lines file: a line per epoch (the fields of :class:`Epoch`) and, with ``log_every``,
         some per step. A run that is not resumed starts it anew.
@@ -98,7 +98,7 @@ def train(
     checkpoint : path, optional
         Written after every epoch.
     checkpoint_every : float
-        Seconds after which one is written within an epoch.
+        Seconds after which one is written within an epoch; infinity for never.
     resume : bool
         Continue from ``checkpoint`` if the file is there. The optimizer takes its state, learning
         rate included.
@@ -118,10 +118,11 @@ def train(
         show in the next loss and at the end of the epoch, and are not saved. The message has the
         step and the first parameters concerned.
     TypeError
-        If the loader cannot give its batches in every epoch, or they are no (inputs, labels).
+        If the loader cannot give its batches in every epoch, or they are no (inputs, labels); if
+        an argument is of another kind.
     ValueError
-        If the checkpoint is damaged or belongs to a run with other settings, or if the loader does
-        not give as many batches as it has.
+        If a number is out of range, if the checkpoint is damaged or belongs to a run with other
+        settings, or if the loader does not give as many batches as it has.
 
     Examples
     --------
@@ -142,7 +143,14 @@ def train(
     epochs = check_int("train", "epochs", epochs, 1)
     if ignore_index is not None:
         ignore_index = check_int("train", "ignore_index", ignore_index, -(2**63))
+    seed = check_int("train", "seed", seed, 0)
+    if log_every is not None:
+        log_every = check_int("train", "log_every", log_every, 1)
+    if checkpoint_every != math.inf:
+        checkpoint_every = check_float("train", "checkpoint_every", checkpoint_every)
     loss, count = criteria("train", loss, count, ignore_index)
+    check_function("train", "prepare(inputs)", prepare, optional=True)
+    check_function("train", "on_epoch(epoch)", on_epoch, optional=True)
     configuration = configuration_of(
         model, loader, num_batches, optimizer, schedule, clip_norm, ignore_index, seed
     )
@@ -171,6 +179,7 @@ def train(
         model.seed(seed, state.step)
         if schedule is not None:
             optimizer.lr = schedule(state.step)
+        model.zero_grad()  # the parts that are not trained have gradients, too
         optimizer.zero_grad()
         logits = model(inputs)
         value = _scalar(loss(logits, labels))
@@ -180,7 +189,7 @@ def train(
         wrong, counted = count(logits, labels)
         value.backward()
         if clip_norm is not None:
-            clip(model, clip_norm, where)
+            clip(optimizer.parameters, clip_norm, where)
         optimizer.step()
         state.count(number, wrong, counted)
         if log_every and state.step % log_every == 0:

@@ -78,6 +78,8 @@ def test_dropped_channels_come_back():
     ("tensors", "error", "message"),
     [
         ([], ValueError, "expected at least one tensor"),
+        (tensor(), TypeError, r"expected tensors, got SparseConvTensor; call collate\(\[x, y\]\)"),
+        (5, TypeError, r"expected tensors, got int; call collate\(\[x, y\]\)"),
         ([tensor(), np.ones(3)], TypeError, "got numpy.ndarray as number 1"),
         ([tensor(), tensor(channels=3)], ValueError, "number of channels, got 2 of tensor 0 and 3"),
         (

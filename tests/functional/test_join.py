@@ -165,3 +165,20 @@ def test_a_sum_knows_the_rulebooks_of_both(swapped):
     other = spconv.SparseConv1d(1, 1, 2, 2)(one)
     total = named + other if swapped else other + named
     assert spconv.SparseInverseConv1d(1, 1, 2, "k")(total).spatial_shape == one.spatial_shape
+
+
+@pytest.mark.parametrize("join", ["add", "concat"])
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize("sites", ["equal", "equal, union", "some"])
+def test_what_is_joined_knows_the_names_of_all(sites, swapped, join):
+    x = line([0, 2, 5], [1, 2, 3], size=6)
+    named = spconv.SparseConv1d(1, 1, 2, 2, indice_key="k")(x)
+    rows = named.indices[:, 1] if sites != "some" else [1]
+    other = line(rows, np.ones(len(rows)), size=3)
+    pair = [named, other] if swapped else [other, named]
+    union = {"union": sites != "equal"}
+    y = functional.add(*pair, **union) if join == "add" else functional.concat(pair, **union)
+    np.testing.assert_array_equal(y.indices, named.indices)
+    up = spconv.SparseInverseConv1d(y.num_channels, 1, 2, "k")(y)
+    np.testing.assert_array_equal(up.indices, x.indices)
+    assert not other.rulebooks._named

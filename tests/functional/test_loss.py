@@ -27,6 +27,25 @@ def test_value_and_gradient(labels, scale):
     np.testing.assert_allclose(logits.grad.sum(1), 0, atol=1e-15)
 
 
+class Series:
+    """Of pandas, as far as it matters: an array that is asked with get(key)."""
+
+    def __init__(self, values):
+        self.values = np.array(values)
+
+    def get(self, key, default=None):
+        return self.values[key]
+
+    def __array__(self, dtype=None, copy=None):
+        return self.values
+
+
+def test_a_series_is_an_array():
+    logits = spconv.Tensor(np.array([[1.0, 2.0], [3.0, 5.0]]))
+    loss = cross_entropy(logits, Series([0, 1]), weight=Series([1.0, 2.0]))
+    assert loss.item() == cross_entropy(logits, [0, 1], weight=[1.0, 2.0]).item()
+
+
 @pytest.mark.parametrize("ignored", [255, -1])
 def test_rows_that_do_not_count(ignored):
     rng = np.random.default_rng(0)

@@ -96,6 +96,16 @@ def test_what_is_wrong_is_named(name, argument, value):
             r"expected a Tensor, got SparseConvTensor; use x\.dense\(\)",
         ),
         (
+            lambda: functional.upsample(X, 2),
+            TypeError,
+            r"x must be a Tensor \(batch_size, C, .*, got SparseConvTensor; pass its \.dense\(\)",
+        ),
+        (
+            lambda: functional.grid_to_rows(X),
+            TypeError,
+            r"x must be a Tensor \(batch_size, C, .*, got SparseConvTensor; pass its \.dense\(\)",
+        ),
+        (
             lambda: functional.dropout(ROWS, 0.5, 0),
             TypeError,
             r"rng must be a numpy\.random\.Generator, got int; pass numpy\.random\.default_rng",
@@ -103,7 +113,7 @@ def test_what_is_wrong_is_named(name, argument, value):
         (
             lambda: functional.cross_entropy(X, [0, 1, 2]),
             TypeError,
-            r"logits must be a Tensor \(N, num_classes, .*\), got SparseConvTensor; pass its ",
+            r"logits must be a Tensor \(N, .*\), got SparseConvTensor; pass its \.features",
         ),
         (
             lambda: functional.cross_entropy(ROWS, np.eye(3, 4)),

@@ -36,6 +36,13 @@ def test_gradients_keep_their_digits_and_dtype(dtype):
     assert (x.grad.dtype, x.grad.item()) == (dtype, 30_000)
 
 
+def test_gradients_are_sums_in_float64():
+    """What float32 loses beside large numbers is there when those have cancelled."""
+    x = Tensor(np.ones((1, 1, 1), np.float32), requires_grad=True)
+    upsample(x, 3).backward(np.array([[[2.0**30, 2.0**-6, -(2.0**30)]]], np.float32))
+    assert x.grad.item() == 2.0**-6
+
+
 class Neck(spconv.Module):
     """Of a detector of objects in a bird's-eye view: two scales, joined at the finer one."""
 

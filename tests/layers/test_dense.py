@@ -100,6 +100,21 @@ def test_max_pool2d(options):
     check(spconv.MaxPool2d(**options), twin, rng.standard_normal((2, 3, 7, 6)), rng)
 
 
+@pytest.mark.parametrize("dtype", [">f4", ">f8", "f2"])
+def test_max_pool_of_any_dtype(dtype):
+    values = np.random.default_rng(0).standard_normal((2, 3, 6, 4)).astype(dtype)
+    layer, native = spconv.MaxPool2d(2), np.dtype(dtype).newbyteorder("=")
+    x, same = (spconv.Tensor(v, requires_grad=True) for v in (values, values.astype(native)))
+    y = layer(x)
+    blocks = values.reshape(2, 3, 3, 2, 2, 2)
+    np.testing.assert_array_equal(y.data, blocks.max((3, 5)))
+    assert y.dtype == native
+    for tensor in (x, same):
+        layer(tensor).sum().backward()
+    np.testing.assert_array_equal(x.grad, same.grad)
+    assert x.grad.sum() == y.size
+
+
 @pytest.mark.parametrize("ndim", [1, 2, 3, 4])
 @pytest.mark.parametrize("ground", [True, False], ids=["ground", "bare"])
 def test_to_dense_and_flatten(ndim, ground):

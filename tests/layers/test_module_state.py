@@ -101,6 +101,16 @@ def test_what_has_a_place_is_taken_over_with_its_buffers():
             r"0\.bias has shape \(3,\), expected \(4,\); leave those out and pass strict=False",
         ),
         ({"0.bias": np.zeros(4, np.int64)}, TypeError, r"0\.bias has dtype float32, got int64"),
+        ({"0.bias": [True] * 4, "1.bias": np.zeros(4, bool)}, TypeError, r"1\.bias .* got bool"),
+        pytest.param(
+            {"0.bias": np.zeros(4, np.longdouble)},
+            TypeError,
+            r"0\.bias has dtype float32, got (longdouble|float128); .* to float64 at most",
+            marks=pytest.mark.skipif(np.longdouble(0).itemsize == 8, reason="of 64 bits here"),
+        ),
+        ({"0.bias": [[1.0, 2.0], [3.0]]}, TypeError, r"NumPy cannot read 0\.bias, list: .*shape"),
+        ({"0.bias": ["a"] * 4}, TypeError, r"0\.bias must be an array of numbers, got list"),
+        ({"0.bias": None}, TypeError, r"0\.bias must be an array of numbers, got NoneType"),
         ({"0.bias": 1.0}, ValueError, r"0\.bias has shape \(\), expected"),
         (None, TypeError, "expected a dict, .* got NoneType"),
     ],
@@ -128,3 +138,25 @@ def test_what_is_loaded_is_not_rounded_and_narrows_nothing(dtype):
         np.testing.assert_array_equal(array, np.asarray(state[path], array.dtype))
     net.load_state_dict(other.state_dict())
     assert net[0].weight.dtype == ("float64" if dtype == "float64" else "float32")
+
+
+def test_lists_of_integers_are_numbers():
+    net = make()
+    net.load_state_dict({"0.bias": [1, 2, 3, 4], "1.running_mean": [0, 0, 1, 0]}, strict=False)
+    assert net[0].bias.dtype == net[1].running_mean.dtype == np.float32
+    assert net[0].bias.data.tolist() == [1, 2, 3, 4]
+
+
+def test_lists_of_floats_are_no_counts():
+    class Counted(spconv.Module):
+        buffer_names = ("count",)
+
+        def __init__(self):
+            self.count = np.zeros(2, np.int32)
+
+    net = Counted()
+    net.load_state_dict({"count": [1, 2]})
+    assert net.count.dtype == np.int32
+    with pytest.raises(TypeError, match="count has dtype int32, got float64"):
+        net.load_state_dict({"count": [1.0, 2.5]})
+    assert net.count.tolist() == [1, 2]

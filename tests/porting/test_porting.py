@@ -138,6 +138,29 @@ def test_every_offset_goes_to_its_place(layer, shape):
         np.testing.assert_array_equal(here[k], weight[(slice(None), *offset)].T)
 
 
+def torch_conv_transpose(x, weight, bias, stride):
+    """As torch.nn's ConvTranspose documents it: weight (in, out, *kernel), no padding."""
+    kernel = weight.shape[2:]
+    shape = [(n - 1) * stride + k for n, k in zip(x.shape[2:], kernel, strict=True)]
+    out = np.zeros((len(x), weight.shape[1], *shape))
+    for site in np.ndindex(x.shape[2:]):
+        block = [slice(stride * i, stride * i + k) for i, k in zip(site, kernel, strict=True)]
+        out[(..., *block)] += np.tensordot(x[(..., *site)], weight, (1, 0))
+    return out + bias.reshape(-1, *[1] * len(kernel))
+
+
+@pytest.mark.parametrize("channels", [(3, 3), (2, 3)])
+@pytest.mark.parametrize("kernel", [(2, 3), (3, 1, 2)])
+def test_transposed_convolutions_of_grids_have_the_inputs_first(kernel, channels):
+    rng = np.random.default_rng(0)
+    layer = getattr(spconv, f"ConvTranspose{len(kernel)}d")(*channels, kernel, stride=2)
+    weight, bias = rng.standard_normal((*channels, *kernel)), rng.standard_normal(channels[1])
+    layer.load_state_dict(from_pytorch({"weight": weight, "bias": bias}, layer))
+    x = rng.standard_normal((2, channels[0], 4, 3, 2)[: 2 + len(kernel)])
+    expected = torch_conv_transpose(x, weight, bias, stride=2)
+    np.testing.assert_allclose(layer(spconv.Tensor(x)).data, expected, atol=1e-12)
+
+
 def test_parameters_of_ones_own_stay_as_they_are():
     class Own(spconv.Module):
         def __init__(self):
