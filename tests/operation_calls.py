@@ -59,6 +59,7 @@ CALLS = {
     "grid_to_rows": {"x": GRID},
     "inverse_conv": inverted(tensor(4, 4, 5)),
     "l1_loss": {"x": ROWS, "targets": np.zeros((3, 4))},
+    "layer_norm": {"x": X, "weight": tensor(4), "bias": tensor(4), "eps": 1e-5},
     "leaky_relu": {"x": X, "negative_slope": 0.1},
     "linear": {"x": X, "weight": tensor(4, 5), "bias": tensor(5)},
     "log_softmax": {"x": ROWS, "axis": 1},
@@ -208,6 +209,12 @@ WRONG = {
         "residual": [*NO_SPARSE[1:], X],
     },
     "l1_loss": {"x": NO_TENSOR, "targets": NO_TARGETS},
+    "layer_norm": {
+        "x": [*NOTHING, tensor(4), tensor(3, 5), sparse(5), tensor(2, 5, 4, 4)],
+        "weight": NO_VECTOR,
+        "bias": NO_VECTOR,
+        "eps": NO_NUMBER,
+    },
     "leaky_relu": {"x": NOTHING, "negative_slope": NO_NUMBER},
     "linear": {
         "x": [*NOTHING, sparse(5), tensor(3, 5), tensor(4), GRID],

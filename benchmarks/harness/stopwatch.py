@@ -62,6 +62,8 @@ OPERATIONS = {
     "mean_and_squares": NORMALIZATION,
     "sum_centred_squares": NORMALIZATION,
     "sum_centred_products": NORMALIZATION,
+    "layer_norm": NORMALIZATION,
+    "layer_norm_gradient": NORMALIZATION,
     "normalize": NORMALIZATION,
     "normalize_sums": NORMALIZATION,
     "normalize_gradient": NORMALIZATION,

@@ -11,6 +11,7 @@ from spconv.functional.fractional import (
     sparse_fractional_max_pool,
 )
 from spconv.functional.join import add, concat, concatenate
+from spconv.functional.layer_norm import layer_norm
 from spconv.functional.linear import linear
 from spconv.functional.loss import binary_cross_entropy_with_logits, cross_entropy
 from spconv.functional.norm import batch_norm, moments, normalize
@@ -43,6 +44,7 @@ __all__ = [
     "grid_to_rows",
     "inverse_conv",
     "l1_loss",
+    "layer_norm",
     "leaky_relu",
     "linear",
     "log_softmax",

@@ -37,6 +37,7 @@ from spconv.layers.fractional import (
     SparseFractionalMaxPool3d,
     SparseFractionalMaxPool4d,
 )
+from spconv.layers.layer_norm import LayerNorm
 from spconv.layers.linear import Linear
 from spconv.layers.module import Module
 from spconv.layers.norm import BatchNorm
@@ -62,6 +63,7 @@ __all__ = [
     "ConvTranspose3d",
     "Dropout",
     "Flatten",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "MaxPool2d",

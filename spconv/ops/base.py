@@ -16,7 +16,7 @@ import numpy as np
 from spconv.compat import Array
 from spconv.dtypes import math_type
 from spconv.geometry import Geometry
-from spconv.ops import steps
+from spconv.ops import row_norm, steps
 from spconv.ops.epilogue import PLAIN, Epilogue
 from spconv.ops.groups import grouped_matmul, transposed_weight
 from spconv.rulebook import Rulebook, build, union_of
@@ -254,6 +254,19 @@ class Ops:
         shift, factor = -scale * d_bias / count, -scale * inverse**2 * d_scale / count
         dx = self.normalize_gradient(dy_nc, x_nc, y_nc, mean, scale, shift, factor, slope)
         return dx, d_scale * inverse, d_bias
+
+    def layer_norm(
+        self, x_nc: Array, weight_c: Array, bias_c: Array, eps: float
+    ) -> tuple[Array, Array]:
+        """Rows normalized over their own channels; mean and inverse deviation, (2, N)."""
+        return row_norm.layer_norm(self.xp, x_nc, weight_c, bias_c, eps)
+
+    def layer_norm_gradient(
+        self, dy_nc: Array, x_nc: Array, weight_c: Array, statistics_2n: Array
+    ) -> tuple[Array, Array, Array]:
+        """Gradients of rows, weight and bias; the statistics are of :meth:`layer_norm`."""
+        terms = row_norm.layer_norm_gradient(dy_nc, x_nc, weight_c, statistics_2n)
+        return terms[0], self.sum_rows(terms[1]), self.sum_rows(terms[2])
 
     def track(
         self, running: tuple[Array, Array], batch: tuple[Array, Array], share: float, factor: float

@@ -7,7 +7,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from spconv.compat import Array
-from spconv.kernels import amx, convolution, elementwise, memory, normalization, optimizer, pooling
+from spconv.kernels import (
+    amx,
+    convolution,
+    elementwise,
+    layer_norm,
+    memory,
+    normalization,
+    optimizer,
+    pooling,
+)
 from spconv.ops import steps
 from spconv.ops.base import Ops
 from spconv.ops.epilogue import PLAIN, Epilogue
@@ -262,6 +271,27 @@ class CpuOps(Ops):
         self, x_nc: Array, mean_c: Array, shift_c: Array, factor_c: Array
     ) -> Array:
         return self.normalize(x_nc, mean_c, factor_c, shift_c)
+
+    def layer_norm(
+        self, x_nc: Array, weight_c: Array, bias_c: Array, eps: float
+    ) -> tuple[Array, Array]:
+        if x_nc.dtype not in COMPILED:
+            return super().layer_norm(x_nc, weight_c, bias_c, eps)
+        x, weight, bias = _like(x_nc, x_nc, weight_c, bias_c)
+        y, statistics = memory.empty(x.shape, x.dtype), np.empty((2, len(x)))
+        layer_norm.layer_norm(x, weight, bias, eps, y, statistics, _row_threads(x.size))
+        return y, statistics
+
+    def layer_norm_gradient(
+        self, dy_nc: Array, x_nc: Array, weight_c: Array, statistics_2n: Array
+    ) -> tuple[Array, Array, Array]:
+        if x_nc.dtype not in COMPILED:
+            return super().layer_norm_gradient(dy_nc, x_nc, weight_c, statistics_2n)
+        arrays, dx = _like(x_nc, dy_nc, x_nc, weight_c), memory.empty(x_nc.shape, x_nc.dtype)
+        d_weight, d_bias = layer_norm.layer_norm_gradient(
+            *arrays, statistics_2n, dx, _row_threads(x_nc.size)
+        )
+        return dx, d_weight, d_bias
 
     def sgd_step(
         self,

@@ -154,6 +154,19 @@ def test_batch_norm(slope):
 
 
 @with_or_without_ground
+def test_layer_norm(ground):
+    rng = np.random.default_rng(6)
+    x, inputs = leaf(rng, 2, ground)
+    inputs |= {name: spconv.Parameter(rng.standard_normal(4)) for name in ("weight", "bias")}
+
+    def run():
+        scale = inputs["weight"], inputs["bias"]
+        return whole(functional.layer_norm(again(x, inputs), *scale, 1e-3))
+
+    check_gradients(run, inputs, rng=rng)
+
+
+@with_or_without_ground
 @pytest.mark.parametrize("join", ["add", "concat"])
 def test_joins_on_the_union(join, ground):
     rng = np.random.default_rng(7)

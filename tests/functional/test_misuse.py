@@ -162,6 +162,16 @@ def test_what_is_wrong_is_named(name, argument, value):
             r"weight must have shape \(4,\), one for each channel, got \(5,\)",
         ),
         (
+            lambda: functional.layer_norm(tensor(4), tensor(4), tensor(4)),
+            ValueError,
+            r"expected rows \(N, C\) or a grid \(N, C, \*spatial_shape\), got shape \(4,\)",
+        ),
+        (
+            lambda: functional.layer_norm(X, tensor(5), tensor(5)),
+            ValueError,
+            r"expected 5 input channels, got 4 in features of shape \(3, 4\)",
+        ),
+        (
             lambda: functional.rows_to_grid(tensor(31, 4), 2, (4, 4)),
             ValueError,
             r"expected 2 \* 16 = 32 rows for batch_size 2 and spatial_shape \(4, 4\), got 31",

@@ -138,6 +138,15 @@ def test_every_offset_goes_to_its_place(layer, shape):
         np.testing.assert_array_equal(here[k], weight[(slice(None), *offset)].T)
 
 
+def test_normalizations_stay_as_they_are():
+    net = spconv.SparseSequential(spconv.Linear(2, 3), spconv.LayerNorm(3))
+    theirs = {"0.weight": np.ones((3, 2)), "0.bias": np.zeros(3)}
+    theirs |= {"1.weight": np.arange(3.0), "1.bias": np.arange(4.0, 7)}
+    net.load_state_dict(from_pytorch(theirs, net))
+    np.testing.assert_array_equal(net[1].weight.data, theirs["1.weight"])
+    np.testing.assert_array_equal(net[1].bias.data, theirs["1.bias"])
+
+
 def test_parameters_of_ones_own_stay_as_they_are():
     class Own(spconv.Module):
         def __init__(self):

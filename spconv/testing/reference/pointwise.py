@@ -59,6 +59,13 @@ def batch_norm(
     return pointwise(x, lambda rows: (rows - mean) / np.sqrt(var + eps) * weight + bias)
 
 
+def layer_norm(x: np.ndarray, weight, bias, eps: float = 1e-5) -> np.ndarray:
+    """``(x - mean) / sqrt(var + eps) * weight + bias`` over the last axis, the channels."""
+    mean = x.mean(-1, keepdims=True)
+    var = ((x - mean) ** 2).mean(-1, keepdims=True)
+    return (x - mean) / np.sqrt(var + eps) * weight + bias
+
+
 def add(x: Grid, y: Grid) -> Grid:
     """Sum of two grids; a site is active when it is in one of them."""
     ground = None if x.ground is None or y.ground is None else x.ground + y.ground
