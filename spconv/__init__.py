@@ -22,6 +22,7 @@ from spconv.autograd import Parameter, Tensor, no_grad
 from spconv.checkpoint import Checkpoint, load, save
 from spconv.conversion import from_dense, from_scipy
 from spconv.layers import (
+    GELU,
     BatchNorm,
     BatchwiseDropout,
     Conv2d,
@@ -38,6 +39,7 @@ from spconv.layers import (
     Module,
     ReLU,
     Sigmoid,
+    SiLU,
     SparseAvgPool1d,
     SparseAvgPool2d,
     SparseAvgPool3d,
@@ -87,6 +89,7 @@ from spconv.tensor import SparseConvTensor
 from spconv.threads import get_num_threads, set_num_threads
 
 __all__ = [
+    "GELU",
     "BatchNorm",
     "BatchwiseDropout",
     "Checkpoint",
@@ -105,6 +108,7 @@ __all__ = [
     "Parameter",
     "ReLU",
     "Rulebook",
+    "SiLU",
     "Sigmoid",
     "SparseAvgPool1d",
     "SparseAvgPool2d",

@@ -1,6 +1,6 @@
 """Operations on tensors: one function each, its backward right beneath its forward."""
 
-from spconv.functional.activation import leaky_relu, relu, sigmoid, tanh
+from spconv.functional.activation import gelu, leaky_relu, relu, sigmoid, silu, tanh
 from spconv.functional.conv import inverse_conv, sparse_conv
 from spconv.functional.dense import dense_conv, dense_max_pool, grid_to_rows, rows_to_grid
 from spconv.functional.dropout import batchwise_dropout, draw_channels, dropout
@@ -39,6 +39,7 @@ __all__ = [
     "draw_regions",
     "dropout",
     "fractional_size",
+    "gelu",
     "global_avg_pool",
     "global_max_pool",
     "grid_to_rows",
@@ -56,6 +57,7 @@ __all__ = [
     "relu",
     "rows_to_grid",
     "sigmoid",
+    "silu",
     "smooth_l1_loss",
     "softmax",
     "sparse_avg_pool",

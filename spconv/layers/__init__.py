@@ -1,6 +1,6 @@
 """Layers: parameters and one functional call each."""
 
-from spconv.layers.activation import LeakyReLU, ReLU, Sigmoid, Tanh
+from spconv.layers.activation import GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Tanh
 from spconv.layers.containers import SparseSequential, residual_sum
 from spconv.layers.conv import (
     SparseConv1d,
@@ -55,6 +55,7 @@ from spconv.layers.pool import (
 )
 
 __all__ = [
+    "GELU",
     "BatchNorm",
     "BatchwiseDropout",
     "Conv2d",
@@ -70,6 +71,7 @@ __all__ = [
     "MaxPool3d",
     "Module",
     "ReLU",
+    "SiLU",
     "Sigmoid",
     "SparseAvgPool1d",
     "SparseAvgPool2d",

@@ -38,6 +38,22 @@ class Sigmoid(Module):
         return functional.sigmoid(x)
 
 
+class SiLU(Module):
+    """``x sigmoid(x)``, also called swish."""
+
+    def forward(self, x: Features) -> Features:
+        check_features(type(self).__name__, x)
+        return functional.silu(x)
+
+
+class GELU(Module):
+    """``x`` times the share of a normal distribution below it, by the error function."""
+
+    def forward(self, x: Features) -> Features:
+        check_features(type(self).__name__, x)
+        return functional.gelu(x)
+
+
 class Tanh(Module):
     """Hyperbolic tangent."""
 
