@@ -21,6 +21,7 @@ from spconv.functional.pool import (
     sparse_avg_pool,
     sparse_max_pool,
 )
+from spconv.functional.prune import prune
 from spconv.functional.regression import l1_loss, mse_loss, smooth_l1_loss
 from spconv.functional.softmax import log_softmax, softmax
 from spconv.functional.upsample import upsample
@@ -54,6 +55,7 @@ __all__ = [
     "moments",
     "mse_loss",
     "normalize",
+    "prune",
     "relu",
     "rows_to_grid",
     "sigmoid",

@@ -183,6 +183,15 @@ def test_joins_on_the_union(join, ground):
     check_gradients(run, {**inputs, **renamed}, rng=rng)
 
 
+@every_ndim
+@with_or_without_ground
+def test_prune(ground, ndim):
+    rng = np.random.default_rng(8)
+    x, inputs = leaf(rng, ndim, ground)
+    keep = rng.random(len(x)) < 0.5
+    check_gradients(lambda: whole(functional.prune(again(x, inputs), keep)), inputs, rng=rng)
+
+
 def test_cross_entropy():
     rng = np.random.default_rng(8)
     logits = spconv.Parameter(3 * rng.standard_normal((6, 5)))

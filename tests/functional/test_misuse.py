@@ -162,6 +162,16 @@ def test_what_is_wrong_is_named(name, argument, value):
             r"weight must have shape \(4,\), one for each channel, got \(5,\)",
         ),
         (
+            lambda: functional.prune(X, np.array([0, 2])),
+            TypeError,
+            r"keep must be an array \(N,\) of bools, got numpy\.ndarray of dtype int64; a compari",
+        ),
+        (
+            lambda: functional.prune(X, X.features > 0),
+            ValueError,
+            r"keep must have shape \(3,\), one for each site, got \(3, 4\)",
+        ),
+        (
             lambda: functional.layer_norm(tensor(4), tensor(4), tensor(4)),
             ValueError,
             r"expected rows \(N, C\) or a grid \(N, C, \*spatial_shape\), got shape \(4,\)",
