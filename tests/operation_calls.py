@@ -58,6 +58,7 @@ CALLS = {
     "global_avg_pool": {"x": X},
     "global_max_pool": {"x": X},
     "grid_to_rows": {"x": GRID},
+    "group_norm": {"x": X, "num_groups": 2, "weight": tensor(4), "bias": tensor(4), "eps": 1e-5},
     "inverse_conv": inverted(tensor(4, 4, 5)),
     "l1_loss": {"x": ROWS, "targets": np.zeros((3, 4))},
     "layer_norm": {"x": X, "weight": tensor(4), "bias": tensor(4), "eps": 1e-5},
@@ -201,6 +202,13 @@ WRONG = {
     "global_avg_pool": {"x": NO_SPARSE},
     "global_max_pool": {"x": NO_SPARSE},
     "grid_to_rows": {"x": [*NO_TENSOR, tensor(4)]},
+    "group_norm": {
+        "x": [*NO_SPARSE, GRID, sparse(5), sparse(ground=np.zeros(4))],
+        "num_groups": [*NO_COUNT, 0, 3, 8],
+        "weight": NO_VECTOR,
+        "bias": NO_VECTOR,
+        "eps": NO_NUMBER,
+    },
     "inverse_conv": {
         "x": [*NO_SPARSE, X, sparse(4, [[0, 1]], (4,), 1)],
         "weight": [*NO_TENSOR, tensor(4, 5), tensor(9, 4, 5), tensor(4, 3, 5), tensor()],

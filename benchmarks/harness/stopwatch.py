@@ -65,6 +65,7 @@ OPERATIONS = {
     "layer_norm": NORMALIZATION,
     "layer_norm_gradient": NORMALIZATION,
     "normalize": NORMALIZATION,
+    "normalize_samples": NORMALIZATION,
     "normalize_sums": NORMALIZATION,
     "normalize_gradient": NORMALIZATION,
     "moments_gradient": NORMALIZATION,

@@ -10,6 +10,7 @@ from spconv.functional.fractional import (
     fractional_size,
     sparse_fractional_max_pool,
 )
+from spconv.functional.group_norm import group_norm
 from spconv.functional.join import add, concat, concatenate
 from spconv.functional.layer_norm import layer_norm
 from spconv.functional.linear import linear
@@ -44,6 +45,7 @@ __all__ = [
     "global_avg_pool",
     "global_max_pool",
     "grid_to_rows",
+    "group_norm",
     "inverse_conv",
     "l1_loss",
     "layer_norm",

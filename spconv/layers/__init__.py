@@ -37,6 +37,7 @@ from spconv.layers.fractional import (
     SparseFractionalMaxPool3d,
     SparseFractionalMaxPool4d,
 )
+from spconv.layers.group_norm import GroupNorm, InstanceNorm
 from spconv.layers.layer_norm import LayerNorm
 from spconv.layers.linear import Linear
 from spconv.layers.module import Module
@@ -64,6 +65,8 @@ __all__ = [
     "ConvTranspose3d",
     "Dropout",
     "Flatten",
+    "GroupNorm",
+    "InstanceNorm",
     "LayerNorm",
     "LeakyReLU",
     "Linear",

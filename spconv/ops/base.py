@@ -182,6 +182,13 @@ class Ops:
         """Row (N, C) of its sample for every site: the gradient of :meth:`sum_samples`."""
         return y_bc[self.xp.asarray(sites.indices[:, 0])]
 
+    def normalize_samples(
+        self, x_nc: Array, mean_bc: Array, scale_bc: Array, bias_bc: Array, sites: SiteSet
+    ) -> Array:
+        """``(x - mean) scale + bias``, those of its sample for every site."""
+        mean, scale, bias = (self.spread_samples(y, sites) for y in (mean_bc, scale_bc, bias_bc))
+        return (x_nc - mean) * scale + bias
+
     def leaky_relu(self, x: Array, slope: float) -> Array:
         """``x`` where positive, else ``slope * x``; any shape."""
         if slope == 0:  # 0 * -inf would be NaN

@@ -20,8 +20,10 @@ from spconv.kernels import (
 from spconv.ops import steps
 from spconv.ops.base import Ops
 from spconv.ops.epilogue import PLAIN, Epilogue
+from spconv.ops.samples import slices_of
 from spconv.ops.settings import get_cpu_precision
 from spconv.rulebook import Rulebook
+from spconv.sites import SiteSet
 from spconv.threads import threads_for
 
 INSTRUCTION_SETS: tuple[str, ...] = convolution.ISA_NAMES
@@ -215,6 +217,28 @@ class CpuOps(Ops):
         threads = _row_threads(source.size)
         elementwise.dropout(source.ravel(), *key, threshold, scale, y.ravel(), threads)
         return y.reshape(x.shape)
+
+    def sum_samples(self, x_nc: Array, sites: SiteSet) -> Array:
+        slices = slices_of(sites)
+        if slices is None or x_nc.dtype not in COMPILED:
+            return super().sum_samples(x_nc, sites)
+        y = np.zeros((sites.batch_size, x_nc.shape[1]), x_nc.dtype)
+        for sample, rows in slices:
+            y[sample] = self.sum_rows(x_nc[rows])
+        return y
+
+    def normalize_samples(
+        self, x_nc: Array, mean_bc: Array, scale_bc: Array, bias_bc: Array, sites: SiteSet
+    ) -> Array:
+        slices = slices_of(sites)
+        if slices is None or x_nc.dtype not in COMPILED:
+            return super().normalize_samples(x_nc, mean_bc, scale_bc, bias_bc, sites)
+        x, *vectors = _like(x_nc, x_nc, mean_bc, scale_bc, bias_bc)
+        y = memory.empty(x.shape, x.dtype)
+        for sample, rows in slices:
+            own = (vector[sample] for vector in vectors)
+            normalization.normalize(x[rows], *own, None, y[rows], _row_threads(x[rows].size))
+        return y
 
     def sum_rows(self, x_nc: Array) -> Array:
         return elementwise.sum_rows(np.ascontiguousarray(x_nc), _row_threads(x_nc.size))

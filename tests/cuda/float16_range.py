@@ -91,6 +91,19 @@ def layer_norm(xp):
         assert_close(host(actual.grad), exact.grad, 4 * BOUND)
 
 
+def group_norm(xp):
+    """Sums of 70,000 rows and of their squares."""
+    values, options = rows(), (1, half(xp, np.ones(2), True), half(xp, np.zeros(2), True))
+    x = sparse(xp, values)
+    y = functional.group_norm(x, *options).features
+    expected = (values - values.mean()) / values.std()
+    assert y.dtype == np.float16
+    assert_close(host(y.data), expected, BOUND)
+    y.backward(xp.full(y.shape, 0.5, np.float16))
+    assert_close(host(x.features.grad), np.zeros(values.shape), BOUND)
+    assert_close(host(options[2].grad), np.full(2, 35_000.0), BOUND)
+
+
 def cross_entropy(xp):
     """The sum of losses and the number of rows are too large, the gradient needs its scale."""
     for count, classes in ((60_000, 19), (ROWS, 2)):
@@ -160,6 +173,7 @@ CHECKS = (
     moments_with_a_ground_state,
     a_large_variance,
     layer_norm,
+    group_norm,
     cross_entropy,
     means,
     global_average,

@@ -166,6 +166,19 @@ def test_layer_norm(ground):
     check_gradients(run, inputs, rng=rng)
 
 
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_group_norm(groups):
+    rng = np.random.default_rng(6)
+    x, inputs = leaf(rng, 2, ground=False)
+    inputs |= {name: spconv.Parameter(rng.standard_normal(4)) for name in ("weight", "bias")}
+
+    def run():
+        scale = inputs["weight"], inputs["bias"]
+        return whole(functional.group_norm(again(x, inputs), groups, *scale, 1e-3))
+
+    check_gradients(run, inputs, rng=rng)
+
+
 @with_or_without_ground
 @pytest.mark.parametrize("join", ["add", "concat"])
 def test_joins_on_the_union(join, ground):

@@ -172,6 +172,16 @@ def test_what_is_wrong_is_named(name, argument, value):
             r"keep must have shape \(3,\), one for each site, got \(3, 4\)",
         ),
         (
+            lambda: functional.group_norm(X.derive(X.features, tensor(4)), 2, tensor(4), tensor(4)),
+            ValueError,
+            "without a ground state: .* another vector in each; normalize with LayerNorm or Batch",
+        ),
+        (
+            lambda: functional.group_norm(X, 3, tensor(4), tensor(4)),
+            ValueError,
+            "num_groups=3 must divide the 4 channels",
+        ),
+        (
             lambda: functional.layer_norm(tensor(4), tensor(4), tensor(4)),
             ValueError,
             r"expected rows \(N, C\) or a grid \(N, C, \*spatial_shape\), got shape \(4,\)",

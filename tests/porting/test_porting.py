@@ -139,12 +139,15 @@ def test_every_offset_goes_to_its_place(layer, shape):
 
 
 def test_normalizations_stay_as_they_are():
-    net = spconv.SparseSequential(spconv.Linear(2, 3), spconv.LayerNorm(3))
+    norms = spconv.LayerNorm(3), spconv.GroupNorm(1, 3), spconv.InstanceNorm(3)
+    net = spconv.SparseSequential(spconv.Linear(2, 3), *norms)
     theirs = {"0.weight": np.ones((3, 2)), "0.bias": np.zeros(3)}
-    theirs |= {"1.weight": np.arange(3.0), "1.bias": np.arange(4.0, 7)}
+    for place in (1, 2, 3):
+        theirs |= {f"{place}.weight": np.arange(3.0) + place, f"{place}.bias": np.arange(4.0, 7)}
     net.load_state_dict(from_pytorch(theirs, net))
-    np.testing.assert_array_equal(net[1].weight.data, theirs["1.weight"])
-    np.testing.assert_array_equal(net[1].bias.data, theirs["1.bias"])
+    for place, norm in enumerate(norms, 1):
+        np.testing.assert_array_equal(norm.weight.data, theirs[f"{place}.weight"])
+        np.testing.assert_array_equal(norm.bias.data, theirs[f"{place}.bias"])
 
 
 def test_parameters_of_ones_own_stay_as_they_are():

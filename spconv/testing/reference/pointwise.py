@@ -75,6 +75,21 @@ def layer_norm(x: np.ndarray, weight, bias, eps: float = 1e-5) -> np.ndarray:
     return (x - mean) / np.sqrt(var + eps) * weight + bias
 
 
+def group_norm(x: Grid, groups: int, weight, bias, eps: float = 1e-5) -> Grid:
+    """Over the active sites of each sample and the channels of each group; no ground state."""
+    last = np.moveaxis(x.values, 1, -1)
+    values = np.zeros(last.shape, np.result_type(last, weight, bias))
+    for sample, active in enumerate(x.active):
+        rows = last[sample][active]
+        if not len(rows):
+            continue
+        grouped = rows.reshape(len(rows), groups, -1)
+        centred = grouped - grouped.mean((0, 2), keepdims=True)
+        normal = centred / np.sqrt((centred**2).mean((0, 2), keepdims=True) + eps)
+        values[sample][active] = normal.reshape(rows.shape) * weight + bias
+    return Grid(np.moveaxis(values, -1, 1), x.active)
+
+
 def add(x: Grid, y: Grid) -> Grid:
     """Sum of two grids; a site is active when it is in one of them."""
     ground = None if x.ground is None or y.ground is None else x.ground + y.ground
