@@ -1,6 +1,6 @@
 """Layers: parameters and one functional call each."""
 
-from spconv.layers.activation import GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Tanh
+from spconv.layers.activation import GELU, Identity, LeakyReLU, ReLU, Sigmoid, SiLU, Tanh
 from spconv.layers.containers import SparseSequential, residual_sum
 from spconv.layers.conv import (
     SparseConv1d,
@@ -66,6 +66,7 @@ __all__ = [
     "Dropout",
     "Flatten",
     "GroupNorm",
+    "Identity",
     "InstanceNorm",
     "LayerNorm",
     "LeakyReLU",

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from spconv import functional
 from spconv.checks import check_float
 from spconv.functional._common import Features, check_features
 from spconv.layers.module import Module
+
+
+class Identity(Module):
+    """What comes, as it is: in the place of a layer that is not wanted."""
+
+    def forward(self, x: Any) -> Any:
+        return x
 
 
 class ReLU(Module):

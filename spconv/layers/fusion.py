@@ -8,7 +8,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any, TypeGuard, TypeVar
 
-from spconv.layers.activation import GELU, LeakyReLU, ReLU, SiLU, Tanh
+from spconv.layers.activation import GELU, Identity, LeakyReLU, ReLU, SiLU, Tanh
 from spconv.layers.conv import SparseConv, SparseConvTranspose, SparseInverseConv, SubMConv
 from spconv.layers.dropout import BatchwiseDropout
 from spconv.layers.fractional import SparseFractionalMaxPool
@@ -31,6 +31,7 @@ KEEPS_ZERO = (
     SiLU,
     GELU,
     Tanh,
+    Identity,
     SparseMaxPool,
     SparseFractionalMaxPool,
     SparseAvgPool,

@@ -49,7 +49,28 @@ def test_sigmoid_and_tanh_do_not_overflow():
     np.testing.assert_array_equal(spconv.Tanh()(x).numpy(), [[-1, 1]])
 
 
-KEEP_ZERO = [spconv.ReLU, spconv.LeakyReLU, spconv.Tanh, spconv.SiLU, spconv.GELU]
+def test_the_identity_is_no_layer():
+    x, identity = spconv.Tensor(np.ones((2, 3))), spconv.Identity()
+    assert identity(x) is x
+    assert repr(identity) == "Identity()"
+    sparse = random_sparse_tensor(np.random.default_rng(6), (5, 4))
+    assert spconv.SparseSequential(identity)(sparse) is sparse
+    net = spconv.SparseSequential(spconv.SubMConv2d(3, 4, 3), identity, spconv.ReLU())
+    frozen = spconv.inference.freeze(net)
+    assert len(frozen) == 1
+    np.testing.assert_allclose(
+        frozen(sparse).features.data, net(sparse).features.data, rtol=1e-6, atol=1e-6
+    )
+
+
+KEEP_ZERO = [
+    spconv.ReLU,
+    spconv.LeakyReLU,
+    spconv.Tanh,
+    spconv.SiLU,
+    spconv.GELU,
+    spconv.Identity,
+]
 
 
 @pytest.mark.parametrize("ground", [True, False], ids=["ground", "bare"])

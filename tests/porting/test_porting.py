@@ -150,6 +150,15 @@ def test_normalizations_stay_as_they_are():
         np.testing.assert_array_equal(norm.bias.data, theirs[f"{place}.bias"])
 
 
+def test_named_sequences_have_the_names_they_have_there():
+    layers = {"linear": spconv.Linear(2, 3), "norm": spconv.BatchNorm(3), "relu": spconv.ReLU()}
+    net, plain = spconv.SparseSequential(layers), spconv.BatchNorm(3).state_dict()
+    theirs = {"linear.weight": np.ones((3, 2)), "linear.bias": np.arange(3.0)}
+    theirs |= {f"norm.{name}": array for name, array in plain.items()}
+    assert net.load_state_dict(from_pytorch(theirs, net)) == ([], [])
+    np.testing.assert_array_equal(net["linear"].bias.data, theirs["linear.bias"])
+
+
 def test_parameters_of_ones_own_stay_as_they_are():
     class Own(spconv.Module):
         def __init__(self):
