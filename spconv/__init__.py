@@ -22,6 +22,7 @@ from spconv.autograd import Parameter, Tensor, no_grad
 from spconv.checkpoint import Checkpoint, load, save
 from spconv.conversion import from_dense, from_scipy
 from spconv.layers import (
+    GELU,
     BatchNorm,
     BatchwiseDropout,
     Conv2d,
@@ -30,6 +31,10 @@ from spconv.layers import (
     ConvTranspose3d,
     Dropout,
     Flatten,
+    GroupNorm,
+    Identity,
+    InstanceNorm,
+    LayerNorm,
     LeakyReLU,
     Linear,
     MaxPool2d,
@@ -37,6 +42,7 @@ from spconv.layers import (
     Module,
     ReLU,
     Sigmoid,
+    SiLU,
     SparseAvgPool1d,
     SparseAvgPool2d,
     SparseAvgPool3d,
@@ -86,6 +92,7 @@ from spconv.tensor import SparseConvTensor
 from spconv.threads import get_num_threads, set_num_threads
 
 __all__ = [
+    "GELU",
     "BatchNorm",
     "BatchwiseDropout",
     "Checkpoint",
@@ -95,6 +102,10 @@ __all__ = [
     "ConvTranspose3d",
     "Dropout",
     "Flatten",
+    "GroupNorm",
+    "Identity",
+    "InstanceNorm",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "MaxPool2d",
@@ -103,6 +114,7 @@ __all__ = [
     "Parameter",
     "ReLU",
     "Rulebook",
+    "SiLU",
     "Sigmoid",
     "SparseAvgPool1d",
     "SparseAvgPool2d",

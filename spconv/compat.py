@@ -92,6 +92,22 @@ def array_module(array: object) -> ModuleType:
     return import_cupy() if is_cupy(array) else np
 
 
+def erfc(array: Array) -> Array:
+    """``1 - erf``, the complementary error function, where the array is; of the array's type.
+
+    Neither SciPy's special functions nor CuPy's are imported before.
+
+    >>> import numpy as np
+    >>> erfc(np.array([0.0, np.inf]))
+    array([1., 0.])
+    """
+    if is_cupy(array):
+        from cupyx.scipy import special
+    else:
+        from scipy import special
+    return special.erfc(array)
+
+
 def check_one_device(owner: str, *arrays: Array) -> None:
     """Raise TypeError for arrays of which some are on a GPU."""
     places = ["cuda" if is_cupy(array) else "cpu" for array in arrays]

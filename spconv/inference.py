@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from spconv.autograd import Parameter
 from spconv.checks import type_name
-from spconv.layers import BatchNorm, Module, SparseSequential
+from spconv.layers import BatchNorm, Identity, Module, SparseSequential
 from spconv.layers.dropout import BatchwiseDropout, Dropout
 from spconv.layers.frozen import FrozenConvolution
 from spconv.layers.fusion import TAKE_RESIDUAL, has_forward_of, rectifier_slope
@@ -20,7 +20,8 @@ def freeze(model: AnyModule) -> AnyModule:
 
     In every :class:`~spconv.SparseSequential`, at any depth, a batch normalization behind a
     convolution is folded into its weights, the rectifier behind it becomes part of it, and
-    dropout disappears, so that its layers can be called together only, not by their positions.
+    dropout disappears, so that its layers can be called together only, not by their positions;
+    those that have names keep them.
     What has a ``forward`` of the user's own keeps it, with what it holds frozen. Behind such
     a convolution :func:`~spconv.layers.residual_sum`, and with it every residual block, leaves
     the sum and the last rectifier to it as well. The copy has parameters of its own, which want no
@@ -63,7 +64,9 @@ def _frozen(held: Any, made: dict[int, Any]) -> Any:
             own = name in held.buffer_names
             setattr(module, name, value.copy() if own else _frozen(value, made))
         if isinstance(module, SparseSequential) and has_forward_of(module, (SparseSequential,)):
-            module.layers = _fold(module.layers)
+            module.layers, kept = _fold(module.layers)
+            if module.layer_names is not None:
+                module.layer_names = tuple(module.layer_names[position] for position in kept)
         module.training = False
         return module
     if isinstance(held, Parameter):
@@ -79,21 +82,27 @@ def _frozen(held: Any, made: dict[int, Any]) -> Any:
     return held
 
 
-def _fold(layers: list[Module]) -> list[Module]:
+def _fold(layers: list[Module]) -> tuple[list[Module], list[int]]:
+    """What is left of them, and where that was."""
     folded: list[Module] = []
-    for layer in layers:
-        if has_forward_of(layer, (Dropout, BatchwiseDropout)):
+    kept: list[int] = []
+    for position, layer in enumerate(layers):
+        if has_forward_of(layer, (Dropout, BatchwiseDropout, Identity)):
             continue
-        last = folded[-1] if folded else None
-        if has_forward_of(layer, TAKE_RESIDUAL):
-            folded.append(FrozenConvolution(layer))
-        elif isinstance(last, FrozenConvolution) and last.layer.negative_slope is None:
-            if has_forward_of(layer, (BatchNorm,)):
-                folded[-1] = last.normalized(layer)
-            elif (slope := rectifier_slope(layer)) is not None:
-                folded[-1] = last.rectified(slope)
-            else:
-                folded.append(layer)
-        else:
-            folded.append(layer)
-    return folded
+        merged = _merged(folded[-1], layer) if folded else None
+        if merged is not None:
+            folded[-1] = merged
+            continue
+        folded.append(FrozenConvolution(layer) if has_forward_of(layer, TAKE_RESIDUAL) else layer)
+        kept.append(position)
+    return folded, kept
+
+
+def _merged(convolution: Module, layer: Module) -> FrozenConvolution | None:
+    """A convolution that does what the layer behind it does as well, if it can."""
+    if isinstance(convolution, FrozenConvolution) and convolution.layer.negative_slope is None:
+        if has_forward_of(layer, (BatchNorm,)):
+            return convolution.normalized(layer)
+        if (slope := rectifier_slope(layer)) is not None:
+            return convolution.rectified(slope)
+    return None

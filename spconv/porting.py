@@ -26,11 +26,11 @@ def from_pytorch(
     """The state dict of a PyTorch network, for ``load_state_dict`` of the same network here.
 
     For networks of the other spconv's sparse layers and of ``torch.nn``'s ``Linear``,
-    ``BatchNorm1d``, ``Conv2d/3d`` and ``ConvTranspose2d/3d``. What a layer of ``model`` is decides,
-    never a shape, which may fit by chance: convolutions get ``(K, in, out)``, a ``Linear`` the
-    transpose, and all else stays as it is. Batch counters are dropped. A sparse convolution of
-    size 1 reads its memory as ``(in, out)`` there, although its shape is ``(out, 1, 1, 1, in)``:
-    so it is taken.
+    ``BatchNorm1d``, ``LayerNorm``, ``GroupNorm``, ``InstanceNorm1d``, ``Conv2d/3d`` and
+    ``ConvTranspose2d/3d``. What a layer of ``model`` is decides, never a shape, which may fit by
+    chance: convolutions get ``(K, in, out)``, a ``Linear`` the transpose, and all else stays as it
+    is. Batch counters are dropped. A sparse convolution of size 1 reads its memory as ``(in, out)``
+    there, although its shape is ``(out, 1, 1, 1, in)``: so it is taken.
 
     Parameters
     ----------

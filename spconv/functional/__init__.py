@@ -1,6 +1,6 @@
 """Operations on tensors: one function each, its backward right beneath its forward."""
 
-from spconv.functional.activation import leaky_relu, relu, sigmoid, tanh
+from spconv.functional.activation import gelu, leaky_relu, relu, sigmoid, silu, tanh
 from spconv.functional.conv import inverse_conv, sparse_conv
 from spconv.functional.dense import dense_conv, dense_max_pool, grid_to_rows, rows_to_grid
 from spconv.functional.dropout import batchwise_dropout, draw_channels, dropout
@@ -10,7 +10,9 @@ from spconv.functional.fractional import (
     fractional_size,
     sparse_fractional_max_pool,
 )
+from spconv.functional.group_norm import group_norm
 from spconv.functional.join import add, concat, concatenate
+from spconv.functional.layer_norm import layer_norm
 from spconv.functional.linear import linear
 from spconv.functional.loss import binary_cross_entropy_with_logits, cross_entropy
 from spconv.functional.norm import batch_norm, moments, normalize
@@ -20,6 +22,7 @@ from spconv.functional.pool import (
     sparse_avg_pool,
     sparse_max_pool,
 )
+from spconv.functional.prune import prune
 from spconv.functional.regression import l1_loss, mse_loss, smooth_l1_loss
 from spconv.functional.softmax import log_softmax, softmax
 from spconv.functional.upsample import upsample
@@ -38,11 +41,14 @@ __all__ = [
     "draw_regions",
     "dropout",
     "fractional_size",
+    "gelu",
     "global_avg_pool",
     "global_max_pool",
     "grid_to_rows",
+    "group_norm",
     "inverse_conv",
     "l1_loss",
+    "layer_norm",
     "leaky_relu",
     "linear",
     "log_softmax",
@@ -51,9 +57,11 @@ __all__ = [
     "moments",
     "mse_loss",
     "normalize",
+    "prune",
     "relu",
     "rows_to_grid",
     "sigmoid",
+    "silu",
     "smooth_l1_loss",
     "softmax",
     "sparse_avg_pool",

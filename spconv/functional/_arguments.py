@@ -11,7 +11,7 @@ from spconv.autograd import Tensor, as_operand
 from spconv.checks import check_float, type_name
 from spconv.compat import array_module, check_one_device
 from spconv.dtypes import math_type
-from spconv.functional._common import check_sparse, total_channels
+from spconv.functional._common import check_device, check_sparse, total_channels
 from spconv.geometry import Geometry
 from spconv.tensor import KeptChannels, SparseConvTensor
 
@@ -135,6 +135,14 @@ def check_vector(owner: str, name: str, value: Any, channels: int) -> None:
             f"{owner}: {name} must have shape ({channels},), one for each channel, got "
             f"{value.shape}"
         )
+
+
+def check_affine(owner: str, x: Tensor, weight: Any, bias: Any, eps: Any) -> None:
+    """Raise unless these are a factor and a summand for each channel of rows, and a number."""
+    check_vector(owner, "weight", weight, x.shape[-1])
+    check_vector(owner, "bias", bias, x.shape[-1])
+    check_device(owner, x, weight, bias)
+    check_float(owner, "eps", eps)
 
 
 def check_geometry(owner: str, geometry: Any) -> None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from spconv.autograd import Tensor, record
-from spconv.checks import check_float, check_int
+from spconv.checks import check_int
 from spconv.compat import Array
 from spconv.dtypes import math_type
-from spconv.functional._arguments import check_slope, check_tensor, check_vector
-from spconv.functional._common import cast, check_device, common_dtype
+from spconv.functional._arguments import check_affine, check_slope, check_tensor, check_vector
+from spconv.functional._common import cast, common_dtype
 from spconv.ops import get_ops
 
 
@@ -42,7 +42,7 @@ def batch_norm(
         For what is no Tensor and for other shapes; here and in the operations below.
     """
     check_tensor("batch_norm", "x", x, "(N, C)", 2)
-    _check_affine("batch_norm", x, weight, bias, eps)
+    check_affine("batch_norm", x, weight, bias, eps)
     check_slope("batch_norm", negative_slope)
     dtype = common_dtype(x, weight, bias)
     ops, features = get_ops(x.data), cast(x, dtype)
@@ -111,7 +111,7 @@ def normalize(
     ``statistics`` (2, C): mean, less the ``origin`` (C,) if there is one, and variance.
     """
     check_tensor("normalize", "x", x, "(N, C) or (C,)", 1, 2)
-    _check_affine("normalize", x, weight, bias, eps)
+    check_affine("normalize", x, weight, bias, eps)
     check_tensor("normalize", "statistics", statistics, "(2, C)", 2)
     if statistics.shape != (2, x.shape[-1]):
         raise ValueError(
@@ -147,10 +147,3 @@ def normalize(
         return dx, d_statistics, d_scale * inverse, d_bias, d_mean
 
     return record(data, (x, statistics, weight, bias, origin), backward)
-
-
-def _check_affine(owner: str, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> None:
-    check_vector(owner, "weight", weight, x.shape[-1])
-    check_vector(owner, "bias", bias, x.shape[-1])
-    check_device(owner, x, weight, bias)
-    check_float(owner, "eps", eps)

@@ -1,6 +1,6 @@
 """Layers: parameters and one functional call each."""
 
-from spconv.layers.activation import LeakyReLU, ReLU, Sigmoid, Tanh
+from spconv.layers.activation import GELU, Identity, LeakyReLU, ReLU, Sigmoid, SiLU, Tanh
 from spconv.layers.containers import SparseSequential, residual_sum
 from spconv.layers.conv import (
     SparseConv1d,
@@ -37,6 +37,8 @@ from spconv.layers.fractional import (
     SparseFractionalMaxPool3d,
     SparseFractionalMaxPool4d,
 )
+from spconv.layers.group_norm import GroupNorm, InstanceNorm
+from spconv.layers.layer_norm import LayerNorm
 from spconv.layers.linear import Linear
 from spconv.layers.module import Module
 from spconv.layers.norm import BatchNorm
@@ -54,6 +56,7 @@ from spconv.layers.pool import (
 )
 
 __all__ = [
+    "GELU",
     "BatchNorm",
     "BatchwiseDropout",
     "Conv2d",
@@ -62,12 +65,17 @@ __all__ = [
     "ConvTranspose3d",
     "Dropout",
     "Flatten",
+    "GroupNorm",
+    "Identity",
+    "InstanceNorm",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "MaxPool2d",
     "MaxPool3d",
     "Module",
     "ReLU",
+    "SiLU",
     "Sigmoid",
     "SparseAvgPool1d",
     "SparseAvgPool2d",

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from spconv import functional
 from spconv.checks import check_float
 from spconv.functional._common import Features, check_features
 from spconv.layers.module import Module
+
+
+class Identity(Module):
+    """What comes, as it is: in the place of a layer that is not wanted."""
+
+    def forward(self, x: Any) -> Any:
+        return x
 
 
 class ReLU(Module):
@@ -36,6 +45,22 @@ class Sigmoid(Module):
     def forward(self, x: Features) -> Features:
         check_features(type(self).__name__, x)
         return functional.sigmoid(x)
+
+
+class SiLU(Module):
+    """``x sigmoid(x)``, also called swish."""
+
+    def forward(self, x: Features) -> Features:
+        check_features(type(self).__name__, x)
+        return functional.silu(x)
+
+
+class GELU(Module):
+    """``x`` times the share of a normal distribution below it, by the error function."""
+
+    def forward(self, x: Features) -> Features:
+        check_features(type(self).__name__, x)
+        return functional.gelu(x)
 
 
 class Tanh(Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import index
 from typing import Any, overload
 
@@ -36,6 +36,19 @@ class SparseSequential(Module):
     is computed together follows, and so do the names in a state, which are positions; an optimizer
     made before does not know of new layers.
 
+    Of one dict the layers have its names, as in ``torch.nn.Sequential(OrderedDict(...))``:
+    ``net["conv"]`` is a layer then, as ``net[0]`` is, a new name adds one at the end, and a state
+    has these names. Without a name none is added: ``append``, ``insert`` and ``extend`` are errors.
+
+    Parameters
+    ----------
+    *layers : Module
+        Or one mapping of names to them.
+
+    Attributes
+    ----------
+    layer_names : tuple of str or None
+
     Examples
     --------
     >>> import numpy as np, spconv
@@ -44,41 +57,70 @@ class SparseSequential(Module):
     ... )
     >>> net(spconv.from_dense(np.eye(4, dtype="float32")[None, None]))
     SparseConvTensor(2 sites, 4 channels, batch_size=1, spatial_shape=(2, 2), float32)
+    >>> named = spconv.SparseSequential({"conv": spconv.SubMConv2d(1, 4, 3), "relu": spconv.ReLU()})
+    >>> list(named.state_dict()), named["relu"]
+    (['conv.weight', 'conv.bias'], ReLU())
     """
 
-    def __init__(self, *layers: Module) -> None:
-        self.layers = _checked(layers)
+    layer_names: tuple[str, ...] | None = None
+
+    def __init__(self, *layers: Module | Mapping[str, Module]) -> None:
+        if len(layers) == 1 and isinstance(layers[0], Mapping):
+            self.layer_names = names = tuple(map(_checked_name, layers[0]))
+            self.layers = _checked(layers[0].values(), names=names)
+        else:
+            self.layers = _checked(layers)
 
     def children(self) -> Iterator[tuple[str, Module]]:
-        for position, layer in enumerate(self.layers):
-            yield str(position), layer
+        names = self.layer_names or [str(position) for position in range(len(self.layers))]
+        yield from zip(names, self.layers, strict=True)
         for name, child in super().children():
-            if not name.startswith("layers."):
+            attribute = name.partition(".")[0]
+            if attribute != "layers":
+                if attribute in names:
+                    raise ValueError(
+                        f"SparseSequential: {attribute!r} is an attribute and the name of a layer, "
+                        "so that a state would hold one of them; rename one"
+                    )
                 yield name, child
 
     def __len__(self) -> int:
         return len(self.layers)
 
     @overload
-    def __getitem__(self, position: int) -> Module: ...
+    def __getitem__(self, position: int | str) -> Module: ...
     @overload
     def __getitem__(self, position: slice) -> SparseSequential: ...
-    def __getitem__(self, position: int | slice) -> Module:
+    def __getitem__(self, position: int | str | slice) -> Module:
         """A layer, or some of them in a row."""
-        if isinstance(position, slice):
+        if not isinstance(position, slice):
+            return self.layers[self._place(position)]
+        if self.layer_names is None:
             return SparseSequential(*self.layers[position])
-        return self.layers[self._place(position)]
+        names = self.layer_names[position]
+        return SparseSequential(dict(zip(names, self.layers[position], strict=True)))
 
-    def __setitem__(self, position: int | slice, layer: Module | Iterable[Module]) -> None:
+    def __setitem__(self, position: int | str | slice, layer: Module | Iterable[Module]) -> None:
         """Put another layer there, or some of them in the place of a slice."""
+        names = self.layer_names
         if isinstance(position, slice):
+            self._check_unnamed()
             self.layers[position] = _checked(layer)
+        elif isinstance(position, str) and names is not None and position not in names:
+            name = _checked_name(position)
+            self.layers += _checked([layer], names=[name])
+            self.layer_names = (*names, name)
         else:
             place = self._place(position)
             self.layers[place : place + 1 or None] = _checked([layer], place)
 
-    def __delitem__(self, position: int | slice) -> None:
-        del self.layers[position if isinstance(position, slice) else self._place(position)]
+    def __delitem__(self, position: int | str | slice) -> None:
+        where = position if isinstance(position, slice) else self._place(position)
+        del self.layers[where]
+        if self.layer_names is not None:
+            names = list(self.layer_names)
+            del names[where]
+            self.layer_names = tuple(names)
 
     def append(self, layer: Module) -> SparseSequential:
         """Add a layer at the end; returns self."""
@@ -86,17 +128,25 @@ class SparseSequential(Module):
 
     def extend(self, layers: Iterable[Module]) -> SparseSequential:
         """Add layers, or those of another sequence, at the end; returns self."""
+        self._check_unnamed()
         self.layers += _checked(layers, len(self.layers))
         return self
 
     def insert(self, position: int, layer: Module) -> SparseSequential:
         """Add a layer in front of that position; returns self."""
+        self._check_unnamed()
         place = self._place(position, behind=1)
         self.layers[place:place] = _checked([layer], place)
         return self
 
     def _place(self, position: Any, behind: int = 0) -> int:
         """A position in the list; ``behind`` counts those behind its end that are one too."""
+        if isinstance(position, str) and self.layer_names is not None:
+            if position not in self.layer_names:
+                raise KeyError(
+                    f"SparseSequential: no layer is named {position!r} among {[*self.layer_names]}"
+                )
+            return self.layer_names.index(position)
         try:
             number = index(position)
         except TypeError:
@@ -110,6 +160,13 @@ class SparseSequential(Module):
                 f"{len(self.layers)} layers, got {number}"
             )
         return number
+
+    def _check_unnamed(self) -> None:
+        if self.layer_names is not None:
+            raise TypeError(
+                "SparseSequential: its layers have names, so that a new one needs a name too; add "
+                "it as net['name'] = layer, or make a new sequence of a dict"
+            )
 
     def __iter__(self) -> Iterator[Module]:
         return iter(self.layers)
@@ -152,8 +209,17 @@ class SparseSequential(Module):
         return x if not isinstance(x, SparseConvTensor) else all_channels(x)
 
 
-def _checked(layers: Any, first: int = 0) -> list[Module]:
-    """Layers as a list; the number of the ``first`` is for messages."""
+def _checked_name(name: Any) -> str:
+    if not isinstance(name, str) or not name or "." in name:
+        raise ValueError(
+            f"SparseSequential: a layer's name must be a str without dots, which are between the "
+            f"names in a state, got {name!r}"
+        )
+    return name
+
+
+def _checked(layers: Any, first: int = 0, names: Sequence[str] = ()) -> list[Module]:
+    """Layers as a list; their names or the number of the ``first`` are for messages."""
     if not isinstance(layers, Iterable):
         raise TypeError(
             f"SparseSequential: expected an iterable of layers, got {type_name(layers)}; append() "
@@ -163,8 +229,10 @@ def _checked(layers: Any, first: int = 0) -> list[Module]:
     for number, layer in enumerate(checked, first):
         if not isinstance(layer, Module):
             hint = "; give them one by one, as *layers" if isinstance(layer, list | tuple) else ""
+            hint = "; give all layers in one dict" if isinstance(layer, Mapping) else hint
+            label = repr(names[number]) if names else number
             raise TypeError(
-                f"SparseSequential: layer {number} must be a Module, got {type_name(layer)}{hint}"
+                f"SparseSequential: layer {label} must be a Module, got {type_name(layer)}{hint}"
             )
     return checked
 

@@ -10,7 +10,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any, TypeGuard, TypeVar
 
-from spconv.layers.activation import LeakyReLU, ReLU, Tanh
+from spconv.layers.activation import GELU, Identity, LeakyReLU, ReLU, SiLU, Tanh
 from spconv.layers.conv import SparseConv, SparseConvTranspose, SparseInverseConv, SubMConv
 from spconv.layers.dropout import BatchwiseDropout
 from spconv.layers.fractional import SparseFractionalMaxPool
@@ -27,7 +27,17 @@ TAKE_RESIDUAL = (*SHRINK, SparseInverseConv)
 """Layers that add a residual while their sums are at hand."""
 RECTIFY = (*TAKE_RESIDUAL, BatchNorm)
 """Layers that compute a rectifier behind them while their result is at hand."""
-KEEPS_ZERO = (ReLU, LeakyReLU, Tanh, SparseMaxPool, SparseFractionalMaxPool, SparseAvgPool)
+KEEPS_ZERO = (
+    ReLU,
+    LeakyReLU,
+    SiLU,
+    GELU,
+    Tanh,
+    Identity,
+    SparseMaxPool,
+    SparseFractionalMaxPool,
+    SparseAvgPool,
+)
 """Layers that act on every channel alone and leave a channel of zeros as it is."""
 KNOW_CHANNELS = (*KEEPS_ZERO, BatchwiseDropout, Linear)
 """Layers that take a tensor with dropped channels; others get all of them."""

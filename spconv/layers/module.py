@@ -26,8 +26,9 @@ class Module:
     """Base class of layers and networks.
 
     Subclasses assign parameters, buffers and other modules to attributes, also inside of lists,
-    tuples and dicts, and define ``forward``. Arrays that are saved but not learned are named in
-    ``buffer_names``.
+    tuples and dicts, and define ``forward``. A list is what ``torch.nn.ModuleList`` is for, a dict
+    what ``ModuleDict`` is, with the same names in a state. Arrays that are saved but not learned
+    are named in ``buffer_names``.
 
     Examples
     --------
@@ -39,6 +40,10 @@ class Module:
     ...         return self.conv(x)
     >>> [name for name, _ in Net().named_parameters()]
     ['conv.weight', 'conv.bias']
+    >>> net = Net()
+    >>> net.heads = [spconv.Linear(4, 2, bias=False), spconv.Linear(4, 3, bias=False)]
+    >>> list(net.state_dict())[2:]
+    ['heads.0.weight', 'heads.1.weight']
     """
 
     buffer_names: ClassVar[tuple[str, ...]] = ()

@@ -16,7 +16,7 @@ import numpy as np
 from spconv.compat import Array
 from spconv.dtypes import math_type
 from spconv.geometry import Geometry
-from spconv.ops import steps
+from spconv.ops import row_norm, steps
 from spconv.ops.epilogue import PLAIN, Epilogue
 from spconv.ops.groups import grouped_matmul, transposed_weight
 from spconv.rulebook import Rulebook, build, union_of
@@ -182,6 +182,13 @@ class Ops:
         """Row (N, C) of its sample for every site: the gradient of :meth:`sum_samples`."""
         return y_bc[self.xp.asarray(sites.indices[:, 0])]
 
+    def normalize_samples(
+        self, x_nc: Array, mean_bc: Array, scale_bc: Array, bias_bc: Array, sites: SiteSet
+    ) -> Array:
+        """``(x - mean) scale + bias``, those of its sample for every site."""
+        mean, scale, bias = (self.spread_samples(y, sites) for y in (mean_bc, scale_bc, bias_bc))
+        return (x_nc - mean) * scale + bias
+
     def leaky_relu(self, x: Array, slope: float) -> Array:
         """``x`` where positive, else ``slope * x``; any shape."""
         if slope == 0:  # 0 * -inf would be NaN
@@ -254,6 +261,19 @@ class Ops:
         shift, factor = -scale * d_bias / count, -scale * inverse**2 * d_scale / count
         dx = self.normalize_gradient(dy_nc, x_nc, y_nc, mean, scale, shift, factor, slope)
         return dx, d_scale * inverse, d_bias
+
+    def layer_norm(
+        self, x_nc: Array, weight_c: Array, bias_c: Array, eps: float
+    ) -> tuple[Array, Array]:
+        """Rows normalized over their own channels; mean and inverse deviation, (2, N)."""
+        return row_norm.layer_norm(self.xp, x_nc, weight_c, bias_c, eps)
+
+    def layer_norm_gradient(
+        self, dy_nc: Array, x_nc: Array, weight_c: Array, statistics_2n: Array
+    ) -> tuple[Array, Array, Array]:
+        """Gradients of rows, weight and bias; the statistics are of :meth:`layer_norm`."""
+        terms = row_norm.layer_norm_gradient(dy_nc, x_nc, weight_c, statistics_2n)
+        return terms[0], self.sum_rows(terms[1]), self.sum_rows(terms[2])
 
     def track(
         self, running: tuple[Array, Array], batch: tuple[Array, Array], share: float, factor: float

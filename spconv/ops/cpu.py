@@ -7,12 +7,23 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from spconv.compat import Array
-from spconv.kernels import amx, convolution, elementwise, memory, normalization, optimizer, pooling
+from spconv.kernels import (
+    amx,
+    convolution,
+    elementwise,
+    layer_norm,
+    memory,
+    normalization,
+    optimizer,
+    pooling,
+)
 from spconv.ops import steps
 from spconv.ops.base import Ops
 from spconv.ops.epilogue import PLAIN, Epilogue
+from spconv.ops.samples import slices_of
 from spconv.ops.settings import get_cpu_precision
 from spconv.rulebook import Rulebook
+from spconv.sites import SiteSet
 from spconv.threads import threads_for
 
 INSTRUCTION_SETS: tuple[str, ...] = convolution.ISA_NAMES
@@ -211,6 +222,28 @@ class CpuOps(Ops):
         elementwise.dropout(source.ravel(), *key, threshold, scale, y.ravel(), threads)
         return y.reshape(x.shape)
 
+    def sum_samples(self, x_nc: Array, sites: SiteSet) -> Array:
+        slices = slices_of(sites)
+        if slices is None or x_nc.dtype not in COMPILED:
+            return super().sum_samples(x_nc, sites)
+        y = np.zeros((sites.batch_size, x_nc.shape[1]), x_nc.dtype)
+        for sample, rows in slices:
+            y[sample] = self.sum_rows(x_nc[rows])
+        return y
+
+    def normalize_samples(
+        self, x_nc: Array, mean_bc: Array, scale_bc: Array, bias_bc: Array, sites: SiteSet
+    ) -> Array:
+        slices = slices_of(sites)
+        if slices is None or x_nc.dtype not in COMPILED:
+            return super().normalize_samples(x_nc, mean_bc, scale_bc, bias_bc, sites)
+        x, *vectors = _like(x_nc, x_nc, mean_bc, scale_bc, bias_bc)
+        y = memory.empty(x.shape, x.dtype)
+        for sample, rows in slices:
+            own = (vector[sample] for vector in vectors)
+            normalization.normalize(x[rows], *own, None, y[rows], _row_threads(x[rows].size))
+        return y
+
     def sum_rows(self, x_nc: Array) -> Array:
         return elementwise.sum_rows(np.ascontiguousarray(x_nc), _row_threads(x_nc.size))
 
@@ -266,6 +299,27 @@ class CpuOps(Ops):
         self, x_nc: Array, mean_c: Array, shift_c: Array, factor_c: Array
     ) -> Array:
         return self.normalize(x_nc, mean_c, factor_c, shift_c)
+
+    def layer_norm(
+        self, x_nc: Array, weight_c: Array, bias_c: Array, eps: float
+    ) -> tuple[Array, Array]:
+        if x_nc.dtype not in COMPILED:
+            return super().layer_norm(x_nc, weight_c, bias_c, eps)
+        x, weight, bias = _like(x_nc, x_nc, weight_c, bias_c)
+        y, statistics = memory.empty(x.shape, x.dtype), np.empty((2, len(x)))
+        layer_norm.layer_norm(x, weight, bias, eps, y, statistics, _row_threads(x.size))
+        return y, statistics
+
+    def layer_norm_gradient(
+        self, dy_nc: Array, x_nc: Array, weight_c: Array, statistics_2n: Array
+    ) -> tuple[Array, Array, Array]:
+        if x_nc.dtype not in COMPILED:
+            return super().layer_norm_gradient(dy_nc, x_nc, weight_c, statistics_2n)
+        arrays, dx = _like(x_nc, dy_nc, x_nc, weight_c), memory.empty(x_nc.shape, x_nc.dtype)
+        d_weight, d_bias = layer_norm.layer_norm_gradient(
+            *arrays, statistics_2n, dx, _row_threads(x_nc.size)
+        )
+        return dx, d_weight, d_bias
 
     def sgd_step(
         self,

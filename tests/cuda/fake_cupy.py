@@ -15,6 +15,7 @@ from typing import ClassVar
 import numpy as np
 from emulation import emulate
 from fake_array import COPIES, call, ndarray, plain, plain_all
+from scipy import special
 
 __all__ = ["COPIES", "RawKernel", "RawModule", "installed", "make_module", "ndarray"]
 
@@ -155,6 +156,15 @@ def make_module() -> types.ModuleType:
     return cupy
 
 
+def make_extension() -> types.ModuleType:
+    """``cupyx.scipy`` with the special functions that the library uses."""
+    scipy = types.ModuleType("cupyx.scipy")
+    scipy.special = types.SimpleNamespace(
+        erfc=lambda *arguments: call("erfc", special.erfc, arguments, {})
+    )
+    return scipy
+
+
 @contextlib.contextmanager
 def installed(monkeypatch):
     """``import cupy`` gives the stand-in; everything that remembers CuPy forgets it afterwards."""
@@ -168,6 +178,8 @@ def installed(monkeypatch):
         memory.cache_clear()
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "cupy", cupy)
+        patch.setitem(sys.modules, "cupyx", types.ModuleType("cupyx"))
+        patch.setitem(sys.modules, "cupyx.scipy", make_extension())
         patch.setattr(compat, "has_cupy", lambda: True)
         yield cupy
     for memory in memories:

@@ -75,6 +75,35 @@ def a_large_variance(xp):
     assert norm.running_var.dtype == np.float32
 
 
+def layer_norm(xp):
+    """Squares of 300 and more; sums of 70,000 gradients."""
+    x, dy = (300 * rows(0.0)).astype(np.float16).astype(float), rows(shift=0.5, seed=1)
+    results = []
+    for make in (lambda a: half(xp, a, True), lambda a: spconv.Tensor(a, requires_grad=True)):
+        tensors = [make(a) for a in (x, np.array([1.0, 2.0]), np.array([0.5, 0.0]))]
+        y = functional.layer_norm(*tensors)
+        y.backward(xp.asarray(dy.astype(np.float16)) if not results else dy)
+        results.append((y, tensors))
+    (y, tensors), (wide, wide_tensors) = results
+    assert y.dtype == tensors[0].grad.dtype == tensors[1].grad.dtype == np.float16
+    assert_close(host(y.data), wide.data, BOUND)
+    for actual, exact in zip(tensors[1:], wide_tensors[1:], strict=True):
+        assert_close(host(actual.grad), exact.grad, 4 * BOUND)
+
+
+def group_norm(xp):
+    """Sums of 70,000 rows and of their squares."""
+    values, options = rows(), (1, half(xp, np.ones(2), True), half(xp, np.zeros(2), True))
+    x = sparse(xp, values)
+    y = functional.group_norm(x, *options).features
+    expected = (values - values.mean()) / values.std()
+    assert y.dtype == np.float16
+    assert_close(host(y.data), expected, BOUND)
+    y.backward(xp.full(y.shape, 0.5, np.float16))
+    assert_close(host(x.features.grad), np.zeros(values.shape), BOUND)
+    assert_close(host(options[2].grad), np.full(2, 35_000.0), BOUND)
+
+
 def cross_entropy(xp):
     """The sum of losses and the number of rows are too large, the gradient needs its scale."""
     for count, classes in ((60_000, 19), (ROWS, 2)):
@@ -143,6 +172,8 @@ CHECKS = (
     batch_norm,
     moments_with_a_ground_state,
     a_large_variance,
+    layer_norm,
+    group_norm,
     cross_entropy,
     means,
     global_average,

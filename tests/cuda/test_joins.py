@@ -60,3 +60,31 @@ def test_same_sites_of_the_device(cupy):
     assert one.sites.same_as(host.sites)
     assert host.sites.same_as(one.sites)
     np.testing.assert_array_equal((one + again).features.numpy(), 2 * one.features.numpy())
+
+
+@pytest.mark.parametrize("of_the_device", [True, False])
+@pytest.mark.parametrize("ground", [True, False])
+def test_pruned_sites(cupy, ground, of_the_device):
+    """Of sites that the device made, by a mask of the device or of the host; then a convolution."""
+    results = []
+    for device in ("cpu", "cuda"):
+        one, _, features, _ = branches(device, ground)
+        conv = spconv.SubMConv2d(4, 3, 3, rng=np.random.default_rng(2)).to(device)
+        keep = one.features[:, 0] > 0
+        if device == "cuda" and not of_the_device:
+            keep = keep.get()
+        y = conv(spconv.functional.prune(one, keep))
+        y.features.sum().backward()
+        results.append((y.indices, y.dense().numpy(), features.grad, conv.weight.grad))
+    bound = 64 * tolerance("float32", 1000)
+    for actual, expected in zip(*reversed(results), strict=True):
+        assert_close(getattr(actual, "get", lambda a=actual: a)(), expected, bound)
+
+
+def test_pruned_float16(cupy):
+    x = branches("cuda", False)[0]
+    half = spconv.Tensor(x.features.data.astype(np.float16), requires_grad=True)
+    y = spconv.functional.prune(x.derive(half, None), half[:, 1] > 0)
+    y.features.sum().backward()
+    assert y.features.dtype == half.grad.dtype == np.float16
+    np.testing.assert_array_equal(half.grad.get()[:, 0], half.data.get()[:, 1] > 0)

@@ -160,6 +160,25 @@ def test_batch_norm(ops, dtype, shape, slope):
         assert_close(actual.get(), known, tolerance(kind, max(len(x), 16)), "gradients")
 
 
+@pytest.mark.parametrize("shape", [(0, 3), (1, 1), (7, 183), (300, 33)])
+def test_layer_norm(ops, dtype, shape):
+    """Array code here, but for the sums over rows."""
+    x, dy = random(dtype, *shape), random(dtype, *shape, seed=1)
+    wide = math_type(np.dtype(dtype))
+    weight, bias = (random(wide, shape[1], seed=seed) for seed in (2, 3))
+    device = [ops.xp.asarray(array) for array in (x, weight, bias, dy)]
+    exact = [array.astype(np.float64) for array in (x, weight, bias, dy)]
+    y, statistics = ops.layer_norm(*device[:3], 0.1)
+    expected, known = SPECIFICATION.layer_norm(*exact[:3], 0.1)
+    assert y.dtype == dtype
+    assert_close(y.get(), expected, tolerance(dtype, 16), "result")
+    gradients = ops.layer_norm_gradient(device[3], device[0], device[1], statistics)
+    exact = SPECIFICATION.layer_norm_gradient(exact[3], exact[0], exact[1], known)
+    for actual, wanted, kind in zip(gradients, exact, (dtype, wide, wide), strict=True):
+        assert actual.dtype == kind
+        assert_close(actual.get(), wanted, tolerance(kind, max(len(x), 16)), "gradients")
+
+
 @pytest.mark.parametrize("channels", [37, 300, 0])
 def test_track(ops, channels):
     arrays = [random("float32", channels, seed=seed) for seed in range(4)]

@@ -71,6 +71,26 @@ def test_sums(ops, dtype, kind, channels):
     np.testing.assert_array_equal(back.get(), SPECIFICATION.spread_samples(y.get(), where))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("kind", ["shuffled", "sorted", "none"])
+@pytest.mark.parametrize("groups", [1, 3, 6])
+def test_group_norm(cupy, dtype, kind, groups):
+    where, rng = sites(kind), np.random.default_rng(0)
+    arrays = [rng.standard_normal(shape).astype(dtype) for shape in ((len(where), 6), 6, 6)]
+    gradient, results = rng.standard_normal((len(where), 6)).astype(dtype), []
+    for xp, kind in ((np, np.float64), (cupy, dtype)):
+        tensors = [spconv.Tensor(xp.asarray(a.astype(kind)), requires_grad=True) for a in arrays]
+        zeros = np.zeros(arrays[0].shape, np.float32)
+        x = spconv.SparseConvTensor(zeros, where.indices, where.spatial_shape, where.batch_size)
+        x = x.derive(tensors[0], None)
+        y = spconv.functional.group_norm(x, groups, *tensors[1:], 0.1).features
+        y.backward(xp.asarray(gradient.astype(kind)))
+        results.append([y.data, *(tensor.grad for tensor in tensors)])
+    for actual, expected in zip(*reversed(results), strict=True):
+        assert actual.dtype == dtype
+        assert_close(actual.get(), expected, tolerance(dtype, 600))
+
+
 def test_one_large_sample_is_cut_into_parts(ops, monkeypatch):
     where = sites("sorted")
     x = features("float32", len(where), 3)

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 import spconv
 from spconv import functional
+from spconv.dtypes import math_type
 
 ENGINES = ["numpy", "cpu"]
 
@@ -85,6 +87,41 @@ def test_sigmoid_keeps_the_digits_of_small_values(dtype):
     y.sum().backward()
     np.testing.assert_allclose(x.grad[:4], (y.data * (1 - y.data))[:4], rtol=1e-6)
     assert y.dtype == x.grad.dtype == dtype
+
+
+SMOOTH = {
+    "silu": lambda x: x / (1 + np.exp(-x)),
+    "gelu": lambda x: x * norm.cdf(x),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("name", SMOOTH)
+def test_smooth_rectifiers_keep_the_digits_of_small_values(name, dtype):
+    values = np.array([-9, -5, -1e-3, 0, 1e-3, 5, 9], dtype)
+    x = spconv.Tensor(values, requires_grad=True)
+    y = getattr(functional, name)(x)
+    exact, step = values.astype(np.float64), 1e-6
+    assert y.dtype == dtype
+    least = np.finfo(dtype).smallest_subnormal
+    relative = 64 * np.finfo(math_type(np.dtype(dtype))).eps  # that of x^2 / 2, in an exponent
+    relative = max(relative, np.finfo(dtype).eps)
+    np.testing.assert_allclose(y.data, SMOOTH[name](exact), relative, least)
+    y.backward(np.ones_like(values))
+    slope = (SMOOTH[name](exact + step) - SMOOTH[name](exact - step)) / (2 * step)
+    assert x.grad.dtype == dtype
+    np.testing.assert_allclose(x.grad, slope, 8 * np.finfo(dtype).eps, 1e-9 + least)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", SMOOTH)
+def test_smooth_rectifiers_far_from_zero_are_rectifiers(name, dtype):
+    x = spconv.Tensor(np.array([-np.inf, -1e30, -900, 900, 1e30, np.inf], dtype), True)
+    y = getattr(functional, name)(x)
+    np.testing.assert_array_equal(y.data, np.maximum(x.data, 0))
+    y.backward(np.ones_like(x.data))
+    np.testing.assert_array_equal(x.grad, [0, 0, 0, 1, 1, 1])
+    assert np.isnan(getattr(functional, name)(spconv.Tensor(np.array([np.nan]))).data)
 
 
 @pytest.mark.parametrize("size", [41, 47, 61])

@@ -101,7 +101,7 @@ def test_pools(kind, ground, ndim):
 
 
 @with_or_without_ground
-@pytest.mark.parametrize("name", ["relu", "leaky_relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "sigmoid", "tanh", "silu", "gelu"])
 def test_activations(name, ground):
     rng = np.random.default_rng(4)
     x, inputs = leaf(rng, 2, ground)
@@ -154,6 +154,32 @@ def test_batch_norm(slope):
 
 
 @with_or_without_ground
+def test_layer_norm(ground):
+    rng = np.random.default_rng(6)
+    x, inputs = leaf(rng, 2, ground)
+    inputs |= {name: spconv.Parameter(rng.standard_normal(4)) for name in ("weight", "bias")}
+
+    def run():
+        scale = inputs["weight"], inputs["bias"]
+        return whole(functional.layer_norm(again(x, inputs), *scale, 1e-3))
+
+    check_gradients(run, inputs, rng=rng)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_group_norm(groups):
+    rng = np.random.default_rng(6)
+    x, inputs = leaf(rng, 2, ground=False)
+    inputs |= {name: spconv.Parameter(rng.standard_normal(4)) for name in ("weight", "bias")}
+
+    def run():
+        scale = inputs["weight"], inputs["bias"]
+        return whole(functional.group_norm(again(x, inputs), groups, *scale, 1e-3))
+
+    check_gradients(run, inputs, rng=rng)
+
+
+@with_or_without_ground
 @pytest.mark.parametrize("join", ["add", "concat"])
 def test_joins_on_the_union(join, ground):
     rng = np.random.default_rng(7)
@@ -168,6 +194,15 @@ def test_joins_on_the_union(join, ground):
 
     renamed = {f"other {name}": tensor for name, tensor in more.items()}
     check_gradients(run, {**inputs, **renamed}, rng=rng)
+
+
+@every_ndim
+@with_or_without_ground
+def test_prune(ground, ndim):
+    rng = np.random.default_rng(8)
+    x, inputs = leaf(rng, ndim, ground)
+    keep = rng.random(len(x)) < 0.5
+    check_gradients(lambda: whole(functional.prune(again(x, inputs), keep)), inputs, rng=rng)
 
 
 def test_cross_entropy():

@@ -172,6 +172,36 @@ def test_what_is_wrong_is_named(name, argument, value):
             r"weight must have shape \(4,\), one for each channel, got \(5,\)",
         ),
         (
+            lambda: functional.prune(X, np.array([0, 2])),
+            TypeError,
+            r"keep must be an array \(N,\) of bools, got numpy\.ndarray of dtype int64; a compari",
+        ),
+        (
+            lambda: functional.prune(X, X.features > 0),
+            ValueError,
+            r"keep must have shape \(3,\), one for each site, got \(3, 4\)",
+        ),
+        (
+            lambda: functional.group_norm(X.derive(X.features, tensor(4)), 2, tensor(4), tensor(4)),
+            ValueError,
+            "without a ground state: .* another vector in each; normalize with LayerNorm or Batch",
+        ),
+        (
+            lambda: functional.group_norm(X, 3, tensor(4), tensor(4)),
+            ValueError,
+            "num_groups=3 must divide the 4 channels",
+        ),
+        (
+            lambda: functional.layer_norm(tensor(4), tensor(4), tensor(4)),
+            ValueError,
+            r"expected rows \(N, C\) or a grid \(N, C, \*spatial_shape\), got shape \(4,\)",
+        ),
+        (
+            lambda: functional.layer_norm(X, tensor(5), tensor(5)),
+            ValueError,
+            r"expected 5 input channels, got 4 in features of shape \(3, 4\)",
+        ),
+        (
             lambda: functional.rows_to_grid(tensor(31, 4), 2, (4, 4)),
             ValueError,
             r"expected 2 \* 16 = 32 rows for batch_size 2 and spatial_shape \(4, 4\), got 31",

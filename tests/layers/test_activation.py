@@ -18,6 +18,8 @@ LAYERS = {
     ),
     "sigmoid": (spconv.Sigmoid, {}, reference.sigmoid),
     "tanh": (spconv.Tanh, {}, reference.tanh),
+    "silu": (spconv.SiLU, {}, reference.silu),
+    "gelu": (spconv.GELU, {}, reference.gelu),
 }
 
 
@@ -45,6 +47,71 @@ def test_sigmoid_and_tanh_do_not_overflow():
     x = spconv.Tensor(np.array([[-800.0, 800.0]]))
     np.testing.assert_array_equal(spconv.Sigmoid()(x).numpy(), [[0, 1]])
     np.testing.assert_array_equal(spconv.Tanh()(x).numpy(), [[-1, 1]])
+
+
+def test_the_identity_is_no_layer():
+    x, identity = spconv.Tensor(np.ones((2, 3))), spconv.Identity()
+    assert identity(x) is x
+    assert repr(identity) == "Identity()"
+    sparse = random_sparse_tensor(np.random.default_rng(6), (5, 4))
+    assert spconv.SparseSequential(identity)(sparse) is sparse
+    net = spconv.SparseSequential(spconv.SubMConv2d(3, 4, 3), identity, spconv.ReLU())
+    frozen = spconv.inference.freeze(net)
+    assert len(frozen) == 1
+    np.testing.assert_allclose(
+        frozen(sparse).features.data, net(sparse).features.data, rtol=1e-6, atol=1e-6
+    )
+
+
+KEEP_ZERO = [
+    spconv.ReLU,
+    spconv.LeakyReLU,
+    spconv.Tanh,
+    spconv.SiLU,
+    spconv.GELU,
+    spconv.Identity,
+]
+
+
+@pytest.mark.parametrize("ground", [True, False], ids=["ground", "bare"])
+@pytest.mark.parametrize("layer", KEEP_ZERO)
+def test_channels_that_were_dropped_stay_so(layer, ground, monkeypatch):
+    """And the convolution in front of it does not compute them, as one by one it does."""
+    conv_of_functional, computed = spconv.functional.sparse_conv, []
+
+    def counted(*arguments, **options):
+        y = conv_of_functional(*arguments, **options)
+        computed.append(y.num_channels)
+        return y
+
+    monkeypatch.setattr(spconv.functional, "sparse_conv", counted)
+    x = random_sparse_tensor(np.random.default_rng(4), (6, 5), ground=ground)
+    conv = spconv.SubMConv2d(3, 8, 3, rng=np.random.default_rng(0))
+    drop = spconv.BatchwiseDropout(0.5)
+    net = spconv.SparseSequential(conv, layer(), drop, spconv.SubMConv2d(8, 2, 1))
+    y = net.seed(1)(x)
+    assert computed == [4, 2]
+    drop.rng = np.random.default_rng(np.random.SeedSequence((1, 3)))
+    expected = net[3](drop(layer()(conv(x))))
+    np.testing.assert_allclose(y.dense().data, expected.dense().data, atol=1e-12)
+    kept = spconv.functional.draw_channels(3, 0.5, np.random.default_rng(0))
+    dropped = spconv.functional.batchwise_dropout(x, kept)
+    assert layer()(dropped).channels is kept
+
+
+@pytest.mark.parametrize("layer", [spconv.SiLU, spconv.GELU])
+def test_a_smooth_rectifier_is_left_alone_in_a_frozen_network(layer):
+    rng = np.random.default_rng(5)
+    net = spconv.SparseSequential(
+        spconv.SubMConv2d(3, 4, 3), spconv.BatchNorm(4), layer(), spconv.SparseMaxPool2d(2)
+    )
+    randomize(net, rng)
+    x = random_sparse_tensor(rng, (6, 5))
+    net(x)
+    frozen = spconv.inference.freeze(net.eval())
+    kinds = ["FrozenConvolution", layer.__name__, "SparseMaxPool2d"]
+    assert [type(each).__name__ for each in frozen] == kinds
+    np.testing.assert_allclose(frozen(x).dense().data, net(x).dense().data, atol=1e-12)
 
 
 @pytest.mark.parametrize("ground", [True, False], ids=["ground", "bare"])

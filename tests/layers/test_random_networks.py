@@ -17,6 +17,8 @@ POINTWISE = {
     "leaky_relu": reference.leaky_relu,
     "sigmoid": reference.sigmoid,
     "tanh": reference.tanh,
+    "silu": reference.silu,
+    "gelu": reference.gelu,
 }
 
 

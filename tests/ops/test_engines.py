@@ -157,7 +157,6 @@ PLAIN_ON_THE_CPU = ON_THE_CPU_PARTS_OF_OTHERS | {
     "rows_among",
     "sample_counts",
     "spread_samples",
-    "sum_samples",
     "track",
     "union_sites",
 }
@@ -311,8 +310,8 @@ def test_adam_step_is_the_specification_bit_for_bit(dtype, decay, shrink):
         np.testing.assert_array_equal(one, other)
 
 
-PLAIN_ON_A_GPU = {"mean_and_squares"}
-"""Made of the engine's other operations."""
+PLAIN_ON_A_GPU = {"mean_and_squares", "layer_norm", "layer_norm_gradient", "normalize_samples"}
+"""Made of the engine's other operations, or of array code."""
 
 
 @pytest.mark.parametrize(

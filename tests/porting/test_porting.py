@@ -161,6 +161,27 @@ def test_transposed_convolutions_of_grids_have_the_inputs_first(kernel, channels
     np.testing.assert_allclose(layer(spconv.Tensor(x)).data, expected, atol=1e-12)
 
 
+def test_normalizations_stay_as_they_are():
+    norms = spconv.LayerNorm(3), spconv.GroupNorm(1, 3), spconv.InstanceNorm(3)
+    net = spconv.SparseSequential(spconv.Linear(2, 3), *norms)
+    theirs = {"0.weight": np.ones((3, 2)), "0.bias": np.zeros(3)}
+    for place in (1, 2, 3):
+        theirs |= {f"{place}.weight": np.arange(3.0) + place, f"{place}.bias": np.arange(4.0, 7)}
+    net.load_state_dict(from_pytorch(theirs, net))
+    for place, norm in enumerate(norms, 1):
+        np.testing.assert_array_equal(norm.weight.data, theirs[f"{place}.weight"])
+        np.testing.assert_array_equal(norm.bias.data, theirs[f"{place}.bias"])
+
+
+def test_named_sequences_have_the_names_they_have_there():
+    layers = {"linear": spconv.Linear(2, 3), "norm": spconv.BatchNorm(3), "relu": spconv.ReLU()}
+    net, plain = spconv.SparseSequential(layers), spconv.BatchNorm(3).state_dict()
+    theirs = {"linear.weight": np.ones((3, 2)), "linear.bias": np.arange(3.0)}
+    theirs |= {f"norm.{name}": array for name, array in plain.items()}
+    assert net.load_state_dict(from_pytorch(theirs, net)) == ([], [])
+    np.testing.assert_array_equal(net["linear"].bias.data, theirs["linear.bias"])
+
+
 def test_parameters_of_ones_own_stay_as_they_are():
     class Own(spconv.Module):
         def __init__(self):

@@ -58,6 +58,9 @@ def hash_of_the_rest():
             back = ops.max_pairs_gradient(largest, winner, book)
             sums = ops.sum_pairs(x, book)
             rectified = ops.leaky_relu(x, 0.3)
+            normal, statistics = ops.layer_norm(x, weight[0], bias[0], 1e-3)
+            more = ops.layer_norm_gradient(ones, x, weight[0], statistics)
+            gradients += (normal, statistics, *more)
             for array in (y, moments, *gradients, largest, winner, back, sums, rectified):
                 digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy.special import erf
 
 from spconv.testing.reference.grid import Grid, only_where
 
@@ -36,6 +37,14 @@ def tanh(x: np.ndarray) -> np.ndarray:
     return np.tanh(x)
 
 
+def silu(x: np.ndarray) -> np.ndarray:
+    return x * sigmoid(x)
+
+
+def gelu(x: np.ndarray) -> np.ndarray:
+    return x * (1 + erf(x / np.sqrt(2))) / 2
+
+
 def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
     """``x @ weight + bias`` with `weight` (C_in, C_out)."""
     return x @ weight if bias is None else x @ weight + bias
@@ -57,6 +66,28 @@ def batch_norm(
     if mean is None:
         mean, var, _ = batch_statistics(x, statistics)
     return pointwise(x, lambda rows: (rows - mean) / np.sqrt(var + eps) * weight + bias)
+
+
+def layer_norm(x: np.ndarray, weight, bias, eps: float = 1e-5) -> np.ndarray:
+    """``(x - mean) / sqrt(var + eps) * weight + bias`` over the last axis, the channels."""
+    mean = x.mean(-1, keepdims=True)
+    var = ((x - mean) ** 2).mean(-1, keepdims=True)
+    return (x - mean) / np.sqrt(var + eps) * weight + bias
+
+
+def group_norm(x: Grid, groups: int, weight, bias, eps: float = 1e-5) -> Grid:
+    """Over the active sites of each sample and the channels of each group; no ground state."""
+    last = np.moveaxis(x.values, 1, -1)
+    values = np.zeros(last.shape, np.result_type(last, weight, bias))
+    for sample, active in enumerate(x.active):
+        rows = last[sample][active]
+        if not len(rows):
+            continue
+        grouped = rows.reshape(len(rows), groups, -1)
+        centred = grouped - grouped.mean((0, 2), keepdims=True)
+        normal = centred / np.sqrt((centred**2).mean((0, 2), keepdims=True) + eps)
+        values[sample][active] = normal.reshape(rows.shape) * weight + bias
+    return Grid(np.moveaxis(values, -1, 1), x.active)
 
 
 def add(x: Grid, y: Grid) -> Grid:

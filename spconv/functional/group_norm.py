@@ -1,0 +1,109 @@
+"""Group normalization (Wu & He 2018, arXiv 1803.08494) over the active sites of every sample."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spconv.autograd import Tensor, record
+from spconv.checks import check_int
+from spconv.compat import Array
+from spconv.dtypes import math_type
+from spconv.functional._arguments import check_affine
+from spconv.functional._common import cast, check_channels, check_sparse, common_dtype
+from spconv.ops import get_ops
+from spconv.sites import SiteSet
+from spconv.tensor import SparseConvTensor, all_channels
+
+
+def group_norm(
+    x: SparseConvTensor,
+    num_groups: int,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float = 1e-5,
+    *,
+    owner: str = "group_norm",
+) -> SparseConvTensor:
+    """``(x - mean) / sqrt(variance + eps) * weight + bias`` for each sample and group of channels.
+
+    The mean and the biased variance are of all active sites of one sample, and of the neighbouring
+    channels of one group. As many groups as channels are instance normalization (Ulyanov, Vedaldi &
+    Lempitsky 2016, arXiv 1607.08022). One site alone with one channel in a group becomes the bias.
+
+    Parameters
+    ----------
+    x : SparseConvTensor
+        Without a ground state; its rows in any order.
+    num_groups : int
+        Divides the number of channels.
+    weight, bias : Tensor (C,)
+    eps : float
+
+    Raises
+    ------
+    TypeError
+        For anything else.
+    ValueError
+        For other shapes, groups of different size, and a tensor with a ground state: that would
+        become another vector in every sample.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> one, zero = Tensor(np.ones(2)), Tensor(np.zeros(2))
+    >>> rows = np.array([[1.0, 3.0], [1.0, 3.0], [50.0, 10.0]])
+    >>> x = SparseConvTensor(rows, [[0, 0], [0, 3], [1, 2]], (4,), batch_size=2)
+    >>> group_norm(x, 1, one, zero, eps=0.0).features.data
+    array([[-1.,  1.],
+           [-1.,  1.],
+           [ 1., -1.]])
+    """
+    check_sparse(owner, x)
+    if x.ground_state is not None:
+        raise ValueError(
+            f"{owner}: expected a tensor without a ground state: samples have statistics of their "
+            "own, so that it would become another vector in each; normalize with LayerNorm or "
+            "BatchNorm, which keep one for all"
+        )
+    num_groups = check_int(owner, "num_groups", num_groups, 1)
+    x = all_channels(x)
+    if isinstance(weight, Tensor) and weight.ndim == 1:
+        check_channels(owner, len(weight), x)
+    check_affine(owner, x.features, weight, bias, eps)
+    if x.num_channels % num_groups:
+        raise ValueError(
+            f"{owner}: num_groups={num_groups} must divide the {x.num_channels} channels"
+        )
+    return x.derive(_group_norm(x.features, x.sites, num_groups, weight, bias, eps), None)
+
+
+def _group_norm(
+    x: Tensor, sites: SiteSet, num_groups: int, weight: Tensor, bias: Tensor, eps: float
+) -> Tensor:
+    dtype = common_dtype(x, weight, bias)
+    ops, features, wide = get_ops(x.data), cast(x, dtype), math_type(dtype)
+    gamma, beta, size = cast(weight, wide), cast(bias, wide), x.shape[1] // num_groups
+    share = 1 / ops.xp.maximum(ops.sample_counts(sites) * size, 1)[:, None]
+
+    def means(sums_bc: Array) -> Array:
+        """Of every sample's groups, (B, C): each channel has that of its group."""
+        grouped = sums_bc.reshape(len(sums_bc), num_groups, size).sum(axis=2, dtype=np.float64)
+        return ops.xp.repeat(grouped * share, size, axis=1).astype(wide)
+
+    mean = means(ops.sum_samples(features, sites))
+    one, zero = ops.xp.ones_like(mean), ops.xp.zeros_like(mean)
+    centred = ops.normalize_samples(features, mean, one, zero, sites)
+    variance = means(ops.sum_samples(centred * centred, sites))
+    inverse = 1 / ops.xp.sqrt(variance + wide(eps))
+    data = ops.normalize_samples(features, mean, inverse * gamma, zero + beta, sites)
+
+    def backward(gradient: Array) -> tuple[Array, ...]:
+        normal = ops.normalize_samples(features, mean, inverse, zero, sites)
+        dy = gradient.astype(wide, copy=False)
+        plain, scaled = (ops.sum_samples(terms, sites) for terms in (dy, dy * normal))
+        shift, factor = means(plain * gamma), means(scaled * gamma)
+        dx = ops.normalize_samples(dy, zero, inverse * gamma, -inverse * shift, sites)
+        dx -= ops.normalize_samples(normal, zero, inverse * factor, zero, sites)
+        return dx.astype(dtype, copy=False), ops.sum_rows(scaled), ops.sum_rows(plain)
+
+    return record(data.astype(dtype, copy=False), (x, weight, bias), backward)
