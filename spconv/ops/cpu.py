@@ -22,9 +22,9 @@ from spconv.ops.base import Ops
 from spconv.ops.epilogue import PLAIN, Epilogue
 from spconv.ops.samples import slices_of
 from spconv.ops.settings import get_cpu_precision
+from spconv.ops.work import conv_threads, row_threads
 from spconv.rulebook import Rulebook
 from spconv.sites import SiteSet
-from spconv.threads import threads_for
 
 INSTRUCTION_SETS: tuple[str, ...] = convolution.ISA_NAMES
 PARTS = {"bfloat16": 1, "bfloat16x2": 2, "bfloat16x3": 3}
@@ -115,7 +115,7 @@ class CpuOps(Ops):
             slope is not None,
             slope or 0.0,
             form,
-            _conv_threads(len(pairs[0]), w_kco),
+            conv_threads(len(pairs[0]), w_kco),
         )
         return y
 
@@ -137,7 +137,7 @@ class CpuOps(Ops):
             dw,
             groups,
             self.isa,
-            _conv_threads(len(in_rows), dw),
+            conv_threads(len(in_rows), dw),
         )
         return dw
 
@@ -149,7 +149,7 @@ class CpuOps(Ops):
             rulebook.out_rows,
             rulebook.offset_starts,
             y,
-            _row_threads(rulebook.num_pairs * x_nc.shape[1]),
+            row_threads(rulebook.num_pairs * x_nc.shape[1]),
         )
         return y
 
@@ -169,12 +169,12 @@ class CpuOps(Ops):
             winner,
             None if ground_c is None else np.ascontiguousarray(ground_c),
             rulebook.pairs_per_output,
-            _row_threads(rulebook.num_pairs * x_nc.shape[1]),
+            row_threads(rulebook.num_pairs * x_nc.shape[1]),
         )
         return y, winner
 
     def max_ground_gradient(self, dy_nc: Array, winner_nc: Array) -> Array:
-        threads = _row_threads(dy_nc.size)
+        threads = row_threads(dy_nc.size)
         return pooling.ground_gradient(np.ascontiguousarray(dy_nc), winner_nc, threads)
 
     def max_pairs_gradient(self, dy_nc: Array, winner_nc: Array, rulebook: Rulebook) -> Array:
@@ -189,7 +189,7 @@ class CpuOps(Ops):
             inverse.out_rows,
             inverse.offset_starts,
             dx,
-            _row_threads(rulebook.num_pairs * dy_nc.shape[1]),
+            row_threads(rulebook.num_pairs * dy_nc.shape[1]),
         )
         return dx
 
@@ -199,7 +199,7 @@ class CpuOps(Ops):
         axes = _memory_order(x)
         source = np.asarray(x.transpose(axes), order="C")
         target = memory.empty(source.shape, source.dtype)
-        elementwise.leaky_relu(source.ravel(), slope, target.ravel(), _row_threads(source.size))
+        elementwise.leaky_relu(source.ravel(), slope, target.ravel(), row_threads(source.size))
         return target.transpose([axes.index(axis) for axis in range(target.ndim)])
 
     def leaky_relu_gradient(self, y: Array, dy: Array, slope: float) -> Array:
@@ -209,7 +209,7 @@ class CpuOps(Ops):
         result, gradient = (np.asarray(array.transpose(axes), order="C") for array in (y, dy))
         target = memory.empty(result.shape, result.dtype)
         elementwise.leaky_relu_gradient(
-            result.ravel(), gradient.ravel(), slope, target.ravel(), _row_threads(target.size)
+            result.ravel(), gradient.ravel(), slope, target.ravel(), row_threads(target.size)
         )
         return target.transpose([axes.index(axis) for axis in range(target.ndim)])
 
@@ -218,7 +218,7 @@ class CpuOps(Ops):
             return super().dropout(x, threshold, scale, key)
         source = np.ascontiguousarray(x)
         y = memory.empty(source.shape, source.dtype)
-        threads = _row_threads(source.size)
+        threads = row_threads(source.size)
         elementwise.dropout(source.ravel(), *key, threshold, scale, y.ravel(), threads)
         return y.reshape(x.shape)
 
@@ -241,21 +241,21 @@ class CpuOps(Ops):
         y = memory.empty(x.shape, x.dtype)
         for sample, rows in slices:
             own = (vector[sample] for vector in vectors)
-            normalization.normalize(x[rows], *own, None, y[rows], _row_threads(x[rows].size))
+            normalization.normalize(x[rows], *own, None, y[rows], row_threads(x[rows].size))
         return y
 
     def sum_rows(self, x_nc: Array) -> Array:
-        return elementwise.sum_rows(np.ascontiguousarray(x_nc), _row_threads(x_nc.size))
+        return elementwise.sum_rows(np.ascontiguousarray(x_nc), row_threads(x_nc.size))
 
     def mean_and_squares(self, x_nc: Array) -> Array:
-        return normalization.mean_and_squares(np.ascontiguousarray(x_nc), _row_threads(x_nc.size))
+        return normalization.mean_and_squares(np.ascontiguousarray(x_nc), row_threads(x_nc.size))
 
     def batch_norm(
         self, x_nc: Array, weight_c: Array, bias_c: Array, eps: float, slope: float | None
     ) -> tuple[Array, Array]:
         x, weight, bias = _like(x_nc, x_nc, weight_c, bias_c)
         y = memory.empty(x.shape, x.dtype)
-        threads = _row_threads(x.size)
+        threads = row_threads(x.size)
         return y, normalization.batch_norm(x, weight, bias, eps, slope, y, threads)
 
     def batch_norm_gradient(
@@ -270,7 +270,7 @@ class CpuOps(Ops):
     ) -> tuple[Array, Array, Array]:
         arrays = _like(x_nc, dy_nc, x_nc, y_nc, weight_c, moments)
         dx = memory.empty(x_nc.shape, x_nc.dtype)
-        threads = _row_threads(x_nc.size)
+        threads = row_threads(x_nc.size)
         d_weight, d_bias = normalization.batch_norm_gradient(*arrays, eps, slope, dx, threads)
         return dx, d_weight, d_bias
 
@@ -284,7 +284,7 @@ class CpuOps(Ops):
     ) -> Array:
         (x,), rows = _like(x_nc, x_nc), _like(x_nc, mean_c, scale_c, bias_c)
         y = memory.empty(x.shape, x.dtype)
-        normalization.normalize(x, *rows, slope, y, _row_threads(x.size))
+        normalization.normalize(x, *rows, slope, y, row_threads(x.size))
         return y
 
     def normalize_sums(
@@ -292,7 +292,7 @@ class CpuOps(Ops):
     ) -> tuple[Array, Array]:
         rows = _like(x_nc, dy_nc, x_nc, y_nc)
         (mean,) = _like(x_nc, mean_c)
-        plain, centred = normalization.normalize_sums(*rows, mean, slope, _row_threads(x_nc.size))
+        plain, centred = normalization.normalize_sums(*rows, mean, slope, row_threads(x_nc.size))
         return plain, centred
 
     def moments_gradient(
@@ -307,7 +307,7 @@ class CpuOps(Ops):
             return super().layer_norm(x_nc, weight_c, bias_c, eps)
         x, weight, bias = _like(x_nc, x_nc, weight_c, bias_c)
         y, statistics = memory.empty(x.shape, x.dtype), np.empty((2, len(x)))
-        layer_norm.layer_norm(x, weight, bias, eps, y, statistics, _row_threads(x.size))
+        layer_norm.layer_norm(x, weight, bias, eps, y, statistics, row_threads(x.size))
         return y, statistics
 
     def layer_norm_gradient(
@@ -317,7 +317,7 @@ class CpuOps(Ops):
             return super().layer_norm_gradient(dy_nc, x_nc, weight_c, statistics_2n)
         arrays, dx = _like(x_nc, dy_nc, x_nc, weight_c), memory.empty(x_nc.shape, x_nc.dtype)
         d_weight, d_bias = layer_norm.layer_norm_gradient(
-            *arrays, statistics_2n, dx, _row_threads(x_nc.size)
+            *arrays, statistics_2n, dx, row_threads(x_nc.size)
         )
         return dx, d_weight, d_bias
 
@@ -337,7 +337,7 @@ class CpuOps(Ops):
                 continue
             state = None if velocity is None else velocity.reshape(-1)
             (gradient,) = _like(data, grad)
-            threads = _row_threads(data.size)
+            threads = row_threads(data.size)
             optimizer.sgd(data.reshape(-1), gradient.reshape(-1), state, *settings, threads)
 
     def adam_step(
@@ -351,7 +351,7 @@ class CpuOps(Ops):
                 steps.adam(np, *parameter, factors)
                 continue
             flat = (array.reshape(-1) for array in (data, *_like(data, grad), mean, square))
-            optimizer.adam(*flat, **factors, num_threads=_row_threads(data.size))
+            optimizer.adam(*flat, **factors, num_threads=row_threads(data.size))
 
 
 def _in_place(data: Array, master: Array | None, *state: Array | None) -> bool:
@@ -363,16 +363,6 @@ def _in_place(data: Array, master: Array | None, *state: Array | None) -> bool:
         if array is not None and (array.dtype != dtype or not array.flags.c_contiguous):
             return False
     return True
-
-
-def _conv_threads(num_pairs: int, weight: Array) -> int:
-    """At about 50 multiply-adds per nanosecond."""
-    return threads_for(num_pairs * weight.shape[-2] * weight.shape[-1] / 50)
-
-
-def _row_threads(num_values: int) -> int:
-    """At about 4 values per nanosecond."""
-    return threads_for(num_values / 4)
 
 
 def _like(first: Array, *arrays: Array) -> list[Array]:
