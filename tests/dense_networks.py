@@ -6,7 +6,7 @@ import spconv
 from spconv import functional
 from spconv.layers.fractional import SparseFractionalMaxPool
 from spconv.models import PlusBlock, ResidualBlock
-from spconv.testing import randomize, reference
+from spconv.testing import assert_twin, randomize, reference
 
 
 def settle(net, rng):
@@ -15,6 +15,55 @@ def settle(net, rng):
         for name in module.buffer_names:
             setattr(module, name, 0.5 + rng.random(module.num_features))
     return randomize(net.eval(), rng, scale=0.4)
+
+
+class Together:
+    """All parameters of a network as one vector, so that one direction moves them all.
+
+    A dense network takes long: :func:`~spconv.testing.assert_twin` runs it once for each parameter
+    that it is given.
+    """
+
+    def __init__(self, parameters):
+        self.parameters = parameters
+
+    def numpy(self):
+        return np.concatenate([p.data.ravel() for p in self.parameters.values()])
+
+    @property
+    def grad(self):
+        for name, p in self.parameters.items():
+            assert p.grad is not None, f"{name} has no gradient"
+            assert (p.grad.shape, p.grad.dtype) == (p.shape, p.dtype), name
+        return np.concatenate([p.grad.ravel() for p in self.parameters.values()])
+
+    @grad.setter
+    def grad(self, none):
+        for p in self.parameters.values():
+            p.grad = none
+
+    def split(self, vector):
+        """The array of each parameter in a vector of all."""
+        ends = np.cumsum([p.data.size for p in self.parameters.values()])
+        arrays = np.split(vector, ends[:-1])
+        return {
+            name: array.reshape(p.shape)
+            for (name, p), array in zip(self.parameters.items(), arrays, strict=True)
+        }
+
+
+def assert_dense(net, twin, x, parameters, *, rng, tolerance):
+    """``net`` is ``twin``, with the gradients of its input and of all its parameters together."""
+    together = Together(parameters)
+    assert_twin(
+        net,
+        lambda grid, arrays: twin(grid, together.split(arrays["parameters"])),
+        x,
+        {"parameters": together},
+        rng=rng,
+        tolerance=tolerance,
+        gradient_tolerance=tolerance,
+    )
 
 
 def dense(layer, grid, arrays, path="", sites=None):

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -64,10 +65,16 @@ def name_of(path):
 MODULES = {name_of(path) for path in FILES}
 
 
+@cache
+def tree(path):
+    return ast.parse(path.read_text())
+
+
+@cache
 def imports(path):
     """Full names of all modules that a file imports, inside functions too."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -154,13 +161,13 @@ def test_assembly_is_in_one_file():
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_user_input_is_not_checked_by_assert(path):
     """Statements of ``python -O`` go away; spconv.testing raises AssertionError on purpose."""
-    found = [n.lineno for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Assert)]
+    found = [n.lineno for n in ast.walk(tree(path)) if isinstance(n, ast.Assert)]
     assert not found
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_every_module_says_what_it_is(path):
-    assert ast.get_docstring(ast.parse(path.read_text())) or path.name == "_version.py"
+    assert ast.get_docstring(tree(path)) or path.name == "_version.py"
 
 
 def test_subpackages_need_no_import_of_their_own():

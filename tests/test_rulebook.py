@@ -102,7 +102,7 @@ def test_equals_the_reference(monkeypatch, geometry, kind, ndim):
     indices = sites(shape, count, seed=ndim)
     expected = check(monkeypatch, indices, shape, 3, **options, **KINDS[kind])
     assert len(expected.in_rows) > 0
-    in_order = indices[np.lexsort(indices.T[::-1])]
+    in_order = indices[np.lexsort(indices.T[::-1])][::3]
     check(monkeypatch, in_order, shape, 3, **options, **KINDS[kind])
 
 

@@ -100,7 +100,7 @@ static inline float widened(const uint8_t *row, int i) {
 }
 
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
-__attribute__((target_clones("arch=haswell", "default"))) /* fmaf is a call without it */
+__attribute__((target_clones("fma", "default"))) /* without it fmaf is a call; any maker's processor */
 #endif
 static void tile_products(int rows, int pairs, uint8_t (*sums)[64], const uint8_t (*a)[64],
                           const uint8_t (*b)[64]) {

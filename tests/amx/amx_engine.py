@@ -36,7 +36,7 @@ def emulated_module() -> ModuleType:
             command = [sys.executable, "-m", "cython", "-3", *options, str(KERNELS / "amx.pyx")]
             subprocess.run([*command, "-o", str(source)], check=True, cwd=folder)
             folders = [sysconfig.get_path("include"), np.get_include(), str(KERNELS), str(HERE)]
-            options = ["-shared", EMULATED, *(f"-I{path}" for path in folders), "-O1", "-lm"]
+            options = ["-shared", EMULATED, *(f"-I{path}" for path in folders), "-O2", "-g0", "-lm"]
             compile_c(source, library, options)
             os.replace(library, target)
     loader = importlib.machinery.ExtensionFileLoader("spconv.kernels.amx", str(target))

@@ -147,7 +147,8 @@ def load(replace: tuple[tuple[str, str], ...] = (), trapped: bool = False) -> ct
         with tempfile.TemporaryDirectory(dir=CACHE) as folder:
             for name, text in files.items():
                 Path(folder, name).write_text(text)
-            options = [f"-I{folder}", "-lm", *([] if replace else WARNINGS)]
+            # A library with a bug runs a moment: to optimize it would take longer.
+            options = [f"-I{folder}", "-lm", *(["-O1", "-g0"] if replace else WARNINGS)]
             if trapped:
                 source, compiled = Path(folder, "trap.c"), Path(folder, "trap.o")
                 source.write_text('#include "amx_trap.h"\n')

@@ -186,8 +186,8 @@ def test_networks_train(scan):
 def test_an_epoch(tmp_path, monkeypatch):
     monkeypatch.setenv("SPCONV_DATA", str(tmp_path))
     monkeypatch.setattr(networks, "load_mnist", _nothing_there)
-    result = networks.deepcnet_epoch(tmp_path, "cpu", limit=200, download=False)
-    assert (result["data"], result["samples"]) == ("synthetic strokes", 200)
+    result = networks.deepcnet_epoch(tmp_path, "cpu", limit=120, download=False)
+    assert (result["data"], result["samples"]) == ("synthetic strokes", 120)
     assert result["seconds"] > 0
     assert np.isfinite(result["loss"])
     assert result["ms per batch"] == pytest.approx(1e3 * result["seconds"] / 2)

@@ -7,6 +7,7 @@ from canned_training import canned_training
 from harness import packing
 from harness.measuring import Record
 from harness.results import Section
+from matplotlib.figure import Figure
 from reporting import pages
 from reporting.findings import headlines
 from reporting.plots import PLOTS
@@ -15,11 +16,26 @@ from reporting.views import training
 from reporting.views.training import DROPOUT, by_setting
 
 
+@pytest.fixture
+def drawn_once(monkeypatch):
+    """Every plot is drawn for its SVG; `test_pages.py` also draws those of its sections as PNG."""
+    save = Figure.savefig
+
+    def only_svg(figure, path, **options):
+        if path.suffix == ".png":
+            path.write_bytes(b"")
+        else:
+            save(figure, path, **options)
+
+    monkeypatch.setattr(Figure, "savefig", only_svg)
+
+
 @pytest.mark.parametrize("module", [packing, training], ids=lambda m: m.__name__)
 def test_examples_in_the_docstrings(module):
     assert doctest.testmod(module).failed == 0
 
 
+@pytest.mark.usefixtures("drawn_once")
 @pytest.mark.parametrize("section", list(canned_training()))
 def test_any_one_section_makes_a_report(section, tmp_path):
     page = pages.write(tmp_path, {section: canned_training()[section]})
@@ -82,6 +98,7 @@ def test_the_table_names_what_diverged():
     assert table.note.endswith("did not stay finite: constant batchwise 0.5 (seed 3).")
 
 
+@pytest.mark.usefixtures("drawn_once")
 def test_without_weights_the_other_pictures_are_drawn(tmp_path):
     need_weights = ("filters", "confusions")
     records = [r for r in canned_training()["pictures"].records if r.experiment not in need_weights]

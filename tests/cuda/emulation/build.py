@@ -78,8 +78,16 @@ def build(
     folder: Path = SOURCES,
 ) -> ctypes.CDLL:
     """Compile ``folder/name.cu`` with macros; the library is cached by content."""
-    files = read_sources(name, replace, folder)
     macros = tuple(f"-D{key}={value}" for key, value in (defines or {}).items())
+    return _build(name, macros, tuple((replace or {}).items()), folder)
+
+
+@cache
+def _build(
+    name: str, macros: tuple[str, ...], replace: tuple[tuple[str, str], ...], folder: Path
+) -> ctypes.CDLL:
+    """As :func:`build`; a process reads and hashes the sources of one library once."""
+    files = read_sources(name, dict(replace), folder)
     key = _key(sorted(files.items()), macros, LAUNCHER, _runtime_key())
     library = CACHE / f"{name}-{key}.so"
     if not library.exists():
