@@ -1,14 +1,14 @@
 """Layers on whole grids (batch_size, C, *spatial_shape): the baselines of the sparse ones.
 
 A dense layer is a sparse one whose sites are all active: sample by sample, channels last, over a
-rulebook of the whole grid that is kept for the next call. Weights have the sparse layers' layout
+rulebook of the whole grid, which is kept for the next call. Weights have the sparse layers' layout
 (K, C_in, C_out). The independent references for tests are in :mod:`spconv.testing`.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
 from math import prod
+from threading import Lock
 from types import ModuleType
 
 import numpy as np
@@ -27,6 +27,12 @@ from spconv.geometry import Geometry, ntuple
 from spconv.ops import Epilogue, get_ops
 from spconv.rulebook import Rulebook, build
 from spconv.sites import SiteSet
+
+SIZE_KEPT = 2**24
+"""Pairs and sites of all rulebooks of whole grids that are kept, about 300 MB; that which was used
+last is kept in any case."""
+_kept: dict[tuple[tuple[int, ...], Geometry], Rulebook] = {}
+_lock = Lock()
 
 
 def dense_conv(
@@ -93,9 +99,26 @@ def dense_max_pool(x: Tensor, geometry: Geometry, *, owner: str = "dense_max_poo
     return record(_to_grid(y, rulebook.out_spatial_shape), (x,), backward)
 
 
-@lru_cache(maxsize=16)
 def _whole_grid(spatial_shape: tuple[int, ...], geometry: Geometry, owner: str) -> Rulebook:
-    """Rulebook of one sample with every site active; taps outside the grid have no pairs."""
+    """Rulebook of one sample with every site active; kept in the place of those used long ago."""
+    key = spatial_shape, geometry
+    rulebook = _kept.get(key) or _built(spatial_shape, geometry, owner)
+    with _lock:
+        _kept.pop(key, None)
+        _kept[key] = rulebook
+        # By size, not number: of one more than is kept, a network would build all in every step.
+        while len(_kept) > 1 and sum(map(_size, _kept.values())) > SIZE_KEPT:
+            del _kept[next(iter(_kept))]
+    return rulebook
+
+
+def _size(rulebook: Rulebook) -> int:
+    """Number of pairs and sites; each takes about 18 bytes with what backward makes of them."""
+    return rulebook.num_pairs + len(rulebook.in_sites) + len(rulebook.out_sites)
+
+
+def _built(spatial_shape: tuple[int, ...], geometry: Geometry, owner: str) -> Rulebook:
+    """Taps outside the grid have no pairs."""
     axes = [np.arange(extent, dtype=np.int32) for extent in (1, *spatial_shape)]
     indices = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
     rulebook = build(SiteSet(indices, spatial_shape, 1), geometry, owner)
