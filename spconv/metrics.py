@@ -70,7 +70,8 @@ def confusion_matrix(
     TypeError
         For labels that are no integers.
     ValueError
-        For other shapes, and for labels or answers that are no classes.
+        For other shapes, for labels or answers that are no classes, and for NaN among the logits
+        of rows that count.
 
     Examples
     --------
@@ -106,9 +107,14 @@ def confusion_matrix(
             f"{owner}: expected logits (N, {num_classes}), or their integer classes (N,), and "
             f"labels (N,), got {outputs.dtype} {outputs.shape} and {truth.shape}"
         )
-    answers = outputs if classes else outputs.argmax(axis=1)
     counted = truth != ignore_index
-    truth, answers = truth[counted], answers[counted]
+    truth, outputs = truth[counted], outputs[counted]
+    if not classes and (broken := int(np.isnan(outputs).any(axis=1).sum())):
+        raise ValueError(
+            f"{owner}: logits have NaN in {broken} rows that count, which are no answer; look for "
+            "where it comes from, or leave the rows out by ignore_index"
+        )
+    answers = outputs if classes else outputs.argmax(axis=1)
     for name, values in (("labels", truth), ("answers", answers)):
         if len(values) and not 0 <= values.min() <= values.max() < num_classes:
             raise ValueError(

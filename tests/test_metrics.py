@@ -59,7 +59,9 @@ def test_confusion_matrix(ignore_index):
 
 def test_confusion_matrix_of_nothing():
     assert confusion_matrix(np.zeros((0, 2)), np.zeros(0, int), 2).tolist() == [[0, 0], [0, 0]]
-    assert confusion_matrix(np.zeros((1, 2)), [-1], 2, -1).tolist() == [[0, 0], [0, 0]]
+    for value in (0, np.nan):  # whatever stands there
+        logits = np.full((1, 2), value)
+        assert confusion_matrix(logits, [-1], 2, -1).tolist() == [[0, 0], [0, 0]]
 
 
 def test_many_classes_of_small_integers():
@@ -110,6 +112,11 @@ def test_in_a_training():
             r"labels must be in 0..1, got 0..2; pass",
         ),
         ((np.zeros((2, 2)), [0, -1], 2), ValueError, r"labels must be in 0..1, got -1..0"),
+        (
+            (np.array([[0, np.nan], [1, 0], [np.nan, 0]]), [0, 1, 1], 2),
+            ValueError,
+            "logits have NaN in 2 rows that count, which are no answer; look for",
+        ),
         (([0, 2], [0, 1], 2), ValueError, r"answers must be in 0..1, got 0..2"),
         ((np.zeros((2, 2)), [0, 1], 0), ValueError, "num_classes must be at least 1, got 0"),
         ((np.zeros((2, 2)), [0, 1], 2, 0.5), TypeError, r"ignore_index must be an int, got 0\.5"),
