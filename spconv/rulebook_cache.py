@@ -27,6 +27,12 @@ class RulebookCache:
         """Pickled empty: rulebooks are built again where they are needed."""
         return {"_built": {}, "_named": {}, "_unions": {}}
 
+    def __repr__(self) -> str:
+        return (
+            f"RulebookCache({len(self._built)} rulebooks, {len(self._unions)} unions, "
+            f"indice_keys={sorted(self._named)})"
+        )
+
     def union(
         self,
         sets: tuple[SiteSet, ...],

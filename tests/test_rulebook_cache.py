@@ -59,6 +59,15 @@ def test_names():
         RulebookCache().named("up", "Inverse")
 
 
+def test_what_it_holds_is_shown():
+    cache, sites = RulebookCache(), some_sites()
+    assert repr(cache) == "RulebookCache(0 rulebooks, 0 unions, indice_keys=[])"
+    cache.get(sites, DOWN, "Conv", "down")
+    cache.get(sites, SUBM)
+    cache.union((sites, some_sites(1)))
+    assert repr(cache) == "RulebookCache(2 rulebooks, 1 unions, indice_keys=['down'])"
+
+
 @pytest.mark.parametrize("other", ["geometry", "sites"])
 def test_a_name_is_given_once(other):
     cache, sites = RulebookCache(), some_sites()

@@ -58,6 +58,13 @@ class Batches(ABC):
         whole, rest = divmod(self.num_samples, self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
 
+    def __repr__(self) -> str:
+        return (
+            f"{self._name}({len(self)} batches of {self.batch_size}, "
+            f"num_samples={self.num_samples}, shuffle={self.shuffle}, seed={self.seed}, "
+            f"num_threads={self.num_threads})"
+        )
+
     def __iter__(self) -> Iterator[Batch]:
         """The next epoch: the first iteration is epoch 0, the second is epoch 1, and so on."""
         self._next_epoch += 1

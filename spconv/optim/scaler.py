@@ -104,7 +104,7 @@ class LossScaler:
         return {"scale": self.scale, "good_steps": self.good_steps}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Take over what :meth:`state_dict` returned.
+        """Take over what :meth:`state_dict` returned, the scale up to ``max_scale``.
 
         Raises
         ------
@@ -117,7 +117,13 @@ class LossScaler:
             raise ValueError(f"{owner}: expected scale and good_steps, got {sorted(state)}")
         scale = _power_of_two(owner, "scale", state["scale"])
         self.good_steps = check_int(owner, "good_steps", state["good_steps"], 0)
-        self.scale = scale
+        self.scale = min(scale, self.max_scale)
+
+    def __repr__(self) -> str:
+        return (
+            f"LossScaler(scale={self.scale}, interval={self.interval}, "
+            f"max_scale={self.max_scale}, good_steps={self.good_steps})"
+        )
 
 
 def _power_of_two(owner: str, name: str, value: float) -> float:

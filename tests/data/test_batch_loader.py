@@ -176,3 +176,9 @@ def test_errors(options, error, message):
 def test_what_is_no_batch(num_threads, batch, got):
     with pytest.raises(TypeError, match=rf"make\(rows, rng\) must return a pair .* got {got}"):
         list(loader(lambda rows, rng: batch, num_threads=num_threads))
+
+
+def test_what_it_gives_is_shown():
+    assert repr(loader(seed=3)) == (
+        "BatchLoader(7 batches of 8, num_samples=50, shuffle=True, seed=3, num_threads=1)"
+    )

@@ -175,6 +175,9 @@ def test_scaler_state():
     scaler.step(SGD([("w", weight)]))
     other.load_state_dict(scaler.state_dict())
     assert (other.scale, other.good_steps) == (4.0, 1)
+    low = LossScaler(max_scale=2.0)
+    low.load_state_dict(scaler.state_dict())
+    assert repr(low) == "LossScaler(scale=2.0, interval=2000, max_scale=2.0, good_steps=1)"
 
 
 @pytest.mark.parametrize("name", ["scale", "max_scale"])
