@@ -57,8 +57,9 @@ def test_a_training_of_a_part_goes_on_to_the_same_bits(tmp_path):
 
 
 @pytest.mark.parametrize("clip_norm", [None, 0.01])
-def test_parameters_beside_the_model_are_clipped_with_it(tmp_path, clip_norm):
+def test_parameters_beside_the_model_are_cleared_and_clipped_with_it(tmp_path, clip_norm):
     scale = Parameter(np.ones((), np.float32))
+    scale.grad = np.full((), 100, np.float32)  # of before
 
     def make(model):
         return SGD([*model.named_parameters(), ("scale", scale)], lr=1.0)
@@ -75,4 +76,5 @@ def test_parameters_beside_the_model_are_clipped_with_it(tmp_path, clip_norm):
     moved = [(array - before[path]).ravel() for path, array in model.state_dict().items()]
     norm = np.linalg.norm(np.concatenate([*moved, [scale.item() - 1]]))
     assert scale.item() != 1
+    assert abs(scale.grad) < 10
     assert norm > 0.1 if clip_norm is None else norm == pytest.approx(clip_norm, rel=1e-3)
