@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from spconv import numpy_functions
-from spconv.adjoints import scattered, unbroadcast
+from spconv.adjoints import own_index, scattered, unbroadcast
 from spconv.checks import type_name
 from spconv.compat import Array, array_module, is_cupy
 from spconv.dtypes import as_floating
@@ -208,12 +208,13 @@ class Tensor(Operations["Tensor"]):
 
     def __getitem__(self, index: Any) -> Tensor:
         """Rows or elements, as those of an array; an array of integers may take one twice."""
-        shape, data = self.shape, self._data[index]
+        shape, xp = self.shape, array_module(self._data)
+        own = own_index(index, xp)
 
         def backward(gradient: Array) -> tuple[Array]:
-            return (scattered(gradient, index, shape),)
+            return (scattered(gradient, own, shape),)
 
-        return record(array_module(self._data).asarray(data), (self,), backward)
+        return record(xp.asarray(self._data[own]), (self,), backward)
 
     # Comparisons are of the values, arrays of bools; a tensor is hashed by identity.
     __hash__ = object.__hash__
