@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ class Tensor(Operations["Tensor"]):
     Attributes
     ----------
     data : ndarray
-        Assignable; the shape must stay the same.
+        Assignable, but for the result of an operation; the shape must stay the same.
     grad : ndarray or None
         Summed over backward passes until it is set to None.
 
@@ -74,14 +75,25 @@ class Tensor(Operations["Tensor"]):
                 f"Tensor.data: expected shape {self._data.shape}, got {array.shape}; "
                 "make a new Tensor to change the shape"
             )
+        self._release()
         self._data = array
-        self._node = None
 
     def changed_in_place(self) -> None:
         """Say that the values were: a backward through what was computed of them is an error."""
-        if self._node is not None:
-            self._node.stale = True
+        node = self._release()
+        if node is not None:
+            node.stale = True
+
+    def _release(self) -> Node | None:
+        """Leave to the graph what was computed of the values: they become others."""
+        node = self._node
+        if node is not None and node.leaf is None:
+            raise RuntimeError(
+                "Tensor: the result of an operation cannot be changed, the gradients of what it was "
+                "computed of would be lost; compute a new one, or take it off the tape: y.detach()"
+            )
         self._node = None
+        return node
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -100,7 +112,12 @@ class Tensor(Operations["Tensor"]):
         return self._data.size
 
     def __len__(self) -> int:
+        if not self._data.ndim:
+            raise TypeError("Tensor: a scalar has no length and no rows; item() is its value")
         return len(self._data)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[row] for row in range(len(self)))
 
     def __repr__(self) -> str:
         grad = ", requires_grad=True" if self.requires_grad else ""
@@ -285,8 +302,18 @@ class Tensor(Operations["Tensor"]):
     __rmul__ = __mul__
 
     def __pow__(self, exponent: float) -> Tensor:
+        if not isinstance(exponent, Real):
+            raise TypeError(
+                f"Tensor **: the exponent must be a number, got {type_name(exponent)}; of positive "
+                "elements (x.log() * exponent).exp() is the power"
+            )
         a, power = self._data, float(exponent)
-        return record(a**power, (self,), lambda gradient: (gradient * power * a ** (power - 1),))
+
+        def backward(gradient: Array) -> tuple[Array]:
+            # x ** 0 is constant, also at 0, where 0 ** -1 is infinite.
+            return (gradient * power * a ** (power - 1) if power else np.zeros_like(gradient),)
+
+        return record(a**power, (self,), backward)
 
 
 class Parameter(Tensor):

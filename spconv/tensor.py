@@ -333,7 +333,7 @@ def as_ground(ground_state: Array | Tensor | None, features: Tensor) -> Tensor |
 
 
 def _int32_copy(indices: Any) -> NDArray[np.int32]:
-    """Kernels trust the range that is checked here: a copy, which no view of the caller's reaches."""
+    """Kernels trust the range that is checked here: a copy, which nobody else can write to."""
     given = np.asarray(indices)
     copy = given.astype(np.int32, order="C")
     if given.dtype != np.int32 and not np.array_equal(copy, given):

@@ -199,7 +199,7 @@ def test_the_ground_states_gradient_is_that_of_the_inactive_sites_alone():
 @pytest.mark.parametrize("check", [True, False])
 @pytest.mark.parametrize("kind", ["writeable", "a read-only view"])
 def test_sites_are_copied(kind, check):
-    """Kernels trust the range that was checked: whoever can write to the array must not change it."""
+    """Kernels trust the range that was checked, whatever becomes of the array."""
     indices = np.array([[0, 1, 1], [0, 2, 2]], np.int32)
     given = indices if kind == "writeable" else read_only(indices)
     x = SparseConvTensor(np.ones((2, 1)), given, (4, 4), 1, check=check)

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 from emulation import emulate
-from fake_array import COPIES, call, ndarray, plain, plain_all
+from fake_array import COPIES, call, ndarray, plain
 
 __all__ = ["COPIES", "RawKernel", "RawModule", "installed", "make_module", "ndarray"]
 
