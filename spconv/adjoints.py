@@ -31,7 +31,7 @@ def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
 def own_index(index: Any, xp: ModuleType) -> tuple[Any, ...]:
     """The index as a tuple, its arrays copied to ``xp``: the caller may change his own later."""
     entries = index if isinstance(index, tuple) else (index,)
-    return tuple(entry if isinstance(entry, _PLAIN) else _array(entry, xp) for entry in entries)
+    return tuple([entry if isinstance(entry, _PLAIN) else _array(entry, xp) for entry in entries])
 
 
 def scattered(gradient: Array, index: tuple[Any, ...], shape: tuple[int, ...]) -> Array:

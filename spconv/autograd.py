@@ -75,21 +75,20 @@ class Tensor(Operations["Tensor"]):
                 f"Tensor.data: expected shape {self._data.shape}, got {array.shape}; "
                 "make a new Tensor to change the shape"
             )
-        self._release()
+        if self._node is not None:
+            self._leave(self._node)
         self._data = array
 
     def changed_in_place(self) -> None:
         """Say that the values were: a backward through what was computed of them is an error."""
-        node = self._release()
-        if node is not None:
-            node.stale = True
+        if self._node is not None:
+            self._leave(self._node).stale = True
 
-    def _release(self) -> Node | None:
-        """Leave to the graph what was computed of the values: they become others."""
-        node = self._node
-        if node is not None and node.leaf is None:
+    def _leave(self, node: Node) -> Node:
+        """Start anew: the graph keeps what was computed of the values that were."""
+        if node.leaf is None:
             raise RuntimeError(
-                "Tensor: the result of an operation cannot be changed, the gradients of what it was "
+                "Tensor: the result of an operation cannot be changed: gradients of what it was "
                 "computed of would be lost; compute a new one, or take it off the tape: y.detach()"
             )
         self._node = None
@@ -115,9 +114,6 @@ class Tensor(Operations["Tensor"]):
         if not self._data.ndim:
             raise TypeError("Tensor: a scalar has no length and no rows; item() is its value")
         return len(self._data)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return (self[row] for row in range(len(self)))
 
     def __repr__(self) -> str:
         grad = ", requires_grad=True" if self.requires_grad else ""
@@ -225,6 +221,8 @@ class Tensor(Operations["Tensor"]):
 
     def __getitem__(self, index: Any) -> Tensor:
         """Rows or elements, as those of an array; an array of integers may take one twice."""
+        if isinstance(index, int):
+            len(self)  # a scalar's IndexError would be the end of an iteration
         shape, xp = self.shape, array_module(self._data)
         own = own_index(index, xp)
 

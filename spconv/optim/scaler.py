@@ -117,7 +117,7 @@ class LossScaler:
             raise ValueError(f"{owner}: expected scale and good_steps, got {sorted(state)}")
         scale = _power_of_two(owner, "scale", state["scale"])
         self.good_steps = check_int(owner, "good_steps", state["good_steps"], 0)
-        self.scale = scale
+        self.scale = min(scale, self.max_scale)
 
 
 def _power_of_two(owner: str, name: str, value: float) -> float:
