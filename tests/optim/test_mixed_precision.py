@@ -116,6 +116,17 @@ def test_values_that_somebody_changes_count(kind, change):
     assert same.any() or change in ("assigned", "multiplied")
 
 
+def test_equal_values_in_another_array_change_nothing():
+    weights = [Parameter(start()) for _ in range(2)]
+    for weight in weights:
+        sgd = SGD([("w", weight)], lr=2.0**-14)
+        for _ in range(20):
+            run(sgd, weight, [np.ones(7, np.float16)])
+            weight.data = weight.data if weight is weights[0] else weight.data.copy()
+    np.testing.assert_array_equal(weights[1].data, weights[0].data)
+    assert (weights[0].data < start()).all()
+
+
 @each_kind
 def test_a_state_that_is_loaded_beside_other_values(kind):
     """A parameter's own values count, those of the state where both agree."""
