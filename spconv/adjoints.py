@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from spconv.compat import Array, array_module
+from spconv.ops import get_ops
+
+_PLAIN = int, slice, type(None), type(Ellipsis), np.generic
+"""What takes no element twice."""
 
 
 def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
@@ -23,28 +28,30 @@ def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
     return total.astype(gradient.dtype).reshape(shape)
 
 
-def scattered(gradient: Array, index: Any, shape: tuple[int, ...]) -> Array:
-    """Gradient of an array of ``shape`` from that of ``array[index]``."""
+def own_index(index: Any, xp: ModuleType) -> tuple[Any, ...]:
+    """The index as a tuple, its arrays copied to ``xp``: the caller may change his own later."""
+    entries = index if isinstance(index, tuple) else (index,)
+    return tuple([entry if isinstance(entry, _PLAIN) else _array(entry, xp) for entry in entries])
+
+
+def scattered(gradient: Array, index: tuple[Any, ...], shape: tuple[int, ...]) -> Array:
+    """Gradient of an array of ``shape`` from that of ``array[index]``, for an :func:`own_index`."""
     xp, dtype = array_module(gradient), gradient.dtype
-    if not _may_repeat(index):
+    if not any(not isinstance(entry, _PLAIN) and entry.dtype.kind in "iu" for entry in index):
         dx = xp.zeros(shape, dtype)
         dx[index] = gradient
         return dx
-    if xp is np and np.ndim(index) == 1 and not isinstance(index, tuple):
-        # A product with a selection takes a fraction of the time of add.at.
-        from scipy.sparse import csr_array
-
-        rows, places = np.asarray(index) % shape[0], np.arange(len(index) + 1)
-        flat = gradient.reshape(len(rows), math.prod(shape[1:]))
-        select = csr_array((np.ones(len(rows)), rows, places), (len(rows), shape[0]))
-        return (select.T @ flat).astype(dtype).reshape(shape)
-    dx = xp.zeros(shape, np.float64)
-    xp.add.at(dx, index, gradient)
-    return dx.astype(dtype)
+    # Integers may take an element twice: of one array of them whole rows, otherwise elements.
+    axes = 1 if len(index) == 1 else len(shape)
+    count, width = math.prod(shape[:axes]), math.prod(shape[axes:])
+    places = xp.arange(count).reshape(shape[:axes])[index].reshape(-1)
+    rows = gradient.reshape(places.size, width)
+    return get_ops(rows).scatter_add(rows, places, count).astype(dtype, copy=False).reshape(shape)
 
 
-def _may_repeat(index: Any) -> bool:
-    """Whether there are integer arrays in an index: they may take an element twice."""
-    entries = index if isinstance(index, tuple) else (index,)
-    arrays = [e for e in entries if not isinstance(e, int | slice | type(None) | type(Ellipsis))]
-    return any((e if hasattr(e, "dtype") else np.asarray(e)).dtype.kind in "iu" for e in arrays)
+def _array(entry: Any, xp: ModuleType) -> Array:
+    if not hasattr(entry, "dtype"):
+        entry = np.array(entry)
+        if not entry.size:  # which integers NumPy takes an empty list for
+            entry = entry.astype(np.intp)
+    return xp.array(entry)

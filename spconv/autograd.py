@@ -11,12 +11,13 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from spconv import numpy_functions
-from spconv.adjoints import scattered, unbroadcast
+from spconv.adjoints import own_index, scattered, unbroadcast
 from spconv.checks import type_name
 from spconv.compat import Array, array_module, is_cupy
 from spconv.dtypes import as_floating
@@ -39,7 +40,7 @@ class Tensor(Operations["Tensor"]):
     Attributes
     ----------
     data : ndarray
-        Assignable; the shape must stay the same.
+        Assignable, but for the result of an operation; the shape must stay the same.
     grad : ndarray or None
         Summed over backward passes until it is set to None.
 
@@ -74,14 +75,24 @@ class Tensor(Operations["Tensor"]):
                 f"Tensor.data: expected shape {self._data.shape}, got {array.shape}; "
                 "make a new Tensor to change the shape"
             )
+        if self._node is not None:
+            self._leave(self._node)
         self._data = array
-        self._node = None
 
     def changed_in_place(self) -> None:
         """Say that the values were: a backward through what was computed of them is an error."""
         if self._node is not None:
-            self._node.stale = True
+            self._leave(self._node).stale = True
+
+    def _leave(self, node: Node) -> Node:
+        """Start anew: the graph keeps what was computed of the values that were."""
+        if node.leaf is None:
+            raise RuntimeError(
+                "Tensor: the result of an operation cannot be changed: gradients of what it was "
+                "computed of would be lost; compute a new one, or take it off the tape: y.detach()"
+            )
         self._node = None
+        return node
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -100,6 +111,8 @@ class Tensor(Operations["Tensor"]):
         return self._data.size
 
     def __len__(self) -> int:
+        if not self._data.ndim:
+            raise TypeError("Tensor: a scalar has no length and no rows; item() is its value")
         return len(self._data)
 
     def __repr__(self) -> str:
@@ -208,12 +221,15 @@ class Tensor(Operations["Tensor"]):
 
     def __getitem__(self, index: Any) -> Tensor:
         """Rows or elements, as those of an array; an array of integers may take one twice."""
-        shape, data = self.shape, self._data[index]
+        if isinstance(index, int):
+            len(self)  # a scalar's IndexError would be the end of an iteration
+        shape, xp = self.shape, array_module(self._data)
+        own = own_index(index, xp)
 
         def backward(gradient: Array) -> tuple[Array]:
-            return (scattered(gradient, index, shape),)
+            return (scattered(gradient, own, shape),)
 
-        return record(array_module(self._data).asarray(data), (self,), backward)
+        return record(xp.asarray(self._data[own]), (self,), backward)
 
     # Comparisons are of the values, arrays of bools; a tensor is hashed by identity.
     __hash__ = object.__hash__
@@ -284,8 +300,18 @@ class Tensor(Operations["Tensor"]):
     __rmul__ = __mul__
 
     def __pow__(self, exponent: float) -> Tensor:
+        if not isinstance(exponent, Real):
+            raise TypeError(
+                f"Tensor **: the exponent must be a number, got {type_name(exponent)}; of positive "
+                "elements (x.log() * exponent).exp() is the power"
+            )
         a, power = self._data, float(exponent)
-        return record(a**power, (self,), lambda gradient: (gradient * power * a ** (power - 1),))
+
+        def backward(gradient: Array) -> tuple[Array]:
+            # x ** 0 is constant, also at 0, where 0 ** -1 is infinite.
+            return (gradient * power * a ** (power - 1) if power else np.zeros_like(gradient),)
+
+        return record(a**power, (self,), backward)
 
 
 class Parameter(Tensor):

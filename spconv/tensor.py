@@ -78,7 +78,6 @@ class SparseConvTensor:
             )
         else:
             indices = _int32_copy(indices)
-        indices = np.ascontiguousarray(indices, np.int32)
         self.sites = SiteSet(indices, tuple(spatial_shape), batch_size)
         self.ground_state = as_ground(ground_state, self.features)
         self.rulebooks = RulebookCache()
@@ -334,11 +333,10 @@ def as_ground(ground_state: Array | Tensor | None, features: Tensor) -> Tensor |
 
 
 def _int32_copy(indices: Any) -> NDArray[np.int32]:
-    """Kernels trust the range that is checked here: a copy of what the caller can write to."""
-    if isinstance(indices, np.ndarray) and indices.dtype == np.int32:
-        return np.array(indices, order="C") if indices.flags.writeable else indices
-    copy = np.asarray(indices).astype(np.int32, order="C")
-    if not np.array_equal(copy, indices):
+    """Kernels trust the range that is checked here: a copy, which nobody else can write to."""
+    given = np.asarray(indices)
+    copy = given.astype(np.int32, order="C")
+    if given.dtype != np.int32 and not np.array_equal(copy, given):
         raise ValueError(f"{OWNER}: indices must be integers of 32 bits, got larger or broken ones")
     return copy
 

@@ -280,6 +280,21 @@ def test_data_assigned_after_the_forward_pass_does_not_change_its_gradient():
     np.testing.assert_array_equal(x.grad, [4])
 
 
+def test_an_exponent_is_a_number():
+    with pytest.raises(TypeError, match=r"Tensor \*\*: .* got Parameter; .*exp\(\)"):
+        leaf(2.0) ** Parameter([2.0])
+    x = leaf(0.0, 3.0)
+    (x**0 + x ** np.int64(1)).sum().backward()
+    np.testing.assert_array_equal(x.grad, [1, 1])
+
+
+def test_a_scalar_has_no_rows():
+    assert [row.item() for row in leaf(1.0, 2.0)] == [1, 2]
+    for function in (list, sum, len):
+        with pytest.raises(TypeError, match="Tensor: a scalar has no length and no rows; item"):
+            function(Tensor(3.0))
+
+
 def test_small_things():
     data = np.arange(6, dtype=np.float32).reshape(2, 3)
     x = Tensor(data)

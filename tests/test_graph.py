@@ -45,6 +45,22 @@ def test_nothing_is_added_before_a_stale_value_is_found():
     assert c.grad is None
 
 
+@pytest.mark.parametrize("change", [lambda y: setattr(y, "data", [5]), Tensor.changed_in_place])
+def test_results_are_not_assigned_to(change):
+    """Their graph would be cut, and the gradients of its inputs lost."""
+    x = Tensor([2.0], requires_grad=True)
+    y = x * 3
+    with pytest.raises(RuntimeError, match=r"Tensor: the result of an operation .*\.detach\(\)"):
+        change(y)
+    (y * y).sum().backward()
+    assert x.grad == 36
+    with spconv.no_grad():
+        result = x * 3
+    for free in (y.detach(), result):
+        free.data = [7.0]
+        assert free.item() == 7
+
+
 def test_what_was_only_moved_to_where_it_is_has_not_changed():
     net = spconv.Linear(2, 1)
     loss = net(spconv.Tensor(np.ones((3, 2), np.float32))).sum()

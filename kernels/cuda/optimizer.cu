@@ -29,9 +29,13 @@ __device__ __forceinline__ T* row(const i64* table, int tensors, int kind, place
     return (T*)table[kind * tensors + at.tensor];
 }
 
-// Where the parameter is read and updated.
+// The copy's value, unless it is not what the parameter was rounded from: somebody changed that.
 __device__ __forceinline__ math parameter(const storage* data, const math* master, i64 i) {
-    return MASTER ? master[i] : widen(data[i]);
+    const math value = widen(data[i]);
+    if (!MASTER) return value;
+    storage rounded;
+    narrow(master[i], rounded);
+    return widen(rounded) == value ? master[i] : value;
 }
 
 __device__ __forceinline__ void update(storage* data, math* master, i64 i, math value) {

@@ -166,7 +166,7 @@ def _checked_targets(owner: str, targets: Any, logits: Tensor) -> Array:
     if t.requires_grad:
         raise ValueError(f"{owner}: targets get no gradient; pass targets.detach()")
     given = targets.data if isinstance(targets, Tensor) else targets
-    array = t.data.astype(math_type(logits.dtype), copy=False)
+    array = t.data.astype(math_type(logits.dtype))  # a copy: the caller's may change
     if is_cupy(given):
         return array_module(array).where((array >= 0) & (array <= 1), array, array.dtype.type(nan))
     given = np.asarray(given)

@@ -178,6 +178,12 @@ class Ops:
         dx[winner_bc[sample, channel], channel] = dy_bc[sample, channel]
         return dx
 
+    def scatter_add(self, x_nc: Array, places_n: Array, num_rows: int) -> Array:
+        """Sum (num_rows, C) of the rows with each place, in their order, accumulated in float64."""
+        y = self.xp.zeros((num_rows, x_nc.shape[1]), np.float64)
+        self.xp.add.at(y, places_n, x_nc)
+        return y.astype(math_type(x_nc.dtype), copy=False)
+
     def spread_samples(self, y_bc: Array, sites: SiteSet) -> Array:
         """Row (N, C) of its sample for every site: the gradient of :meth:`sum_samples`."""
         return y_bc[self.xp.asarray(sites.indices[:, 0])]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from spconv.compat import Array
+from spconv.dtypes import math_type
 from spconv.kernels import (
     amx,
     convolution,
@@ -20,6 +21,7 @@ from spconv.kernels import (
 from spconv.ops import steps
 from spconv.ops.base import Ops
 from spconv.ops.epilogue import PLAIN, Epilogue
+from spconv.ops.layout import like, memory_order
 from spconv.ops.samples import slices_of
 from spconv.ops.settings import get_cpu_precision
 from spconv.ops.work import conv_threads, row_threads
@@ -196,7 +198,7 @@ class CpuOps(Ops):
     def leaky_relu(self, x: Array, slope: float) -> Array:
         if x.dtype not in COMPILED:
             return super().leaky_relu(x, slope)
-        axes = _memory_order(x)
+        axes = memory_order(x)
         source = np.asarray(x.transpose(axes), order="C")
         target = memory.empty(source.shape, source.dtype)
         elementwise.leaky_relu(source.ravel(), slope, target.ravel(), row_threads(source.size))
@@ -205,7 +207,7 @@ class CpuOps(Ops):
     def leaky_relu_gradient(self, y: Array, dy: Array, slope: float) -> Array:
         if y.dtype not in COMPILED:
             return super().leaky_relu_gradient(y, dy, slope)
-        axes = _memory_order(y)
+        axes = memory_order(y)
         result, gradient = (np.asarray(array.transpose(axes), order="C") for array in (y, dy))
         target = memory.empty(result.shape, result.dtype)
         elementwise.leaky_relu_gradient(
@@ -237,7 +239,7 @@ class CpuOps(Ops):
         slices = slices_of(sites)
         if slices is None or x_nc.dtype not in COMPILED:
             return super().normalize_samples(x_nc, mean_bc, scale_bc, bias_bc, sites)
-        x, *vectors = _like(x_nc, x_nc, mean_bc, scale_bc, bias_bc)
+        x, *vectors = like(x_nc, x_nc, mean_bc, scale_bc, bias_bc)
         y = memory.empty(x.shape, x.dtype)
         for sample, rows in slices:
             own = (vector[sample] for vector in vectors)
@@ -253,7 +255,7 @@ class CpuOps(Ops):
     def batch_norm(
         self, x_nc: Array, weight_c: Array, bias_c: Array, eps: float, slope: float | None
     ) -> tuple[Array, Array]:
-        x, weight, bias = _like(x_nc, x_nc, weight_c, bias_c)
+        x, weight, bias = like(x_nc, x_nc, weight_c, bias_c)
         y = memory.empty(x.shape, x.dtype)
         threads = row_threads(x.size)
         return y, normalization.batch_norm(x, weight, bias, eps, slope, y, threads)
@@ -268,7 +270,7 @@ class CpuOps(Ops):
         eps: float,
         slope: float | None,
     ) -> tuple[Array, Array, Array]:
-        arrays = _like(x_nc, dy_nc, x_nc, y_nc, weight_c, moments)
+        arrays = like(x_nc, dy_nc, x_nc, y_nc, weight_c, moments)
         dx = memory.empty(x_nc.shape, x_nc.dtype)
         threads = row_threads(x_nc.size)
         d_weight, d_bias = normalization.batch_norm_gradient(*arrays, eps, slope, dx, threads)
@@ -282,7 +284,7 @@ class CpuOps(Ops):
         bias_c: Array,
         slope: float | None = None,
     ) -> Array:
-        (x,), rows = _like(x_nc, x_nc), _like(x_nc, mean_c, scale_c, bias_c)
+        (x,), rows = like(x_nc, x_nc), like(x_nc, mean_c, scale_c, bias_c)
         y = memory.empty(x.shape, x.dtype)
         normalization.normalize(x, *rows, slope, y, row_threads(x.size))
         return y
@@ -290,8 +292,8 @@ class CpuOps(Ops):
     def normalize_sums(
         self, dy_nc: Array, x_nc: Array, y_nc: Array, mean_c: Array, slope: float | None
     ) -> tuple[Array, Array]:
-        rows = _like(x_nc, dy_nc, x_nc, y_nc)
-        (mean,) = _like(x_nc, mean_c)
+        rows = like(x_nc, dy_nc, x_nc, y_nc)
+        (mean,) = like(x_nc, mean_c)
         plain, centred = normalization.normalize_sums(*rows, mean, slope, row_threads(x_nc.size))
         return plain, centred
 
@@ -305,7 +307,7 @@ class CpuOps(Ops):
     ) -> tuple[Array, Array]:
         if x_nc.dtype not in COMPILED:
             return super().layer_norm(x_nc, weight_c, bias_c, eps)
-        x, weight, bias = _like(x_nc, x_nc, weight_c, bias_c)
+        x, weight, bias = like(x_nc, x_nc, weight_c, bias_c)
         y, statistics = memory.empty(x.shape, x.dtype), np.empty((2, len(x)))
         layer_norm.layer_norm(x, weight, bias, eps, y, statistics, row_threads(x.size))
         return y, statistics
@@ -315,11 +317,19 @@ class CpuOps(Ops):
     ) -> tuple[Array, Array, Array]:
         if x_nc.dtype not in COMPILED:
             return super().layer_norm_gradient(dy_nc, x_nc, weight_c, statistics_2n)
-        arrays, dx = _like(x_nc, dy_nc, x_nc, weight_c), memory.empty(x_nc.shape, x_nc.dtype)
+        arrays, dx = like(x_nc, dy_nc, x_nc, weight_c), memory.empty(x_nc.shape, x_nc.dtype)
         d_weight, d_bias = layer_norm.layer_norm_gradient(
             *arrays, statistics_2n, dx, row_threads(x_nc.size)
         )
         return dx, d_weight, d_bias
+
+    def scatter_add(self, x_nc: Array, places_n: Array, num_rows: int) -> Array:
+        # A product with a selection takes a fraction of the time of add.at.
+        from scipy.sparse import csr_array
+
+        ones, starts = np.ones(len(places_n)), np.arange(len(places_n) + 1)
+        select = csr_array((ones, places_n, starts), (len(places_n), num_rows))
+        return (select.T @ x_nc).astype(math_type(x_nc.dtype), copy=False)
 
     def sgd_step(
         self,
@@ -336,7 +346,7 @@ class CpuOps(Ops):
                 steps.sgd(np, *parameter, *settings)
                 continue
             state = None if velocity is None else velocity.reshape(-1)
-            (gradient,) = _like(data, grad)
+            (gradient,) = like(data, grad)
             threads = row_threads(data.size)
             optimizer.sgd(data.reshape(-1), gradient.reshape(-1), state, *settings, threads)
 
@@ -350,7 +360,7 @@ class CpuOps(Ops):
             if not _in_place(data, master, mean, square):
                 steps.adam(np, *parameter, factors)
                 continue
-            flat = (array.reshape(-1) for array in (data, *_like(data, grad), mean, square))
+            flat = (array.reshape(-1) for array in (data, *like(data, grad), mean, square))
             optimizer.adam(*flat, **factors, num_threads=row_threads(data.size))
 
 
@@ -363,16 +373,6 @@ def _in_place(data: Array, master: Array | None, *state: Array | None) -> bool:
         if array is not None and (array.dtype != dtype or not array.flags.c_contiguous):
             return False
     return True
-
-
-def _like(first: Array, *arrays: Array) -> list[Array]:
-    """The arrays contiguous and in the dtype of the first."""
-    return [np.ascontiguousarray(array, first.dtype) for array in arrays]
-
-
-def _memory_order(array: Array) -> list[int]:
-    """Axes from the slowest to the fastest in memory: transposed so, a grid is no copy."""
-    return sorted(range(array.ndim), key=lambda axis: -array.strides[axis])
 
 
 def _pairs_of(rulebook: Rulebook) -> Pairs:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from types import ModuleType
 
+import numpy as np
+
 from spconv.compat import Array
 
 
@@ -19,7 +21,7 @@ def sgd(
     weight_decay: float,
 ) -> None:
     """Update ``data`` and ``velocity`` in place, see :meth:`spconv.ops.Ops.sgd_step`."""
-    value = data if master is None else master
+    value = data if master is None else _kept(master, data)
     direction = grad.astype(value.dtype, copy=False)
     scratch = xp.empty_like(value)
     if weight_decay:
@@ -45,7 +47,7 @@ def adam(
     factors: dict[str, float],
 ) -> None:
     """Update ``data``, ``mean`` and ``square`` in place, see :meth:`spconv.ops.Ops.adam_step`."""
-    value = data if master is None else master
+    value = data if master is None else _kept(master, data)
     gradient = grad.astype(value.dtype, copy=False)
     scratch = xp.empty_like(value)
     if factors["shrink"] != 1:
@@ -66,3 +68,11 @@ def adam(
     xp.subtract(value, scratch, out=value)
     if master is not None:
         data[...] = master
+
+
+def _kept(master: Array, data: Array) -> Array:
+    """The copy, with the values of ``data`` where that is not rounded from it: somebody's own."""
+    with np.errstate(over="ignore"):
+        rounded = master.astype(data.dtype)
+    np.copyto(master, data, where=rounded != data)
+    return master

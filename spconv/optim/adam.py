@@ -53,7 +53,7 @@ class Adam(Optimizer):
         self.beta2: float
         for name, value in self._check_option(type(self).__name__, "betas", betas).items():
             setattr(self, name, value)
-        self.eps = self._check("eps", eps)
+        self.eps = eps
 
     def _check_option(self, owner: str, name: str, value: Any) -> Numbers:
         if name != "betas":

@@ -3,7 +3,8 @@
 State is kept by parameter path (``"0.weight"``), has the dtype and the device of the parameter,
 and updates it in place; gradients are only read. Parameters of two bytes are updated in float32:
 their state is float32, and so is a copy of the parameter itself, the slot ``"master"``, from which
-the parameter is rounded (Micikevicius and others 2018, arXiv 1710.03740, section 3.1).
+the parameter is rounded (Micikevicius and others 2018, arXiv 1710.03740, section 3.1). An element
+that is not what the copy is rounded to was changed by somebody, and counts instead of the copy's.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from spconv.checks import check_float, check_state
+from spconv.checks import check_float, check_int, check_state
 from spconv.compat import Array, array_module, is_cupy, to_device
 from spconv.optim.groups import Group, NamedParameters, Numbers, collect
 
@@ -32,6 +33,11 @@ class Optimizer:
 
     Attributes
     ----------
+    lr : float
+        Learning rate of the next step; assign to change it, and with it those of all groups. It is
+        the constructor's, or the largest of the groups' where each has one of its own. A group
+        keeps its ratio to it, :attr:`Group.lr_scale`. The other numbers of the constructor are
+        attributes as well, checked when they are assigned.
     parameters : dict of str to Parameter
         By path, those of all groups.
     groups : list of Group
@@ -39,7 +45,6 @@ class Optimizer:
     """
 
     hyperparameter_names: tuple[str, ...] = ("lr", "weight_decay")
-    slot_names: tuple[str, ...] = ()
 
     def __init__(self, named_parameters: Given, lr: float, weight_decay: float) -> None:
         owner = type(self).__name__
@@ -47,11 +52,12 @@ class Optimizer:
         self._group_of = {path: n for n, group in enumerate(self.groups) for path in group.paths}
         self._slots: dict[str, Slots] = {}
         self._steps = dict.fromkeys(self.parameters, 0)
-        # As the last step left them, if their slots are as well.
-        self._updated: dict[str, Array] = {}
+        # Data and names of state that the slots are known to fit.
+        self._fitted: dict[str, tuple[Array, tuple[str, ...]]] = {}
         self.lr = lr
         own = [rate for rate, group in zip(rates, self.groups, strict=True) if group.paths]
-        if None not in own:
+        each_has_one = None not in own
+        if each_has_one:
             self.lr = max(rate for rate in own if rate is not None)
         for group, rate in zip(self.groups, rates, strict=True):
             if rate and not self.lr:
@@ -60,21 +66,20 @@ class Optimizer:
                     "nothing keeps a ratio to; give the constructor a rate above 0, the others "
                     'a group with "lr": 0'
                 )
-            group.lr_scale = 1.0 if rate is None or not self.lr else rate / self.lr
-        self.weight_decay = self._check("weight_decay", weight_decay)
+            if rate is not None and not (each_has_one and rate == self.lr):
+                group.lr_scale = rate / self.lr if rate else 0.0
+        self.weight_decay = weight_decay
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Check the hyperparameters, whoever assigns them."""
+        if name in self.hyperparameter_names:
+            value = self._check_option(type(self).__name__, name, value)[name]
+        object.__setattr__(self, name, value)
 
     @property
-    def lr(self) -> float:
-        """Learning rate of the next step; assign to change it, and with it those of all groups.
-
-        It is the constructor's, or the largest of the groups' where each has one of its own. A
-        group keeps its ratio to it, :attr:`Group.lr_scale`.
-        """
-        return self._lr
-
-    @lr.setter
-    def lr(self, value: float) -> None:
-        self._lr = self._check("lr", value)
+    def slot_names(self) -> tuple[str, ...]:
+        """Names of the state of every parameter."""
+        return ()
 
     @property
     def hyperparameters(self) -> Numbers:
@@ -87,28 +92,37 @@ class Optimizer:
         Raises
         ------
         ValueError
-            If the shape of a gradient is not that of its parameter; nothing is updated then.
+            If the shape of a gradient is not that of its parameter, or a parameter cannot be
+            updated in place; nothing is updated then.
         """
-        learning = [(p, t, t.grad) for p, t in self.parameters.items() if t.grad is not None]
-        numbers = [self._numbers(group) for group in self.groups]
-        for path, parameter, grad in learning:
-            if grad.shape != parameter.shape:
-                raise ValueError(
-                    f"{type(self).__name__}: the gradient of {path} has shape {grad.shape}, the "
-                    f"parameter {parameter.shape}; call zero_grad() after replacing a parameter"
-                )
+        own, names = self.hyperparameters, self.slot_names
+        numbers = [self._numbers(group, own) for group in self.groups]
+        learning = [
+            (p, t, t.data, t.grad) for p, t in self.parameters.items() if t.grad is not None
+        ]
         # What has the same numbers is updated together: a GPU needs one launch for it.
         together: dict[tuple[int, int, bool], list[Learning]] = {}
-        for path, parameter, grad in learning:
-            data, slots = parameter.data, self._slots_like(path, parameter.data)
-            key = self._group_of[path], self._steps[path] + 1, is_cupy(data)
+        for path, _, data, grad in learning:
+            on_gpu = is_cupy(data)
+            if grad.shape != data.shape:
+                raise ValueError(
+                    f"{type(self).__name__}: the gradient of {path} has shape {grad.shape}, the "
+                    f"parameter {data.shape}; call zero_grad() after replacing a parameter"
+                )
+            if not (data.flags.c_contiguous if on_gpu else data.flags.writeable):
+                raise ValueError(
+                    f"{type(self).__name__}: {path} cannot be updated in place, its array is "
+                    f"{'not contiguous' if on_gpu else 'read-only'}; assign a copy, "
+                    "parameter.data = parameter.data.copy()"
+                )
+            slots = self._slots_like(path, data, names)
+            key = self._group_of[path], self._steps[path] + 1, on_gpu
             together.setdefault(key, []).append((data, slots.get(MASTER), grad, slots))
         for (group, step, _), some in together.items():
             self._update(some, step, numbers[group])
-        for path, parameter, _ in learning:
+        for path, parameter, _, _ in learning:
             self._steps[path] += 1
             parameter.changed_in_place()
-            self._updated[path] = parameter.data
 
     def zero_grad(self) -> None:
         """Set the gradients of all parameters to None."""
@@ -130,7 +144,8 @@ class Optimizer:
             state["groups"] = [group.state() for group in self.groups]
         for path, parameter in self.parameters.items():
             state[f"{path}/step"] = self._steps[path]
-            for name, array in self._slots_like(path, parameter.data).items():
+            slots = self._slots_like(path, parameter.data, self.slot_names)
+            for name, array in slots.items():
                 state[f"{path}/{name}"] = np.array(to_device(array, "cpu"))
         return state
 
@@ -140,9 +155,10 @@ class Optimizer:
         Raises
         ------
         TypeError
-            For what is no mapping; nothing is changed then.
+            For what is no mapping, and entries of other types; nothing is changed then.
         ValueError
-            If entries are missing, unexpected or of the wrong shape; nothing is changed then.
+            If entries are missing, unexpected, out of range or of the wrong shape; nothing is
+            changed then.
         """
         name = type(self).__name__
         check_state(f"{name}.load_state_dict", state)
@@ -156,11 +172,6 @@ class Optimizer:
             for key in expected
             if key in state and np.shape(state[key]) != np.shape(expected[key])
         ]
-        problems += [
-            f"{key} is {state[key]}"
-            for key in expected
-            if key in state and key.endswith("/step") and int(state[key]) < 0
-        ]
         if problems or state["optimizer"] != name:
             problems = [f"optimizer {state.get('optimizer')}", *problems]
             more = f"; and {len(problems) - 8} more" if len(problems) > 8 else ""
@@ -169,25 +180,27 @@ class Optimizer:
                 f"loading; it has: {'; '.join(problems[:8])}{more}"
             )
         groups = self._loaded_groups(state["groups"]) if "groups" in state else self.groups
-        numbers = {
-            number: type(expected[number])(check_float(name, number, state[number]))
-            for number in self.hyperparameter_names
+        numbers: Numbers = {}
+        for number in self.hyperparameter_names:
+            numbers.update(self._check_option(name, number, state[number]))
+        for group in groups:
+            self._numbers(group, numbers)
+        steps = {
+            path: check_int(name, f"{path}/step", state[f"{path}/step"], 0)
+            for path in self.parameters
         }
         slots = {
             path: {
                 slot: array_module(parameter.data).array(
-                    state[f"{path}/{slot}"], dtype=_state_dtype(parameter.dtype)
+                    state[f"{path}/{slot}"], dtype=_state_dtype(parameter.dtype), order="C"
                 )
-                for slot in self._names(parameter.data)
+                for slot in self._slots_like(path, parameter.data, self.slot_names)
             }
             for path, parameter in self.parameters.items()
         }
         for number, value in numbers.items():
             setattr(self, number, value)
-        self.groups = groups
-        self._steps = {path: int(state[f"{path}/step"]) for path in self.parameters}
-        self._slots = slots
-        self._updated.clear()
+        self.groups, self._steps, self._slots = groups, steps, slots
 
     @property
     def groups_differ(self) -> bool:
@@ -202,8 +215,12 @@ class Optimizer:
         """
         raise NotImplementedError
 
-    def _numbers(self, group: Group) -> Numbers:
-        return {**self.hyperparameters, **group.options, "lr": self.lr * group.lr_scale}
+    def _numbers(self, group: Group, own: Numbers) -> Numbers:
+        """Hyperparameters of a group of an optimizer whose own are these."""
+        numbers = {**own, "lr": own["lr"] * group.lr_scale}
+        for name, value in group.options.items():
+            numbers.update(self._check_option(group.owner, name, value))
+        return numbers
 
     def _check_option(self, owner: str, name: str, value: Any) -> Numbers:
         """The hyperparameters that an option of a group means."""
@@ -215,32 +232,24 @@ class Optimizer:
         below = 1.0 if name.startswith("beta") else math.inf
         return {name: check_float(owner, name, value, below=below)}
 
-    def _names(self, data: Array) -> tuple[str, ...]:
-        return self.slot_names + ((MASTER,) if data.itemsize == 2 else ())
-
-    def _slots_like(self, path: str, data: Array) -> Slots:
+    def _slots_like(self, path: str, data: Array, names: tuple[str, ...]) -> Slots:
         """Return the state of a parameter, created or moved to where ``data`` is now."""
-        if self._updated.get(path) is data:
+        fitted, known = self._fitted.get(path, (None, ()))
+        if fitted is data and known == names:
             return self._slots[path]
         xp, dtype = array_module(data), _state_dtype(data.dtype)
-        slots = self._slots.setdefault(path, {})
-        names = self._names(data)
-        for name in names:
-            if name not in slots:
-                slots[name] = data.astype(dtype) if name == MASTER else xp.zeros(data.shape, dtype)
-            elif array_module(slots[name]) is not xp or slots[name].dtype != dtype:
-                device = "cpu" if xp is np else "cuda"
-                slots[name] = to_device(slots[name], device).astype(dtype)
-        if MASTER not in names:
-            slots.pop(MASTER, None)
-        elif not (slots[MASTER].astype(data.dtype) == data).all():
-            # Somebody has put other values there: they count.
-            slots[MASTER] = data.astype(dtype)
-        self._updated.pop(path, None)
+        device = "cpu" if xp is np else "cuda"
+        before = self._slots.get(path, {})
+        slots = {
+            name: before[name] if name in before else xp.zeros(data.shape, dtype) for name in names
+        }
+        if data.itemsize == 2:
+            slots[MASTER] = before.get(MASTER, data)
+        slots = {n: to_device(slot, device).astype(dtype, copy=False) for n, slot in slots.items()}
+        self._slots[path], self._fitted[path] = slots, (data, names)
         return slots
 
     def _loaded_groups(self, saved: Any) -> list[Group]:
-        kinds = {name: type(value) for name, value in self.hyperparameters.items()}
         groups = []
         for number, (entry, own) in enumerate(zip(saved, self.groups, strict=True)):
             owner = f"{type(self).__name__}: group {number}"
@@ -249,16 +258,9 @@ class Optimizer:
                     f"{owner} of the state is of other parameters; build the same groups before "
                     "loading"
                 )
-            options: Numbers = {
-                name: kinds[name](check_float(owner, name, value))
-                for name, value in entry.items()
-                if name in kinds
-            }
+            options = {name: entry[name] for name in self.hyperparameter_names if name in entry}
             groups.append(Group(owner, own.paths, options, entry.get("lr_scale", 1.0)))
         return groups
-
-    def _check(self, name: str, value: float, *, below: float = math.inf) -> float:
-        return check_float(type(self).__name__, name, value, below=below)
 
     def __repr__(self) -> str:
         numbers = ", ".join(f"{name}={value}" for name, value in self.hyperparameters.items())

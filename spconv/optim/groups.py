@@ -25,13 +25,16 @@ class Group:
     lr_scale : float
         The group's learning rate is ``lr_scale * optimizer.lr``; assignable.
     options : dict
-        Options of its own other than the rate; for the others those of the optimizer count.
+        Options of its own other than the rate; for the others those of the optimizer count. They
+        are checked in every step.
+    owner : str
+        For messages.
     """
 
     def __init__(
         self, owner: str, paths: Iterable[str], options: Numbers, lr_scale: float = 1.0
     ) -> None:
-        self._owner = owner
+        self.owner = owner
         self.paths = tuple(paths)
         self.options = options
         self.lr_scale = lr_scale
@@ -42,7 +45,7 @@ class Group:
 
     @lr_scale.setter
     def lr_scale(self, value: float) -> None:
-        self._lr_scale = check_float(self._owner, "lr_scale", value)
+        self._lr_scale = check_float(self.owner, "lr_scale", value)
 
     def state(self) -> dict[str, Any]:
         """Plain values of everything."""

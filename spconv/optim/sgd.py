@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from spconv.ops import get_ops
 from spconv.optim.base import Given, Learning, Optimizer
-from spconv.optim.groups import Numbers
+from spconv.optim.groups import Group, Numbers
 
 
 class SGD(Optimizer):
@@ -75,17 +77,27 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(named_parameters, lr, weight_decay)
-        self.momentum = self._check("momentum", momentum)
-        self.nesterov = bool(nesterov)
-        every = [self._numbers(group) for group in self.groups]
-        self.slot_names = ("momentum",) if any(numbers["momentum"] for numbers in every) else ()
-        if any(numbers["nesterov"] and not numbers["momentum"] for numbers in every):
-            raise ValueError("SGD: nesterov=True needs a momentum above 0, got momentum=0")
+        self.momentum, self.nesterov = momentum, nesterov
+        for group in self.groups:
+            self._numbers(group, self.hyperparameters)
+
+    @property
+    def slot_names(self) -> tuple[str, ...]:
+        momenta = [group.options.get("momentum", self.momentum) for group in self.groups]
+        return ("momentum",) if any(momenta) else ()
 
     def _check_option(self, owner: str, name: str, value: Any) -> Numbers:
-        return (
-            {name: bool(value)} if name == "nesterov" else super()._check_option(owner, name, value)
-        )
+        if name != "nesterov":
+            return super()._check_option(owner, name, value)
+        if not isinstance(value, bool | np.bool_):
+            raise TypeError(f"{owner}: nesterov must be True or False, got {value!r}")
+        return {name: bool(value)}
+
+    def _numbers(self, group: Group, own: Numbers) -> Numbers:
+        numbers = super()._numbers(group, own)
+        if numbers["nesterov"] and not numbers["momentum"]:
+            raise ValueError("SGD: nesterov=True needs a momentum above 0, got momentum=0")
+        return numbers
 
     def _update(self, learning: list[Learning], step: int, numbers: Numbers) -> None:
         get_ops(learning[0][0]).sgd_step(

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 from emulation import emulate
-from fake_array import COPIES, call, ndarray, plain, plain_all
+from fake_array import COPIES, call, ndarray, plain
 from scipy import special
 
 __all__ = ["COPIES", "RawKernel", "RawModule", "installed", "make_module", "ndarray"]
@@ -116,17 +116,6 @@ def ascontiguousarray(array):
     return array if dense is array.host else ndarray(dense)
 
 
-def add(*arguments, **options):
-    return call("add", np.add, arguments, options)
-
-
-def add_at(target, where, values):
-    np.add.at(target.host, plain_all(where), plain(values))
-
-
-add.at = add_at
-
-
 def make_module() -> types.ModuleType:
     """A module ``cupy`` whose functions are NumPy's, with arrays that are not."""
 
@@ -140,8 +129,8 @@ def make_module() -> types.ModuleType:
     cupy = Module("cupy")
     cupy.emulated = True
     cupy.ndarray, cupy.RawModule, cupy.asarray = ndarray, RawModule, asarray
-    cupy.array = lambda array, dtype=None: asarray(array, dtype).copy()
-    cupy.ascontiguousarray, cupy.add = ascontiguousarray, add
+    cupy.array = lambda array, dtype=None, order="K": asarray(array, dtype).copy(order)
+    cupy.ascontiguousarray = ascontiguousarray
     cupy.cuda = types.SimpleNamespace(
         is_available=lambda: True,
         compiler=types.SimpleNamespace(CompileException=CompileException),

@@ -91,6 +91,21 @@ def test_group_norm(cupy, dtype, kind, groups):
         assert_close(actual.get(), expected, tolerance(dtype, 600))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("shape", [(700, 3), (700, 33), (0, 3), (7, 0)])
+def test_rows_that_go_to_one_place(ops, dtype, shape):
+    """Of many, of one and of no rows; no atomic addition, whose order is another every time."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(shape).astype(dtype)
+    places = np.where(rng.random(len(x)) < 0.5, 2, rng.integers(0, 40, len(x)))
+    places[places == 5] = 4
+    y = ops.scatter_add(ops.xp.asarray(x), ops.xp.asarray(places), 41)
+    expected = SPECIFICATION.scatter_add(x.astype(np.float64), places, 41)
+    assert y.dtype == math_type(dtype)
+    assert_close(y.get(), expected, tolerance(dtype, 1 if dtype != "float64" else 300), "sums")
+    assert not y.get()[[5, 40]].any()
+
+
 def test_one_large_sample_is_cut_into_parts(ops, monkeypatch):
     where = sites("sorted")
     x = features("float32", len(where), 3)

@@ -182,6 +182,17 @@ def test_yes_or_no_questions():
     np.testing.assert_allclose(logits.grad, (p - targets) / 12, rtol=1e-12)
 
 
+@pytest.mark.parametrize("kind", [np.asarray, spconv.Tensor])
+def test_targets_that_change_before_backward(kind):
+    """Labels of cross_entropy are copied as well."""
+    targets = np.ones(2)
+    logits = spconv.Tensor(np.zeros(2), requires_grad=True)
+    loss = binary_cross_entropy_with_logits(logits, kind(targets))
+    targets[:] = 0
+    loss.backward()
+    assert logits.grad.tolist() == [-0.25, -0.25]
+
+
 def test_yes_or_no_questions_with_huge_logits():
     logits = spconv.Tensor(np.array([1e4, -1e4, 1e4, -1e4], np.float32), requires_grad=True)
     loss = binary_cross_entropy_with_logits(logits, [1, 0, 0, 1])

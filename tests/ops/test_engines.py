@@ -279,6 +279,15 @@ def test_dropped_entries_are_a_fair_and_independent_share():
         assert abs(dropped.mean() - share) < 5 * np.sqrt(share * (1 - share) / len(dropped))
 
 
+@pytest.mark.parametrize(("rows", "channels"), [(0, 3), (200, 1), (200, 17), (5, 0)])
+def test_scatter_add(dtype, rows, channels):
+    rng = np.random.default_rng(0)
+    x, places = random(rng, dtype, rows, channels), rng.integers(0, 9, rows)
+    y, expected = (ops.scatter_add(x, places, 11) for ops in (CPU, SPECIFICATION))
+    assert (y.dtype, expected.dtype) == (dtype, dtype)
+    np.testing.assert_array_equal(y, expected, "both add in float64, in the order of the rows")
+
+
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize("decay", [0.0, 0.01])

@@ -83,6 +83,70 @@ def test_values_that_somebody_assigns_count():
     assert weight.data.tolist() == [-(2.0**-12)] * 7
 
 
+CHANGES = {
+    "assigned": lambda weight: setattr(weight, "data", np.full(7, 0.75, np.float16)),
+    "multiplied": lambda weight: setattr(
+        weight, "data", np.multiply(weight.data, 0.5, weight.data)
+    ),
+    "one element": lambda weight: weight.data.__setitem__(3, -2),
+    "clipped": lambda weight: np.clip(weight.data, 1.25, 1.5, out=weight.data),
+    "not finite": lambda weight: weight.data.__setitem__(slice(2), [np.nan, np.inf]),
+}
+
+
+@each_kind
+@pytest.mark.parametrize("change", CHANGES)
+def test_values_that_somebody_changes_count(kind, change):
+    """Element by element: the others keep the digits that they have in float32."""
+    weight = Parameter(start())
+    optimizer = KINDS[kind]([("w", weight)])
+    run(optimizer, weight, gradients(3))
+    master, before = optimizer.state_dict()["w/master"], weight.data.copy()
+    CHANGES[change](weight)
+    same = weight.data == before
+    expected = Parameter(np.where(same, master, weight.data.astype(np.float32)))
+    reference = KINDS[kind]([("w", expected)])
+    state = optimizer.state_dict()
+    reference.load_state_dict({key: state[key] for key in state if key != "w/master"})
+    with np.errstate(invalid="ignore"):
+        run(optimizer, weight, gradients(2))
+        run(reference, expected, [gradient.astype(np.float32) for gradient in gradients(2)])
+    np.testing.assert_array_equal(optimizer.state_dict()["w/master"], expected.data)
+    np.testing.assert_array_equal(weight.data, expected.data.astype(np.float16))
+    assert same.any() or change in ("assigned", "multiplied")
+
+
+def test_equal_values_in_another_array_change_nothing():
+    weights = [Parameter(start()) for _ in range(2)]
+    for weight in weights:
+        sgd = SGD([("w", weight)], lr=2.0**-14)
+        for _ in range(20):
+            run(sgd, weight, [np.ones(7, np.float16)])
+            weight.data = weight.data if weight is weights[0] else weight.data.copy()
+    np.testing.assert_array_equal(weights[1].data, weights[0].data)
+    assert (weights[0].data < start()).all()
+
+
+@each_kind
+def test_a_state_that_is_loaded_beside_other_values(kind):
+    """A parameter's own values count, those of the state where both agree."""
+    weight = Parameter(start())
+    optimizer = KINDS[kind]([("w", weight)])
+    run(optimizer, weight, gradients(3))
+    state, before = optimizer.state_dict(), weight.data.copy()
+    run(optimizer, weight, gradients(1))
+    optimizer.load_state_dict(state)
+    weight.data[:3] = before[:3]
+    weight.data[3:] = 0
+    other = Parameter(weight.data.copy())
+    fresh = KINDS[kind]([("w", other)])
+    fresh.load_state_dict(state)
+    for o, w in ((optimizer, weight), (fresh, other)):
+        run(o, w, gradients(2))
+    np.testing.assert_array_equal(weight.data, other.data)
+    assert (abs(weight.data[3:].astype(float)) < 0.01).all()
+
+
 def test_a_copy_made_for_other_values_is_not_used():
     """The parameter was float16 while the state was asked for, and is the old array again."""
     weight = Parameter(start().astype(np.float32))
@@ -166,6 +230,12 @@ def test_scale_has_limits():
         weight.grad = np.full(1, np.inf, np.float16)
         assert not scaler.step(sgd)
     assert scaler.scale == 2.0**-24
+
+
+def test_a_scale_of_a_state_keeps_to_the_limit():
+    scaler = LossScaler(scale=4.0, max_scale=8.0)
+    scaler.load_state_dict({"scale": 2.0**20, "good_steps": 3})
+    assert scaler.state_dict() == {"scale": 8.0, "good_steps": 3}
 
 
 def test_scaler_state():

@@ -22,7 +22,7 @@ from spconv.ops.cuda.gemm import CudaGemm
 from spconv.ops.cuda.kernel_store import KernelRulebookStore
 from spconv.ops.cuda.launch import add_parts, column_parts, column_sums, elementwise
 from spconv.ops.cuda.optimizer import optimizer_step
-from spconv.ops.cuda.samples import max_samples, sum_samples
+from spconv.ops.cuda.samples import max_samples, sum_samples, sum_segments
 from spconv.ops.epilogue import PLAIN, Epilogue
 from spconv.rulebook import Rulebook
 from spconv.sites import SiteSet
@@ -133,6 +133,12 @@ class CudaOps(Ops):
         arguments = self._dense(dy_bc), self._dense(winner_bc), dx, *sizes
         self._run("samples.cu", "max_samples_gradient", dy_bc.size, dx.dtype, arguments)
         return dx
+
+    def scatter_add(self, x_nc: Array, places_n: Array, num_rows: int) -> Array:
+        xp = self.xp
+        order = xp.argsort(places_n, kind="stable")
+        starts = xp.searchsorted(places_n[order], xp.arange(num_rows + 1))
+        return sum_segments(xp, self._dense(x_nc), starts, order)
 
     def spread_samples(self, y_bc: Array, sites: SiteSet) -> Array:
         x = self._new(y_bc, len(sites), y_bc.shape[1])

@@ -27,12 +27,12 @@ def optimizer_step(
     Raises
     ------
     ValueError
-        For parameters that are not contiguous; nothing is updated then.
+        For parameters or state that are not contiguous; nothing is updated then.
     """
     kinds: dict[tuple[np.dtype, np.dtype, bool], list[tuple[Array, ...]]] = {}
     for data, master, grad, *state in learning:
-        if not all(array is None or array.flags.c_contiguous for array in (data, master)):
-            raise ValueError("CudaOps: parameters must be contiguous to be updated in place")
+        if not all(array is None or array.flags.c_contiguous for array in (data, master, *state)):
+            raise ValueError("CudaOps: parameters and their state must be contiguous to be updated")
         arrays = data, master, xp.ascontiguousarray(grad), *state
         kinds.setdefault((data.dtype, grad.dtype, master is not None), []).append(arrays)
     for (dtype, gradient, has_master), tensors in kinds.items():

@@ -1,4 +1,4 @@
-"""Global pooling on the GPU: sums and maxima over the rows of every sample, in two stages."""
+"""Sums and maxima over rows on the GPU, such as those of every sample, in two stages."""
 
 from __future__ import annotations
 
@@ -20,13 +20,21 @@ MAX_PARTS = 256
 
 def sum_samples(xp: ModuleType, x_nc: Array, sites: SiteSet, store: RulebookStore) -> Array:
     """As :meth:`spconv.ops.Ops.sum_samples`; ``x_nc`` is contiguous. Sums run in float64."""
-    y = xp.empty((sites.batch_size, x_nc.shape[1]), math_type(x_nc.dtype))
+    return sum_segments(xp, x_nc, *_starts_and_order(sites, store))
+
+
+def sum_segments(xp: ModuleType, x_nc: Array, starts: Array, order: Array) -> Array:
+    """Sum of the rows ``order[starts[b]]`` up to ``order[starts[b + 1]]`` for every b, in float64.
+
+    ``x_nc`` is contiguous, ``starts`` and ``order`` are int64; without an order, NULL, the
+    positions are the rows.
+    """
+    y = xp.empty((len(starts) - 1, x_nc.shape[1]), math_type(x_nc.dtype))
     if y.size:
-        parts = _parts(sites)
+        parts = _parts(len(x_nc), len(y))
         sizes = np.int64(parts), np.int64(x_nc.shape[1])
         partial = xp.empty((len(y) * parts, x_nc.shape[1]), np.float64)
-        rows = _starts_and_order(sites, store)
-        _run("sum_sample_parts", len(partial), x_nc, (x_nc, *rows, partial, *sizes))
+        _run("sum_sample_parts", len(partial), x_nc, (x_nc, starts, order, partial, *sizes))
         _run("add_sample_parts", len(y), x_nc, (partial, y, *sizes))
     return y
 
@@ -38,7 +46,7 @@ def max_samples(
     y = xp.empty((sites.batch_size, x_nc.shape[1]), x_nc.dtype)
     winner = xp.empty(y.shape, np.int64)
     if y.size:
-        parts = _parts(sites)
+        parts = _parts(len(sites), sites.batch_size)
         sizes = np.int64(parts), np.int64(x_nc.shape[1])
         values = xp.empty((len(y) * parts, x_nc.shape[1]), x_nc.dtype)
         from_rows = xp.empty(values.shape, np.int64)
@@ -48,9 +56,9 @@ def max_samples(
     return y, winner
 
 
-def _parts(sites: SiteSet) -> int:
+def _parts(rows: int, samples: int) -> int:
     """Parts of every sample: enough to keep a device busy with few samples."""
-    return min(MAX_PARTS, max(1, -(-len(sites) // (sites.batch_size * ROWS_PER_PART))))
+    return min(MAX_PARTS, max(1, -(-rows // (samples * ROWS_PER_PART))))
 
 
 def _starts_and_order(sites: SiteSet, store: RulebookStore) -> tuple[Array, Array]:
