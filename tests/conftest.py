@@ -37,7 +37,8 @@ def pytest_cmdline_main(config):
     """
     option, workers = config.option, min(available_cpus(), MOST_WORKERS)
     plain = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not option.keyword
-    plain = plain and option.markexpr == "not slow"
+    # Nor do the workers, which would have workers of their own.
+    plain = plain and option.markexpr == "not slow" and "PYTEST_XDIST_WORKER" not in os.environ
     watched = option.usepdb or option.trace or option.collectonly or option.capture == "no"
     if plain and not watched and workers > 1 and getattr(option, "numprocesses", 0) is None:
         option.numprocesses, option.dist = workers, "loadfile"
