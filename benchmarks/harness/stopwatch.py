@@ -52,6 +52,7 @@ OPERATIONS = {
     "spread_samples": POOLING,
     "union_sites": JOINS,
     "rows_among": JOINS,
+    "scatter_add": JOINS,
     "leaky_relu": ACTIVATION,
     "leaky_relu_gradient": ACTIVATION,
     "dropout": DROPOUT,
