@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import pairwise
 from math import prod
 from operator import index
 from types import ModuleType
@@ -99,6 +100,15 @@ class SiteSet:
     def rows_per_sample(self) -> NDArray[np.int64]:
         """Number of active sites (batch_size,) of every sample."""
         return np.bincount(self.indices[:, 0], minlength=self.batch_size).astype(np.int64)
+
+    @cached_property
+    def sample_slices(self) -> list[tuple[int, slice]] | None:
+        """The rows of every sample that has some; None where a sample's do not lie together."""
+        samples = self.indices[:, 0]
+        if (samples[1:] < samples[:-1]).any():
+            return None
+        starts = enumerate(pairwise([0, *np.cumsum(self.rows_per_sample).tolist()]))
+        return [(sample, slice(start, end)) for sample, (start, end) in starts if end > start]
 
     def same_as(self, other: SiteSet) -> bool:
         """Whether both hold the same sites in the same order of the same grid."""

@@ -7,6 +7,7 @@ rulebook of the whole grid, which is kept for the next call. Weights have the sp
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 from threading import Lock
 from types import ModuleType
@@ -159,6 +160,18 @@ def _to_grid(rows: Array, spatial_shape: tuple[int, ...]) -> Array:
     """Inverse of :func:`_to_rows`, as a view with the channels last in memory."""
     grid = rows.reshape(rows.shape[0], *spatial_shape, rows.shape[2])
     return array_module(rows).moveaxis(grid, -1, 1)
+
+
+def over_rows(owner: str, channels: int, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """What a function of rows (N, C) makes of them, or of the sites of a grid."""
+    if x.ndim < 2:
+        raise ValueError(
+            f"{owner}: expected rows (N, C) or a grid (N, C, *spatial_shape), got shape {x.shape}"
+        )
+    check_channels(owner, channels, x)
+    if x.ndim == 2:
+        return function(x)
+    return rows_to_grid(function(grid_to_rows(x)), len(x), x.shape[2:])
 
 
 def grid_to_rows(x: Tensor) -> Tensor:

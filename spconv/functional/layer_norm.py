@@ -13,7 +13,7 @@ from spconv.functional._common import (
     check_features,
     common_dtype,
 )
-from spconv.functional.dense import grid_to_rows, rows_to_grid
+from spconv.functional.dense import over_rows
 from spconv.ops import get_ops
 from spconv.tensor import all_channels
 
@@ -54,15 +54,9 @@ def layer_norm(
         if ground is not None:
             ground = _layer_norm(owner, ground.reshape(1, -1), weight, bias, eps).reshape(-1)
         return x.derive(_layer_norm(owner, x.features, weight, bias, eps), ground)
-    if x.ndim < 2:
-        raise ValueError(
-            f"{owner}: expected rows (N, C) or a grid (N, C, *spatial_shape), got shape {x.shape}"
-        )
-    check_channels(owner, len(weight), x)
-    if x.ndim == 2:
-        return _layer_norm(owner, x, weight, bias, eps)
-    rows = _layer_norm(owner, grid_to_rows(x), weight, bias, eps)
-    return rows_to_grid(rows, len(x), x.shape[2:])
+    return over_rows(
+        owner, len(weight), x, lambda rows: _layer_norm(owner, rows, weight, bias, eps)
+    )
 
 
 def _layer_norm(owner: str, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:

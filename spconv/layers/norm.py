@@ -16,6 +16,7 @@ from spconv.functional._common import (
     check_features,
     common_dtype,
 )
+from spconv.functional.dense import over_rows
 from spconv.layers.module import Module
 from spconv.ops import get_ops
 from spconv.tensor import SparseConvTensor, all_channels
@@ -84,16 +85,9 @@ class BatchNorm(Module):
         if negative_slope is not None:
             check_float("BatchNorm", "negative_slope", negative_slope)
         if isinstance(x, Tensor):
-            if x.ndim < 2:
-                raise ValueError(
-                    f"BatchNorm: expected rows (N, C) or a grid (N, C, *spatial_shape), got shape "
-                    f"{x.shape}"
-                )
-            check_channels("BatchNorm", self.num_features, x)
-            if x.ndim == 2:
-                return self._rows(x, negative_slope)
-            rows = self._rows(functional.grid_to_rows(x), negative_slope)
-            return functional.rows_to_grid(rows, len(x), x.shape[2:])
+            return over_rows(
+                "BatchNorm", self.num_features, x, lambda rows: self._rows(rows, negative_slope)
+            )
         x = all_channels(x)
         check_channels("BatchNorm", self.num_features, x)
         copies = x.sites.num_cells - len(x.sites) if self.statistics == "all" else 0

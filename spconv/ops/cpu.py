@@ -22,7 +22,6 @@ from spconv.ops import steps
 from spconv.ops.base import Ops
 from spconv.ops.epilogue import PLAIN, Epilogue
 from spconv.ops.layout import like, memory_order
-from spconv.ops.samples import slices_of
 from spconv.ops.settings import get_cpu_precision
 from spconv.ops.work import conv_threads, row_threads
 from spconv.rulebook import Rulebook
@@ -225,7 +224,7 @@ class CpuOps(Ops):
         return y.reshape(x.shape)
 
     def sum_samples(self, x_nc: Array, sites: SiteSet) -> Array:
-        slices = slices_of(sites)
+        slices = sites.sample_slices
         if slices is None or x_nc.dtype not in COMPILED:
             return super().sum_samples(x_nc, sites)
         y = np.zeros((sites.batch_size, x_nc.shape[1]), x_nc.dtype)
@@ -236,7 +235,7 @@ class CpuOps(Ops):
     def normalize_samples(
         self, x_nc: Array, mean_bc: Array, scale_bc: Array, bias_bc: Array, sites: SiteSet
     ) -> Array:
-        slices = slices_of(sites)
+        slices = sites.sample_slices
         if slices is None or x_nc.dtype not in COMPILED:
             return super().normalize_samples(x_nc, mean_bc, scale_bc, bias_bc, sites)
         x, *vectors = like(x_nc, x_nc, mean_bc, scale_bc, bias_bc)

@@ -6,7 +6,6 @@ from engine_checks import SPECIFICATION, compare, random
 
 import spconv
 from spconv.ops import CpuOps
-from spconv.ops.samples import slices_of
 from spconv.sites import SiteSet
 
 CPU = CpuOps()
@@ -41,10 +40,10 @@ def test_as_the_specification(dtype, counts, order):
 
 
 def test_rows_that_lie_together():
-    assert slices_of(sites((0, 3, 0, 2))) == [(1, slice(0, 3)), (3, slice(3, 5))]
-    assert slices_of(sites((2, 1), "shuffled")) == [(0, slice(0, 2)), (1, slice(2, 3))]
-    assert slices_of(SiteSet(np.array([[1, 0], [0, 0]], np.int32), (4,), 2)) is None
-    assert slices_of(sites(())) == []
+    assert sites((0, 3, 0, 2)).sample_slices == [(1, slice(0, 3)), (3, slice(3, 5))]
+    assert sites((2, 1), "shuffled").sample_slices == [(0, slice(0, 2)), (1, slice(2, 3))]
+    assert SiteSet(np.array([[1, 0], [0, 0]], np.int32), (4,), 2).sample_slices is None
+    assert sites(()).sample_slices == []
 
 
 @pytest.mark.parametrize("order", ["sorted", "apart"])

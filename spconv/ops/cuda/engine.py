@@ -27,8 +27,6 @@ from spconv.ops.epilogue import PLAIN, Epilogue
 from spconv.rulebook import Rulebook
 from spconv.sites import SiteSet
 
-"""For results that are NumPy's to the bit."""
-
 
 class CudaOps(Ops):
     """CuPy arrays: float32, float64, float16, or bfloat16 where CuPy has it.
