@@ -159,6 +159,8 @@ def train(
         Path(checkpoint).parent.mkdir(parents=True, exist_ok=True)
         if resume and Path(checkpoint).exists():
             state = restore(checkpoint, model, optimizer, configuration)
+    trained = set(map(id, optimizer.parameters.values()))
+    untrained = [p for p in model.parameters() if id(p) not in trained]  # have gradients, too
     lines = Log(log, state.epoch, state.step)
     saved_at = time.monotonic()
 
@@ -179,8 +181,9 @@ def train(
         model.seed(seed, state.step)
         if schedule is not None:
             optimizer.lr = schedule(state.step)
-        model.zero_grad()  # the parts that are not trained have gradients, too
         optimizer.zero_grad()
+        for parameter in untrained:
+            parameter.grad = None
         logits = model(inputs)
         value = _scalar(loss(logits, labels))
         number = value.item()
