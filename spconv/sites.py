@@ -47,6 +47,11 @@ class SiteSet:
         sites.keys, sites.order = keys, None
         return sites
 
+    @classmethod
+    def of_grid(cls, spatial_shape: tuple[int, ...], batch_size: int) -> SiteSet:
+        """All sites of a grid."""
+        return cls.of_keys(np.arange(batch_size * prod(spatial_shape)), spatial_shape, batch_size)
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Copies are as little to be written to."""
         vars(self).update(state)

@@ -203,7 +203,7 @@ WRONG = {
     "global_max_pool": {"x": NO_SPARSE},
     "grid_to_rows": {"x": [*NO_TENSOR, tensor(4)]},
     "group_norm": {
-        "x": [*NO_SPARSE, GRID, sparse(5), sparse(ground=np.zeros(4))],
+        "x": [*NOTHING, tensor(3, 4), sparse(5), tensor(2, 5, 4, 4), sparse(ground=np.zeros(4))],
         "num_groups": [*NO_COUNT, 0, 3, 8],
         "weight": NO_VECTOR,
         "bias": NO_VECTOR,

@@ -120,9 +120,7 @@ def _size(rulebook: Rulebook) -> int:
 
 def _built(spatial_shape: tuple[int, ...], geometry: Geometry, owner: str) -> Rulebook:
     """Taps outside the grid have no pairs."""
-    axes = [np.arange(extent, dtype=np.int32) for extent in (1, *spatial_shape)]
-    indices = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
-    rulebook = build(SiteSet(indices, spatial_shape, 1), geometry, owner)
+    rulebook = build(SiteSet.of_grid(spatial_shape, 1), geometry, owner)
     if not geometry.transposed and isinstance(_reached(rulebook, np), np.ndarray):
         raise ValueError(
             f"{owner}: padding {geometry.padding} leaves windows without any site of the grid "

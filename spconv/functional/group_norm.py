@@ -1,4 +1,4 @@
-"""Group normalization (Wu & He 2018, arXiv 1803.08494) over the active sites of every sample."""
+"""Group normalization (Wu & He 2018, arXiv 1803.08494) over the sites of every sample."""
 
 from __future__ import annotations
 
@@ -8,32 +8,40 @@ from spconv.autograd import Tensor, record
 from spconv.checks import check_int
 from spconv.compat import Array
 from spconv.dtypes import math_type
-from spconv.functional._arguments import check_affine
-from spconv.functional._common import cast, check_channels, check_sparse, common_dtype
+from spconv.functional._arguments import check_affine, check_tensor
+from spconv.functional._common import (
+    Features,
+    cast,
+    check_channels,
+    check_features,
+    common_dtype,
+)
+from spconv.functional.dense import over_rows
 from spconv.ops import get_ops
 from spconv.sites import SiteSet
-from spconv.tensor import SparseConvTensor, all_channels
+from spconv.tensor import all_channels
 
 
 def group_norm(
-    x: SparseConvTensor,
+    x: Features,
     num_groups: int,
     weight: Tensor,
     bias: Tensor,
     eps: float = 1e-5,
     *,
     owner: str = "group_norm",
-) -> SparseConvTensor:
+) -> Features:
     """``(x - mean) / sqrt(variance + eps) * weight + bias`` for each sample and group of channels.
 
-    The mean and the biased variance are of all active sites of one sample, and of the neighbouring
-    channels of one group. As many groups as channels are instance normalization (Ulyanov, Vedaldi &
-    Lempitsky 2016, arXiv 1607.08022). One site alone with one channel in a group becomes the bias.
+    The mean and the biased variance are of all active sites of one sample, or of its whole grid,
+    and of the neighbouring channels of one group. As many groups as channels are instance
+    normalization (Ulyanov, Vedaldi & Lempitsky 2016, arXiv 1607.08022). One site alone with one
+    channel in a group becomes the bias.
 
     Parameters
     ----------
-    x : SparseConvTensor
-        Without a ground state; its rows in any order.
+    x : SparseConvTensor, or Tensor (N, C, *spatial_shape)
+        A sparse tensor without a ground state; its rows in any order.
     num_groups : int
         Divides the number of channels.
     weight, bias : Tensor (C,)
@@ -44,12 +52,14 @@ def group_norm(
     TypeError
         For anything else.
     ValueError
-        For other shapes, groups of different size, and a tensor with a ground state: that would
-        become another vector in every sample.
+        For other shapes, rows among them, which do not say what sample they are of; for groups of
+        different size, and a tensor with a ground state: that would become another vector in every
+        sample.
 
     Examples
     --------
     >>> import numpy as np
+    >>> from spconv.tensor import SparseConvTensor
     >>> one, zero = Tensor(np.ones(2)), Tensor(np.zeros(2))
     >>> rows = np.array([[1.0, 3.0], [1.0, 3.0], [50.0, 10.0]])
     >>> x = SparseConvTensor(rows, [[0, 0], [0, 3], [1, 2]], (4,), batch_size=2)
@@ -58,28 +68,46 @@ def group_norm(
            [-1.,  1.],
            [ 1., -1.]])
     """
-    check_sparse(owner, x)
+    check_features(owner, x)
+    num_groups = check_int(owner, "num_groups", num_groups, 1)
+    check_tensor(owner, "weight", weight, "(C,)", 1)
+    if len(weight) % num_groups:
+        raise ValueError(f"{owner}: num_groups={num_groups} must divide the {len(weight)} channels")
+    if isinstance(x, Tensor):
+        if x.ndim < 3:
+            raise ValueError(
+                f"{owner}: expected a SparseConvTensor or a grid (N, C, *spatial_shape), got a "
+                f"Tensor of shape {x.shape}; rows do not say what sample they are of"
+            )
+        sites = SiteSet.of_grid(x.shape[2:], len(x))
+        return over_rows(
+            owner,
+            len(weight),
+            x,
+            lambda rows: _group_norm(owner, rows, sites, num_groups, weight, bias, eps),
+        )
     if x.ground_state is not None:
         raise ValueError(
             f"{owner}: expected a tensor without a ground state: samples have statistics of their "
             "own, so that it would become another vector in each; normalize with LayerNorm or "
             "BatchNorm, which keep one for all"
         )
-    num_groups = check_int(owner, "num_groups", num_groups, 1)
     x = all_channels(x)
-    if isinstance(weight, Tensor) and weight.ndim == 1:
-        check_channels(owner, len(weight), x)
-    check_affine(owner, x.features, weight, bias, eps)
-    if x.num_channels % num_groups:
-        raise ValueError(
-            f"{owner}: num_groups={num_groups} must divide the {x.num_channels} channels"
-        )
-    return x.derive(_group_norm(x.features, x.sites, num_groups, weight, bias, eps), None)
+    check_channels(owner, len(weight), x)
+    rows = _group_norm(owner, x.features, x.sites, num_groups, weight, bias, eps)
+    return x.derive(rows, None)
 
 
 def _group_norm(
-    x: Tensor, sites: SiteSet, num_groups: int, weight: Tensor, bias: Tensor, eps: float
+    owner: str,
+    x: Tensor,
+    sites: SiteSet,
+    num_groups: int,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
 ) -> Tensor:
+    check_affine(owner, x, weight, bias, eps)
     dtype = common_dtype(x, weight, bias)
     ops, features, wide = get_ops(x.data), cast(x, dtype), math_type(dtype)
     gamma, beta, size = cast(weight, wide), cast(bias, wide), x.shape[1] // num_groups

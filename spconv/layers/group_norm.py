@@ -7,16 +7,16 @@ import numpy as np
 from spconv import functional, initializers
 from spconv.autograd import Parameter
 from spconv.checks import check_float, check_int
+from spconv.functional._common import Features
 from spconv.layers.module import Module
-from spconv.tensor import SparseConvTensor
 
 
 class GroupNorm(Module):
-    """Group normalization over the active sites of every sample of a sparse tensor.
+    """Group normalization over the active sites, or the whole grid, of every sample.
 
-    Wu & He 2018 (arXiv 1803.08494), with PyTorch's formula, in training and in evaluation. Only
-    of tensors without a ground state: samples have statistics of their own, so that no single
-    vector would be the background of all.
+    Wu & He 2018 (arXiv 1803.08494), with PyTorch's formula, in training and in evaluation. Of
+    grids (N, C, *spatial_shape), and of sparse tensors without a ground state: samples have
+    statistics of their own, so that no single vector would be the background of all.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class GroupNorm(Module):
     def describe(self) -> str:
         return f"{self.num_groups}, {self.num_channels}, eps={self.eps:g}"
 
-    def forward(self, x: SparseConvTensor) -> SparseConvTensor:
+    def forward(self, x: Features) -> Features:
         owner = type(self).__name__
         return functional.group_norm(
             x, self.num_groups, self.weight, self.bias, self.eps, owner=owner
@@ -63,7 +63,7 @@ class GroupNorm(Module):
 
 
 class InstanceNorm(GroupNorm):
-    """Normalization of every channel over the active sites of every sample.
+    """Normalization of every channel over the active sites, or the whole grid, of every sample.
 
     Ulyanov, Vedaldi & Lempitsky 2016 (arXiv 1607.08022): :class:`GroupNorm` with a channel in each
     group. It learns a factor and a summand for each channel, and has no running statistics.

@@ -59,6 +59,29 @@ def test_no_sites_and_all_of_them(density):
     assert layer(nothing).features.shape == (0, 6)
 
 
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_a_grid_is_a_sparse_tensor_with_all_sites(ndim):
+    rng = np.random.default_rng(10)
+    x = example(rng, ndim, density=1.0, empty_samples=[])
+    grid, features = spconv.Parameter(x.dense().data), spconv.Parameter(x.features.data)
+    dense, sparse = spconv.GroupNorm(2, 6, eps=1e-3), spconv.GroupNorm(2, 6, eps=1e-3)
+    randomize(dense, rng)
+    sparse.load_state_dict(dense.state_dict())
+    y, expected = dense(grid), sparse(x.replace_feature(features)).dense()
+    assert_close(y.data, expected.data, tolerance(np.float64))
+    weights = rng.standard_normal(grid.shape)
+    (y * weights).sum().backward()
+    (expected * weights).sum().backward()
+    gradient = x.replace_feature(features.grad).dense().data
+    assert_close(grid.grad, gradient, tolerance(np.float64))
+    for mine, other in zip(dense.parameters(), sparse.parameters(), strict=True):
+        assert_close(mine.grad, other.grad, 10 * tolerance(np.float64))
+
+
+def test_a_grid_of_no_samples():
+    assert spconv.InstanceNorm(3)(spconv.Tensor(np.zeros((0, 3, 4, 5)))).shape == (0, 3, 4, 5)
+
+
 def test_one_site_becomes_the_bias_and_has_no_gradient():
     features = spconv.Parameter(np.array([[5.0, -7.0]]))
     layer = spconv.InstanceNorm(2)
@@ -130,8 +153,10 @@ def test_what_it_refuses(layer):
         layer(x)
     with pytest.raises(ValueError, match=f"{name}: expected 6 input channels, got 4 in features"):
         layer(example(np.random.default_rng(9), channels=4))
-    with pytest.raises(TypeError, match=f"{name}: expected a SparseConvTensor, got Tensor"):
+    with pytest.raises(ValueError, match=f"{name}: .* grid .* shape .* do not say what sample"):
         layer(x.features)
+    with pytest.raises(ValueError, match=f"{name}: expected 6 input channels, got 4"):
+        layer(spconv.Tensor(np.zeros((2, 4, 3, 3))))
 
 
 @pytest.mark.parametrize(
