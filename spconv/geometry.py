@@ -117,6 +117,15 @@ class Geometry:
     def unit_stride(self) -> bool:
         return all(s == 1 for s in self.stride)
 
+    @property
+    def disjoint(self) -> bool:
+        """Whether windows lie side by side, so that a site has one output at most."""
+        return (
+            self.kernel_size == self.stride
+            and not (self.transposed or self.submanifold or any(self.padding))
+            and all(d == 1 for d in self.dilation)
+        )
+
     def output_shape(self, spatial_shape: Sequence[int], owner: str = "spconv") -> tuple[int, ...]:
         """Spatial shape of the output.
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spconv.geometry import Geometry, IntOrTuple, check_cells
+from spconv.kernels import disjoint
 from spconv.kernels import rulebook as kernels
 from spconv.sites import SiteSet, checked_arguments, read_only
 from spconv.threads import threads_for
@@ -210,6 +211,9 @@ def build(sites: SiteSet, geometry: Geometry, owner: str) -> Rulebook:
     """Build the rulebook of a checked site set."""
     out_shape = geometry.output_shape(sites.spatial_shape, owner)
     check_cells(out_shape, sites.batch_size, owner)
+    num_cells = sites.batch_size * prod(out_shape)
+    if geometry.disjoint and geometry.volume <= MAX_ROWS and fits_bitmap(num_cells, len(sites)):
+        return _build_disjoint(sites, geometry, out_shape, owner)
     num_threads = threads_for(3.0 * len(sites) * geometry.volume)
     matcher = kernels.Matcher(
         sites.sorted_indices,
@@ -231,7 +235,7 @@ def build(sites: SiteSet, geometry: Geometry, owner: str) -> Rulebook:
     if geometry.submanifold:
         _index_sites(matcher, sites)
     else:
-        out_sites = _reached_sites(matcher, out_shape, sites, num_threads, owner)
+        out_sites = _reached_sites(matcher, out_shape, sites, owner)
     check_rows(len(sites), len(out_sites), owner)
     in_rows, out_rows, starts = matcher.pairs(SCRATCH_BYTES)
     if sites.order is not None:
@@ -241,6 +245,25 @@ def build(sites: SiteSet, geometry: Geometry, owner: str) -> Rulebook:
             in_rows, out_rows = kernels.sort_pairs(
                 in_rows, out_rows, starts, len(sites), num_threads
             )
+    return Rulebook(in_rows, out_rows, starts, sites, out_sites, geometry)
+
+
+def _build_disjoint(
+    sites: SiteSet, geometry: Geometry, out_shape: tuple[int, ...], owner: str
+) -> Rulebook:
+    """Each site has one output at most: two passes over the sites, whatever the kernel's volume."""
+    bits = kernels.empty_bitmap(sites.batch_size * prod(out_shape))
+    keys, offsets, counts = disjoint.assign(
+        sites.sorted_indices,
+        np.array(geometry.kernel_size, np.int64),
+        np.array(out_shape, np.int64),
+        bits,
+        threads_for(5.0 * len(sites)),
+    )
+    out_sites, ranks = _marked_sites(bits, out_shape, sites, owner)
+    in_rows, out_rows, starts = disjoint.pairs(keys, offsets, counts, bits, ranks)
+    if sites.order is not None:
+        in_rows = sites.order.astype(np.int32)[in_rows]
     return Rulebook(in_rows, out_rows, starts, sites, out_sites, geometry)
 
 
@@ -266,25 +289,29 @@ def _index_sites(matcher: kernels.Matcher, sites: SiteSet) -> None:
 
 
 def _reached_sites(
-    matcher: kernels.Matcher,
-    shape: tuple[int, ...],
-    sites: SiteSet,
-    num_threads: int,
-    owner: str,
+    matcher: kernels.Matcher, shape: tuple[int, ...], sites: SiteSet, owner: str
 ) -> SiteSet:
     """Sites that some offset reaches, sorted; the matcher finds rows among them."""
     num_cells = sites.batch_size * prod(shape)
     if fits_bitmap(num_cells, len(sites)):
         bits = kernels.empty_bitmap(num_cells)
         matcher.mark(bits)
-        ranks, total = kernels.rank_bits(bits)
-        check_rows(len(sites), total, owner)  # ranks are int32
+        out_sites, ranks = _marked_sites(bits, shape, sites, owner)
         matcher.use_bits(bits, ranks)
-        keys = kernels.marked_keys(bits, ranks, total, num_threads)
-    else:
-        keys = matcher.reached_keys()
-        matcher.use_keys(keys)
+        return out_sites
+    keys = matcher.reached_keys()
+    matcher.use_keys(keys)
     return SiteSet.of_keys(keys, shape, sites.batch_size)
+
+
+def _marked_sites(
+    bits: NDArray[np.uint64], shape: tuple[int, ...], sites: SiteSet, owner: str
+) -> tuple[SiteSet, NDArray[np.int32]]:
+    """The marked sites, sorted, and the number of those before each of the bitmap's words."""
+    ranks, total = kernels.rank_bits(bits)
+    check_rows(len(sites), total, owner)  # ranks are int32
+    keys = kernels.marked_keys(bits, ranks, total, threads_for(total))
+    return SiteSet.of_keys(keys, shape, sites.batch_size), ranks
 
 
 def check_rows(num_in: int, num_out: int, owner: str) -> None:

@@ -146,3 +146,11 @@ def test_check_cells():
         check_cells((2**30, 2**30), 2, "Layer")
     with pytest.raises(ValueError, match=r"spatial_shape \(4, 2147483649\) has an extent above"):
         check_cells((4, MAX_EXTENT + 1), 1, "Layer")
+
+
+def test_windows_that_lie_side_by_side():
+    assert Geometry.make(2, (2, 3), (2, 3)).disjoint
+    assert Geometry.make(3, 1).disjoint
+    assert not Geometry.make(2, 1, submanifold=True).disjoint  # in the order of its input
+    for options in ({"stride": 1}, {"padding": 1}, {"dilation": 2}, {"transposed": True}):
+        assert not Geometry.make(1, **{"kernel_size": 2, "stride": 2, **options}).disjoint

@@ -129,6 +129,19 @@ def test_all_sites_vanish(monkeypatch, kind):
     assert len(check(monkeypatch, indices, (8,), 1, **options).out_indices) == 0
 
 
+@pytest.mark.parametrize("ndim", SHAPES)
+@pytest.mark.parametrize("size", [(1,) * 6, (2,) * 6, (3,) * 6, (4, 1, 2, 3, 2, 1)])
+def test_windows_that_do_not_overlap(monkeypatch, size, ndim):
+    """In shapes that leave sites beyond the last whole window; as overlapping ones are built."""
+    shape, size = tuple(2 * extent + 1 for extent in SHAPES[ndim])[:ndim], size[:ndim]
+    indices = sites(shape, 120, seed=ndim)
+    for order in (indices, indices[np.lexsort(indices.T[::-1])], indices[:0]):
+        expected = check(monkeypatch, order, shape, 3, size, stride=size)
+        with monkeypatch.context() as patch:
+            patch.setattr(spconv.geometry.Geometry, "disjoint", False)
+            assert_equal(build_rulebook(order, shape, 3, size, stride=size), expected)
+
+
 def test_kernel_larger_than_the_grid(monkeypatch):
     indices = sites((2, 3), 9)
     check(monkeypatch, indices, (2, 3), 3, (5, 7), submanifold=True)

@@ -53,6 +53,31 @@ def test_keys_keep_the_order_of_the_sites(data, ndim):
     sites.check("Layer")
 
 
+@pytest.mark.parametrize(
+    "extents",
+    [
+        (1, 7),
+        (100, 96, 96),
+        (2, 1, 5, 11),
+        (3,) * 9,
+        (1, 2**31 - 1, 2**20 - 1),  # keys close below 2^51
+        (2**17, 2**17, 2**17),
+        (2**20, 2**20, 2**19 - 1),
+    ],
+)
+def test_sites_of_keys(extents):
+    rng, cells = np.random.default_rng(0), int(np.prod(extents, dtype=object))
+    borders = np.arange(1, 9) * extents[-1] * (cells // extents[-1] // 9)
+    near_2_51 = 2**51 + np.arange(-9, 9)
+    keys = np.concatenate([rng.integers(0, cells, 500), borders - 1, borders, [0, cells - 1]])
+    keys = np.unique(np.concatenate([keys, near_2_51[near_2_51 < cells]]).clip(0))
+    for part in (keys, keys[: len(keys) // 2]):
+        sites = SiteSet.of_keys(part, extents[1:], extents[0])
+        np.testing.assert_array_equal(sites.indices, np.transpose(np.unravel_index(part, extents)))
+        again = SiteSet(np.array(sites.indices), extents[1:], extents[0])
+        np.testing.assert_array_equal(again.keys, part)
+
+
 def test_same_as_compares_values():
     sites = make(SITES)
     assert sites.same_as(sites)

@@ -126,7 +126,14 @@ def test_training_of_a_dense_network():
 
 @pytest.mark.parametrize(("size", "density"), [(20, 0.2), (80, 0.02)])
 @pytest.mark.parametrize(
-    "options", [{}, {"submanifold": True}, {"stride": 2}, {"stride": 2, "transposed": True}]
+    "options",
+    [
+        {},
+        {"submanifold": True},
+        {"stride": 2},
+        {"stride": 3},
+        {"stride": 2, "transposed": True},
+    ],
 )
 def test_rulebooks(options, size, density):
     """The larger grid takes more sites, and more words of a bitmap, than a thread does at once."""
