@@ -55,6 +55,8 @@ OPERATIONS = {
     "scatter_add": JOINS,
     "leaky_relu": ACTIVATION,
     "leaky_relu_gradient": ACTIVATION,
+    "gate": ACTIVATION,
+    "gate_gradient": ACTIVATION,
     "dropout": DROPOUT,
     "sum_rows": SUMS,
     "batch_norm": NORMALIZATION,

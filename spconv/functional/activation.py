@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 
 from spconv.autograd import Tensor, record
 from spconv.checks import check_float
-from spconv.compat import Array, array_module, erfc
-from spconv.dtypes import math_type
+from spconv.compat import Array
 from spconv.functional._common import Features, check_features
 from spconv.ops import get_ops
+from spconv.ops.elementwise import logistic
 from spconv.tensor import all_channels
 
 
@@ -47,7 +46,7 @@ def tanh(x: Features) -> Features:
 
 def silu(x: Features) -> Features:
     """``x sigmoid(x)``, also called swish (Hendrycks & Gimpel 2016, arXiv 1606.08415)."""
-    return _elementwise("silu", x, _silu, zero_at_zero=True)
+    return _elementwise("silu", x, lambda t: _gate(t, "silu"), zero_at_zero=True)
 
 
 def gelu(x: Features) -> Features:
@@ -55,7 +54,7 @@ def gelu(x: Features) -> Features:
 
     Hendrycks & Gimpel 2016 (arXiv 1606.08415), exact, which is PyTorch's default.
     """
-    return _elementwise("gelu", x, _gelu, zero_at_zero=True)
+    return _elementwise("gelu", x, lambda t: _gate(t, "gelu"), zero_at_zero=True)
 
 
 def _elementwise(
@@ -81,7 +80,7 @@ def _leaky_relu(x: Tensor, slope: float) -> Tensor:
 
 
 def _sigmoid(x: Tensor) -> Tensor:
-    data = _logistic(x.data)
+    data = logistic(x.data)
 
     def backward(gradient: Array) -> tuple[Array]:
         return (gradient * data * (1 - data),)
@@ -89,43 +88,12 @@ def _sigmoid(x: Tensor) -> Tensor:
     return record(data, (x,), backward)
 
 
-def _logistic(x: Array) -> Array:
-    # exp does not overflow, and small values keep their digits.
-    small = np.exp(-abs(x))
-    # 1 from 0 on: a choice with where() takes longer than the exponential.
-    return array_module(small).maximum(small, x >= 0) / (1 + small)
-
-
-def _silu(x: Tensor) -> Tensor:
-    return _gated(x, 800, _logistic, lambda values, share: share * (1 - share))
-
-
-def _gelu(x: Tensor) -> Tensor:
-    return _gated(
-        x,
-        40,
-        lambda values: 0.5 * erfc(-math.sqrt(0.5) * values),
-        lambda values, _: np.exp(-0.5 * values * values) / math.sqrt(2 * math.pi),
-    )
-
-
-def _gated(
-    x: Tensor,
-    far: float,
-    share_of: Callable[[Array], Array],
-    slope_of: Callable[[Array, Array], Array],
-) -> Tensor:
-    """``x`` times a share, which is 0 or 1, and its slope 0, ``far`` from zero and beyond."""
-    dtype, xp = x.dtype, array_module(x.data)
-    values = x.data.astype(math_type(dtype), copy=False)
-    share = share_of(values)
-    # Beyond there nothing changes, and infinity times 0 would be NaN.
-    data = (xp.maximum(values, -far) * share).astype(dtype, copy=False)
+def _gate(x: Tensor, kind: str) -> Tensor:
+    ops, values = get_ops(x.data), x.data
+    data = ops.gate(values, kind)
 
     def backward(gradient: Array) -> tuple[Array]:
-        near = xp.clip(values, -far, far)
-        slope = share + near * slope_of(near, share)
-        return ((gradient * slope).astype(dtype, copy=False),)
+        return (ops.gate_gradient(values, gradient, kind),)
 
     return record(data, (x,), backward)
 

@@ -16,7 +16,7 @@ import numpy as np
 from spconv.compat import Array
 from spconv.dtypes import math_type
 from spconv.geometry import Geometry
-from spconv.ops import row_norm, steps
+from spconv.ops import elementwise, row_norm, steps
 from spconv.ops.epilogue import PLAIN, Epilogue
 from spconv.ops.groups import grouped_matmul, transposed_weight
 from spconv.rulebook import Rulebook, build, union_of
@@ -197,14 +197,19 @@ class Ops:
 
     def leaky_relu(self, x: Array, slope: float) -> Array:
         """``x`` where positive, else ``slope * x``; any shape."""
-        if slope == 0:  # 0 * -inf would be NaN
-            return self.xp.where(x < 0, x.dtype.type(0), x)
-        return self.xp.where(x > 0, x, x.dtype.type(slope) * x)
+        return elementwise.leaky_relu(self.xp, x, slope)
 
     def leaky_relu_gradient(self, y: Array, dy: Array, slope: float) -> Array:
         """Gradient of :meth:`leaky_relu` from its result (``slope >= 0`` keeps the sign)."""
-        low = dy.dtype.type(slope) * dy if slope else dy.dtype.type(0)  # 0 * inf would be NaN
-        return self.xp.where(y > 0, dy, low)
+        return elementwise.leaky_relu_gradient(self.xp, y, dy, slope)
+
+    def gate(self, x: Array, kind: str) -> Array:
+        """``x`` times its logistic ("silu") or normal ("gelu") share; any shape."""
+        return elementwise.gate(x, kind)
+
+    def gate_gradient(self, x: Array, dy: Array, kind: str) -> Array:
+        """Gradient of :meth:`gate` at ``x``."""
+        return elementwise.gate_gradient(x, dy, kind)
 
     def dropout(self, x: Array, threshold: int, scale: float, key: tuple[int, int]) -> Array:
         """``scale * x`` where a number in [0, 2^32) reaches the threshold, else 0; any shape.
@@ -212,12 +217,7 @@ class Ops:
         The number is a hash of the key and the position in row-major order, so that equal keys
         drop the same entries, on every engine.
         """
-        xp = self.xp
-        position = xp.arange(x.size, dtype=xp.uint64).reshape(x.shape)
-        salt = key[1] + (position >> 32) * 0x9E3779B9
-        drawn = _mixed((position & 0xFFFFFFFF) ^ key[0])
-        drawn = _mixed((drawn + salt) & 0xFFFFFFFF)
-        return xp.where(drawn >= threshold, x * x.dtype.type(scale), x.dtype.type(0))
+        return elementwise.dropout(self.xp, x, threshold, scale, key)
 
     def sum_rows(self, x_nc: Array) -> Array:
         """Sum over the sites, (C,), accumulated in float64."""
@@ -387,10 +387,3 @@ class Ops:
     def _pairs(self, rulebook: Rulebook, k: int) -> tuple[Array, Array]:
         in_rows, out_rows = rulebook.pairs(k)
         return self.xp.asarray(in_rows), self.xp.asarray(out_rows)
-
-
-def _mixed(x: Array) -> Array:
-    """Well mixed 32-bit integers, held in 64 bits (Wellons 2018, "lowbias32")."""
-    x = ((x ^ x >> 16) * 0x7FEB352D) & 0xFFFFFFFF
-    x = ((x ^ x >> 15) * 0x846CA68B) & 0xFFFFFFFF
-    return x ^ x >> 16

@@ -12,6 +12,7 @@ from spconv.kernels import (
     amx,
     convolution,
     elementwise,
+    gates,
     layer_norm,
     memory,
     normalization,
@@ -21,9 +22,9 @@ from spconv.kernels import (
 from spconv.ops import steps
 from spconv.ops.base import Ops
 from spconv.ops.epilogue import PLAIN, Epilogue
-from spconv.ops.layout import like, memory_order
+from spconv.ops.layout import like, mapped
 from spconv.ops.settings import get_cpu_precision
-from spconv.ops.work import conv_threads, row_threads
+from spconv.ops.work import conv_threads, gate_threads, row_threads
 from spconv.rulebook import Rulebook
 from spconv.sites import SiteSet
 
@@ -197,22 +198,28 @@ class CpuOps(Ops):
     def leaky_relu(self, x: Array, slope: float) -> Array:
         if x.dtype not in COMPILED:
             return super().leaky_relu(x, slope)
-        axes = memory_order(x)
-        source = np.asarray(x.transpose(axes), order="C")
-        target = memory.empty(source.shape, source.dtype)
-        elementwise.leaky_relu(source.ravel(), slope, target.ravel(), row_threads(source.size))
-        return target.transpose([axes.index(axis) for axis in range(target.ndim)])
+        threads = row_threads(x.size)
+        return mapped(lambda x, y: elementwise.leaky_relu(x, slope, y, threads), x)
 
     def leaky_relu_gradient(self, y: Array, dy: Array, slope: float) -> Array:
         if y.dtype not in COMPILED:
             return super().leaky_relu_gradient(y, dy, slope)
-        axes = memory_order(y)
-        result, gradient = (np.asarray(array.transpose(axes), order="C") for array in (y, dy))
-        target = memory.empty(result.shape, result.dtype)
-        elementwise.leaky_relu_gradient(
-            result.ravel(), gradient.ravel(), slope, target.ravel(), row_threads(target.size)
+        threads = row_threads(y.size)
+        return mapped(
+            lambda y, dy, dx: elementwise.leaky_relu_gradient(y, dy, slope, dx, threads), y, dy
         )
-        return target.transpose([axes.index(axis) for axis in range(target.ndim)])
+
+    def gate(self, x: Array, kind: str) -> Array:
+        if x.dtype != np.float32:
+            return super().gate(x, kind)
+        threads, normal = gate_threads(x.size), kind == "gelu"
+        return mapped(lambda x, y: gates.gate(x, normal, y, threads), x)
+
+    def gate_gradient(self, x: Array, dy: Array, kind: str) -> Array:
+        if x.dtype != np.float32:
+            return super().gate_gradient(x, dy, kind)
+        threads, normal = gate_threads(x.size), kind == "gelu"
+        return mapped(lambda x, dy, dx: gates.gate_gradient(x, dy, normal, dx, threads), x, dy)
 
     def dropout(self, x: Array, threshold: int, scale: float, key: tuple[int, int]) -> Array:
         if x.dtype not in COMPILED:

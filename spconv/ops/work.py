@@ -14,3 +14,8 @@ def conv_threads(num_pairs: int, weight: Array) -> int:
 def row_threads(num_values: int) -> int:
     """At about 4 values per nanosecond."""
     return threads_for(num_values / 4)
+
+
+def gate_threads(num_values: int) -> int:
+    """At about 4 nanoseconds a value."""
+    return threads_for(4.0 * num_values)
