@@ -8,6 +8,8 @@ from numbers import Real
 from operator import index
 from typing import Any
 
+import numpy as np
+
 
 def check_int(owner: str, name: str, value: Any, least: int, most: int | None = None) -> int:
     """``value`` as an int.
@@ -62,6 +64,35 @@ def check_float(
             limit = f"finite and {'> 0' if positive else f'>= {least:g}'}"
         raise ValueError(f"{owner}: {name} must be {limit}, got {value!r}")
     return value
+
+
+def check_bool(owner: str, name: str, value: Any) -> bool:
+    """``value`` as a bool.
+
+    Raises
+    ------
+    TypeError
+        If it is anything but True or False, such as the number that follows in another library's
+        order of arguments.
+
+    Examples
+    --------
+    >>> check_bool("Conv2d", "bias", 8)
+    Traceback (most recent call last):
+    TypeError: Conv2d: bias must be True or False, got 8
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{owner}: {name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def check_optional_generator(owner: str, rng: Any) -> None:
+    """Raise TypeError unless it is a generator of NumPy's, or None."""
+    if not (rng is None or isinstance(rng, np.random.Generator)):
+        raise TypeError(
+            f"{owner}: rng must be a numpy.random.Generator, got {rng!r}; layers made of one seed "
+            "would begin alike: make rng = numpy.random.default_rng(seed) once, and give it to all"
+        )
 
 
 def check_function(owner: str, call: str, value: Any, *, optional: bool = False) -> None:

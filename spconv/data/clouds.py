@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spconv.autograd import Tensor
+
 
 def check_clouds(owner: str, points: Sequence[Any]) -> list[NDArray]:
     """Arrays (N_i, ndim) of floats, one for each cloud.
@@ -42,6 +44,13 @@ def check_features(
     """Features (N, C) of the points of all clouds; the one feature 1 where there are none."""
     if features is None:
         return np.ones((sum(lengths), 1), np.float32)
+    for part in features:
+        if isinstance(part, Tensor) and part.requires_grad:
+            raise TypeError(
+                f"{owner}: features must be arrays, got a Tensor that requires a gradient, which "
+                "would end here; leave them out, and put learned features together with "
+                'spconv.functional.scatter(features, voxels.rows, len(voxels), "max")'
+            )
     parts = [np.asarray(part) for part in features]
     shapes = [part.shape for part in parts]
     if [shape[:1] for shape in shapes] != [(n,) for n in lengths] or any(

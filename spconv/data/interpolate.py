@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from spconv.autograd import Tensor, record
 from spconv.compat import Array, is_cupy, to_device
+from spconv.ops import get_ops
 from spconv.sites import SiteSet
 
 if TYPE_CHECKING:
@@ -83,3 +84,19 @@ def interpolate(weights: csr_array, values: Tensor, first: int, outside: float) 
 
     data = points.astype(dtype).reshape(weights.shape[0], *shape[1:])
     return record(to_device(data, device), (values,), backward)
+
+
+def spread(values: Tensor, rows: NDArray[np.int64], outside: Any) -> Tensor:
+    """Row ``rows[n]`` of ``values`` for every n, and ``outside`` for rows below 0."""
+    ops, shape, dtype = get_ops(values.data), values.shape, values.dtype
+    inside = np.flatnonzero(rows >= 0)
+    kept, places = ops.xp.asarray(inside), ops.xp.asarray(rows[inside])
+    points = ops.xp.full((len(rows), *shape[1:]), outside, dtype)
+    points[kept] = values.data[places]
+
+    def backward(gradient: Array) -> tuple[Array]:
+        dy = gradient[kept].reshape(len(kept), math.prod(shape[1:]))
+        dx = ops.scatter_add(dy, places, shape[0])
+        return (dx.reshape(shape).astype(dtype, copy=False),)
+
+    return record(points, (values,), backward)

@@ -15,7 +15,7 @@ from spconv.autograd import Tensor
 from spconv.checks import check_int
 from spconv.compat import is_cupy
 from spconv.data.clouds import check_clouds, check_features, few
-from spconv.data.interpolate import interpolate, multilinear_weights
+from spconv.data.interpolate import interpolate, multilinear_weights, spread
 from spconv.geometry import check_cells
 from spconv.sites import SiteSet
 from spconv.tensor import SparseConvTensor
@@ -133,13 +133,13 @@ class Voxels:
         result[voted] = label[order[first]]
         return result
 
-    def to_points(self, values: Any, outside: Any = None) -> list[NDArray]:
+    def to_points(self, values: Any, outside: Any = None) -> list[Any]:
         """What the voxels say of their points: one array for each cloud.
 
         Parameters
         ----------
-        values : array_like (M, ...)
-            Such as logits or classes.
+        values : Tensor or array_like (M, ...)
+            Such as logits or classes. Gradients go through a Tensor, which gives Tensors.
         outside : scalar
             For points outside the grid; needed if there are any.
 
@@ -149,8 +149,14 @@ class Voxels:
         >>> voxels.to_points([7, 8, 9])
         [array([7, 8]), array([9])]
         """
+        owner = "Voxels.to_points"
+        if isinstance(values, Tensor):
+            self._check_values(owner, values.shape, outside)
+            tensor = spread(values, self.rows, 0 if outside is None else outside)
+            starts = np.cumsum([0, *self.lengths]).tolist()
+            return [tensor[first:last] for first, last in pairwise(starts)]
         values = np.asarray(values)
-        self._check_values("Voxels.to_points", values.shape, outside)
+        self._check_values(owner, values.shape, outside)
         inside = self.rows >= 0
         points = np.empty((len(self.rows), *values.shape[1:]), values.dtype)
         points[~inside] = 0 if outside is None else outside

@@ -24,6 +24,7 @@ from spconv.functional.pool import (
 )
 from spconv.functional.prune import prune
 from spconv.functional.regression import l1_loss, mse_loss, smooth_l1_loss
+from spconv.functional.scatter import scatter
 from spconv.functional.softmax import log_softmax, softmax
 from spconv.functional.upsample import upsample
 
@@ -60,6 +61,7 @@ __all__ = [
     "prune",
     "relu",
     "rows_to_grid",
+    "scatter",
     "sigmoid",
     "silu",
     "smooth_l1_loss",

@@ -8,7 +8,7 @@ import numpy as np
 
 from spconv import functional, initializers
 from spconv.autograd import Parameter
-from spconv.checks import check_float, check_int
+from spconv.checks import check_bool, check_float, check_int, check_optional_generator
 from spconv.geometry import Geometry, IntOrTuple
 from spconv.layers.module import Module
 from spconv.tensor import KeptChannels, SparseConvTensor
@@ -44,6 +44,8 @@ class _Convolution(Module):
         for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
             if value % groups:
                 raise ValueError(f"{owner}: groups={groups} must divide {name}={value}")
+        check_optional_generator(owner, rng)
+        has_bias = check_bool(owner, "bias", bias)
         self.indice_key = indice_key
         self.geometry = Geometry.make(
             self.ndim,
@@ -59,7 +61,7 @@ class _Convolution(Module):
         volume, rows = self.geometry.volume, in_channels // groups
         weight = initializers.he_normal((volume, rows, out_channels), volume * rows, rng=rng)
         self.weight = Parameter(weight)
-        self.bias = Parameter(initializers.zeros((out_channels,))) if bias else None
+        self.bias = Parameter(initializers.zeros((out_channels,))) if has_bias else None
 
     def describe(self) -> str:
         text = f"{self.in_channels}, {self.out_channels}, {self._kernel_text()}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from spconv import functional
-from spconv.checks import check_float
+from spconv.checks import check_float, check_optional_generator
 from spconv.functional._common import Features, check_features, check_sparse
 from spconv.layers.module import Module
 from spconv.tensor import KeptChannels, SparseConvTensor, all_channels
@@ -14,6 +14,7 @@ from spconv.tensor import KeptChannels, SparseConvTensor, all_channels
 class _Dropout(Module):
     def __init__(self, p: float = 0.5, rng: np.random.Generator | None = None) -> None:
         self.p = check_float(type(self).__name__, "p", p, below=1)
+        check_optional_generator(type(self).__name__, rng)
         self.rng = np.random.default_rng(rng)
 
     def describe(self) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 
 from spconv import functional, initializers
 from spconv.autograd import Parameter
-from spconv.checks import check_int
+from spconv.checks import check_bool, check_int, check_optional_generator
 from spconv.functional._common import Features, check_features
 from spconv.layers.module import Module
 
@@ -36,9 +36,11 @@ class Linear(Module):
     ) -> None:
         self.in_features = in_features = check_int("Linear", "in_features", in_features, 1)
         self.out_features = out_features = check_int("Linear", "out_features", out_features, 1)
+        check_optional_generator("Linear", rng)
+        has_bias = check_bool("Linear", "bias", bias)
         shape = (in_features, out_features)
         self.weight = Parameter(initializers.he_normal(shape, in_features, rng=rng))
-        self.bias = Parameter(initializers.zeros((out_features,))) if bias else None
+        self.bias = Parameter(initializers.zeros((out_features,))) if has_bias else None
 
     def describe(self) -> str:
         text = f"{self.in_features}, {self.out_features}"

@@ -27,7 +27,7 @@ class BatchNorm(Module):
 
     Ioffe & Szegedy 2015 (arXiv 1502.03167), with PyTorch's conventions: the biased variance
     normalizes, the unbiased one enters the running statistics. The ground state goes through the
-    same map.
+    same map. ``momentum`` comes before ``eps``, other than in PyTorch: give both by name.
 
     Parameters
     ----------
@@ -75,7 +75,8 @@ class BatchNorm(Module):
         self.running_var = np.ones(num_features, np.float32)
 
     def describe(self) -> str:
-        return f"{self.num_features}, statistics={self.statistics!r}"
+        numbers = f"momentum={self.momentum:g}, eps={self.eps:g}"
+        return f"{self.num_features}, {numbers}, statistics={self.statistics!r}"
 
     def forward(
         self, x: SparseConvTensor | Tensor, *, negative_slope: float | None = None

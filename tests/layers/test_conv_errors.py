@@ -165,3 +165,30 @@ def test_options_of_a_call_are_named(layer):
 def test_flatten_takes_tensors():
     with pytest.raises(TypeError, match=r"Flatten: .*got numpy\.ndarray"):
         spconv.layers.Flatten()(np.ones((2, 3)))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **options: spconv.SubMConv2d(4, 4, 3, **options),
+        lambda **options: spconv.SparseConvTranspose2d(4, 4, 3, **options),
+        lambda **options: spconv.SparseInverseConv2d(4, 4, 3, indice_key="a", **options),
+        lambda **options: spconv.Conv2d(4, 4, 3, **options),
+        lambda **options: spconv.ConvTranspose2d(4, 4, 3, **options),
+        lambda **options: spconv.Linear(4, 4, **options),
+    ],
+)
+def test_arguments_of_another_order_and_seeds_for_generators(make):
+    for bias in (8, "k", None, np.zeros(4)):
+        with pytest.raises(TypeError, match="bias must be True or False, got"):
+            make(bias=bias)
+    assert make(bias=np.bool_(False)).bias is None
+    for rng in (0, "a", np.random.RandomState(0)):
+        with pytest.raises(TypeError, match=r"rng must be a numpy\.random\.Generator, got"):
+            make(rng=rng)
+
+
+@pytest.mark.parametrize("kind", [spconv.Dropout, spconv.BatchwiseDropout])
+def test_a_dropout_of_a_seed(kind):
+    with pytest.raises(TypeError, match=f"{kind.__name__}: rng must be a numpy"):
+        kind(0.5, rng=3)
