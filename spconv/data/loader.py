@@ -40,7 +40,8 @@ class SparseLoader(FieldBatches):
         How many batches may be in preparation or waiting.
     ground_state : bool
         Whether the tensors carry the ground state 0 in every channel: a site without ink *is* 0.
-        With False, a site without ink is absent.
+        With False, a site without ink is absent: the choice for networks that end in an average
+        over the sites.
     drop_last : bool
         Leave out a last batch that is smaller than the others.
 

@@ -261,7 +261,7 @@ def voxelize(
     features : sequence of float arrays (N_i, C), optional
         Of every point; without them each point has the one feature 1.
     voxel_size : float or ndim floats
-        In the units of the points.
+        In the units of the points; 1 by default.
     lower, upper : float or ndim floats, optional
         The grid begins at ``lower`` and has as many voxels as it takes to reach ``upper``; points
         outside of the grid are left out. By default just what holds all points of all clouds.

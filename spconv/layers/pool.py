@@ -95,7 +95,11 @@ class SparseGlobalMaxPool(Module):
 
 
 class SparseGlobalAvgPool(Module):
-    """Mean over each sample, a Tensor (batch_size, C); see :class:`SparseGlobalMaxPool`."""
+    """Mean over each sample, a Tensor (batch_size, C); see :class:`SparseGlobalMaxPool`.
+
+    Of inputs with a ground state over the whole grid, which is mostly background: a network that
+    averages learns faster without one (``SparseLoader(..., ground_state=False)``).
+    """
 
     def forward(self, x: SparseConvTensor) -> Tensor:
         return functional.global_avg_pool(x, owner="SparseGlobalAvgPool")

@@ -60,7 +60,9 @@ class SparseResNet(layers.SparseSequential):
     normalization is over the active sites.
 
     Inputs without a ground state are the fast path, and the convention of the point-cloud
-    libraries; with one, strided convolutions and the read-out take the background into account.
+    libraries; with one, strided convolutions and the read-out take the background into account. An
+    average over whole grids is mostly background, and such a network learns slowly: of loaders
+    take ``ground_state=False``, or read out the maximum.
 
     Parameters
     ----------
