@@ -30,7 +30,9 @@ def check_int(owner: str, name: str, value: Any, least: int, most: int | None = 
     try:
         number = index(value)
     except TypeError:
-        raise TypeError(f"{owner}: {name} must be an int, got {value!r}") from None
+        number = None
+    if number is None or isinstance(value, bool):
+        raise TypeError(f"{owner}: {name} must be an int, got {value!r}")
     if number < least or (most is not None and number > most):
         limit = f"at least {least}" if most is None else f"in {least}..{most}"
         raise ValueError(f"{owner}: {name} must be {limit}, got {number}")

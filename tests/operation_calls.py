@@ -42,7 +42,13 @@ CALLS = {
     "concat": {"tensors": [X, Y]},
     "concatenate": {"tensors": [ROWS, tensor(2, 4)], "axis": 0},
     "cross_entropy": {"logits": ROWS, "labels": [0, 1, 2]},
-    "dense_conv": {"x": GRID, "weight": tensor(9, 4, 5), "bias": tensor(5), "geometry": DENSE},
+    "dense_conv": {
+        "x": GRID,
+        "weight": tensor(9, 4, 5),
+        "bias": tensor(5),
+        "geometry": DENSE,
+        "groups": 1,
+    },
     "dense_max_pool": {"x": GRID, "geometry": DENSE},
     "draw_channels": {"total": 4, "p": 0.5, "rng": RNG},
     "draw_regions": {
@@ -188,6 +194,7 @@ WRONG = {
         "weight": [*NO_TENSOR, tensor(4, 5), tensor(4, 4, 5), tensor(9, 3, 5)],
         "bias": [*NOTHING[1:], X, tensor(4), tensor(1, 5)],
         "geometry": NO_GEOMETRY,
+        "groups": [*NO_COUNT, True, 0, 2, 5],
     },
     "dense_max_pool": {"x": [*NO_TENSOR, ROWS], "geometry": NO_GEOMETRY},
     "draw_channels": {"total": [*NO_COUNT, 0], "p": [*NO_NUMBER, 1.5], "rng": NO_RNG},

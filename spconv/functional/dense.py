@@ -37,7 +37,13 @@ _lock = Lock()
 
 
 def dense_conv(
-    x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, *, owner: str = "dense_conv"
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    groups: int = 1,
+    *,
+    owner: str = "dense_conv",
 ) -> Tensor:
     """Convolution of every site, padded with zeros; or transposed, if the geometry is.
 
@@ -45,8 +51,9 @@ def dense_conv(
     the bias.
     """
     _check_grid(owner, x, geometry)
-    check_weight(owner, weight, bias, geometry.volume)
-    check_channels(owner, weight.shape[1], x)
+    groups = check_int(owner, "groups", groups, 1)
+    check_weight(owner, weight, bias, geometry.volume, groups)
+    check_channels(owner, weight.shape[1] * groups, x)
     check_device(owner, x, weight, bias)
     dtype, ops, xp = common_dtype(x, weight, bias), get_ops(x.data), array_module(x.data)
     rulebook = _whole_grid(x.shape[2:], geometry, owner)
@@ -57,7 +64,7 @@ def dense_conv(
     if not isinstance(places, slice):
         y[:] = 0 if bias is None else cast(bias, dtype)
     for sample, sites in enumerate(rows):
-        y[sample, places] = ops.convolve(sites, w, rulebook, epilogue=epilogue)
+        y[sample, places] = ops.convolve(sites, w, rulebook, groups, epilogue=epilogue)
     inputs, shape = (x, weight, bias), x.shape
     wanted = [needs_gradient(tensor) for tensor in inputs]
 
@@ -67,9 +74,9 @@ def dense_conv(
         for sample in range(len(dy)):
             reached = dy[sample, places]
             if wanted[0]:
-                dx[sample] = ops.convolve(reached, w, rulebook.inverse, transposed=True)
+                dx[sample] = ops.convolve(reached, w, rulebook.inverse, groups, transposed=True)
             if wanted[1]:
-                dw += ops.weight_gradient(rows[sample], reached, rulebook)
+                dw += ops.weight_gradient(rows[sample], reached, rulebook, groups)
         return (
             _to_grid(dx, shape[2:]) if wanted[0] else None,
             dw if wanted[1] else None,

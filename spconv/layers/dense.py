@@ -35,8 +35,8 @@ class Flatten(Module):
 class _DenseConv(_Convolution):
     """Dense convolution of grids (batch_size, C, *spatial_shape), zero-padded.
 
-    Parameters as for :class:`SparseConv`, without ``groups`` and ``indice_key``; ``weight`` has
-    the same layout (K, in_channels, out_channels), so parameters can be exchanged.
+    Parameters as for :class:`SparseConv`, without ``indice_key``; ``weight`` has the same layout
+    (K, in_channels / groups, out_channels), so parameters can be exchanged.
     """
 
     def __init__(
@@ -47,16 +47,27 @@ class _DenseConv(_Convolution):
         stride: IntOrTuple = 1,
         padding: IntOrTuple = 0,
         dilation: IntOrTuple = 1,
+        groups: int = 1,
         bias: bool = True,
         rng: np.random.Generator | None = None,
     ) -> None:
         super().__init__(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, bias=bias, rng=rng
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            groups,
+            bias,
+            rng=rng,
         )
 
     def forward(self, x: Tensor) -> Tensor:
         owner = type(self).__name__
-        return functional.dense_conv(x, self.weight, self.bias, self.geometry, owner=owner)
+        return functional.dense_conv(
+            x, self.weight, self.bias, self.geometry, self.groups, owner=owner
+        )
 
 
 class _DenseConvTranspose(_Convolution):

@@ -42,12 +42,15 @@ def test_linear(bias):
         {"kernel_size": 3},
         {"kernel_size": 3, "stride": 2, "padding": 1},
         {"kernel_size": (2, 3), "stride": (1, 2), "padding": (0, 2)},
+        {"kernel_size": 3, "padding": 2, "dilation": 2, "groups": 3},
+        {"kernel_size": (2, 3), "stride": (2, 1), "groups": 3},
     ],
 )
 def test_conv2d(options):
     rng = np.random.default_rng(1)
-    layer = spconv.Conv2d(3, 4, **options)
-    assert layer.weight.shape == (int(np.prod(np.broadcast_to(options["kernel_size"], 2))), 3, 4)
+    layer = spconv.Conv2d(3, 6, **options)
+    volume = int(np.prod(np.broadcast_to(options["kernel_size"], 2)))
+    assert layer.weight.shape == (volume, 3 // options.get("groups", 1), 6)
 
     def twin(a):
         grid = reference.full_grid(a["x"])
