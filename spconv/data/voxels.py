@@ -101,7 +101,10 @@ class Voxels:
         >>> voxels.labels([[2, 1, 2, -1]], num_classes=3)
         array([ 2, -1])
         """
-        parts = [np.asarray(part) for part in labels]
+        num_classes = check_int("Voxels.labels", "num_classes", num_classes, 1)
+        ignore_index = check_int("Voxels.labels", "ignore_index", ignore_index, -(2**63))
+        arrays = map(np.asarray, labels)  # empty lists become floats
+        parts = [part if part.size else part.astype(np.uint8) for part in arrays]
         shapes = [part.shape for part in parts]
         if shapes != [(length,) for length in self.lengths]:
             raise ValueError(
@@ -153,7 +156,8 @@ class Voxels:
         self._check_values("Voxels.to_points", values.shape, outside)
         inside = self.rows >= 0
         points = np.empty((len(self.rows), *values.shape[1:]), values.dtype)
-        points[~inside] = 0 if outside is None else outside
+        if outside is not None:
+            points[~inside] = _fitting(outside, values.dtype)
         points[inside] = values[self.rows[inside]]
         return np.split(points, np.cumsum(self.lengths)[:-1])
 
@@ -320,7 +324,10 @@ def voxelize(
 
 
 def _vector(name: str, value: float | Sequence[float], ndim: int) -> NDArray[np.float64]:
-    vector = np.asarray(value, np.float64)
+    try:
+        vector = np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+        vector = np.full(ndim, np.nan)
     if vector.shape not in ((), (ndim,)) or not np.isfinite(vector).all():
         raise ValueError(f"{OWNER}: {name} must be one or {ndim} finite numbers, got {value}")
     return np.broadcast_to(vector, (ndim,)).copy()
@@ -354,6 +361,18 @@ def _bounds(
             f"it is not given; got extents {extents.tolist()}"
         )
     return corner, tuple(int(extent) for extent in np.minimum(extents, 2.0**62))
+
+
+def _fitting(outside: Any, dtype: np.dtype) -> NDArray:
+    """What points outside get, in the type of those inside."""
+    with np.errstate(invalid="ignore"):  # NaN is no integer
+        value = np.asarray(outside).astype(dtype)
+    if dtype.kind in "iub" and value != outside:
+        raise ValueError(
+            f"Voxels.to_points: outside={outside} is no {dtype}, which the values are; pass one "
+            "or convert them with .astype()"
+        )
+    return value
 
 
 def _mean(values: NDArray, first: NDArray[np.int64]) -> NDArray:
