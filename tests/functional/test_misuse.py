@@ -9,6 +9,7 @@ from operation_calls import CALLS, DENSE, GRID, KEPT, LINE, ONE, RNG, ROWS, WRON
 import spconv
 from spconv import functional
 from spconv.autograd import Tensor
+from spconv.ops import use_engine
 from spconv.tensor import KeptChannels
 
 HALF = Tensor(np.ones((3, 4), np.float16))
@@ -245,6 +246,12 @@ def test_what_is_wrong_is_named(name, argument, value):
 def test_the_fix_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_the_plain_engine_takes_half_precision():
+    with use_engine("numpy"):
+        assert functional.linear(HALF, Tensor(np.ones((4, 2), "f2"))).dtype == np.float16
+        assert spconv.BatchNorm(4).astype("f2")(HALF).dtype == np.float16
 
 
 def test_channels_dropped_before_are_those_dropped_now():
