@@ -9,7 +9,7 @@ from spconv.autograd import Parameter
 from spconv.checks import type_name
 from spconv.layers import BatchNorm, Identity, Module, SparseSequential
 from spconv.layers.dropout import BatchwiseDropout, Dropout
-from spconv.layers.frozen import FrozenConvolution
+from spconv.layers.frozen import FrozenConvolution, constant
 from spconv.layers.fusion import TAKE_RESIDUAL, has_forward_of, rectifier_slope
 
 AnyModule = TypeVar("AnyModule", bound=Module)
@@ -70,9 +70,8 @@ def _frozen(held: Any, made: dict[int, Any]) -> Any:
         module.training = False
         return module
     if isinstance(held, Parameter):
-        constant = made[id(held)] = Parameter(held.data.copy())
-        constant.requires_grad = False
-        return constant
+        parameter = made[id(held)] = constant(held.data.copy())
+        return parameter
     if isinstance(held, list | tuple):
         entries = [_frozen(entry, made) for entry in held]
         named = hasattr(held, "_make")  # a namedtuple takes its entries one by one

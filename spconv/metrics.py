@@ -25,6 +25,8 @@ def check_numbers(owner: str, labels: Any) -> None:
 def count_errors(logits: Tensor, labels: Any, ignore_index: int | None = None) -> tuple[int, int]:
     """How many labels (N,) are not the largest of their logits (N, classes), and of how many.
 
+    Logits with NaN have no largest one: they are wrong whatever the label is.
+
     >>> count_errors(Tensor([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]]), [1, 0, -1], ignore_index=-1)
     (1, 2)
     """
@@ -44,8 +46,9 @@ def count_errors(logits: Tensor, labels: Any, ignore_index: int | None = None) -
             "for yes-or-no questions pass count=, a function of logits and labels that "
             "returns how many of how many are wrong"
         )
-    wrong = counted & (logits.numpy().argmax(axis=1) != array)
-    return int(wrong.sum()), int(counted.sum())
+    values = logits.numpy()
+    right = (values.argmax(axis=1) == array) & ~np.isnan(values).any(axis=1)
+    return int((counted & ~right).sum()), int(counted.sum())
 
 
 def confusion_matrix(

@@ -83,6 +83,12 @@ def test_the_model_stays_as_it_is():
         np.testing.assert_array_equal(value, before[key])
 
 
+def test_no_parameter_wants_a_gradient():
+    for model in (UNet(), DeepCNet(2, 4, 1, 5)):
+        wanting = [path for path, p in freeze(model).named_parameters() if p.requires_grad]
+        assert wanting == []
+
+
 def test_what_is_folded():
     net = DeepCNet(2, 4, 1, 5, dropout=0.5)
     frozen = freeze(net)

@@ -24,6 +24,12 @@ def test_what_is_no_classification_needs_a_count(outputs, labels, got):
         count_errors(outputs, labels)
 
 
+def test_logits_with_nan_are_wrong_whatever_the_label_is():
+    nan = np.nan
+    logits = Tensor(np.array([[nan, nan], [1, nan], [nan, 1], [0, 1], [nan, nan]]))
+    assert count_errors(logits, [0, 1, 0, 1, -1], ignore_index=-1) == (3, 4)
+
+
 def test_yes_or_no_questions_need_a_count():
     logits = Tensor(np.zeros((2, 1)))
     assert count_errors(logits, [0, 0]) == (0, 2)

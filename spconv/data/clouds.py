@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spconv.autograd import Tensor
+from spconv.checks import type_name
 
 
 def check_clouds(owner: str, points: Sequence[Any]) -> list[NDArray]:
@@ -17,10 +18,15 @@ def check_clouds(owner: str, points: Sequence[Any]) -> list[NDArray]:
     Raises
     ------
     TypeError
-        For points that are no float32 or float64.
+        For what is no sequence, and points that are no float32 or float64.
     ValueError
         For no cloud at all, for other shapes, and for clouds of several ndim.
     """
+    if not isinstance(points, Iterable):
+        raise TypeError(
+            f"{owner}: points must be a sequence of arrays (N, ndim), one for each cloud, got "
+            f"{type_name(points)}"
+        )
     clouds = [np.asarray(cloud) for cloud in points]
     if not clouds or any(cloud.ndim != 2 or not cloud.shape[1] for cloud in clouds):
         raise ValueError(

@@ -16,6 +16,7 @@ from spconv.checks import check_int
 from spconv.compat import is_cupy
 from spconv.data.clouds import check_clouds, check_features, few
 from spconv.data.interpolate import interpolate, multilinear_weights, spread
+from spconv.data.reductions import REDUCTIONS
 from spconv.geometry import check_cells
 from spconv.sites import SiteSet
 from spconv.tensor import SparseConvTensor
@@ -101,7 +102,10 @@ class Voxels:
         >>> voxels.labels([[2, 1, 2, -1]], num_classes=3)
         array([ 2, -1])
         """
-        parts = [np.asarray(part) for part in labels]
+        num_classes = check_int("Voxels.labels", "num_classes", num_classes, 1)
+        ignore_index = check_int("Voxels.labels", "ignore_index", ignore_index, -(2**63))
+        arrays = map(np.asarray, labels)  # empty lists become floats
+        parts = [part if part.size else part.astype(np.uint8) for part in arrays]
         shapes = [part.shape for part in parts]
         if shapes != [(length,) for length in self.lengths]:
             raise ValueError(
@@ -159,7 +163,8 @@ class Voxels:
         self._check_values(owner, values.shape, outside)
         inside = self.rows >= 0
         points = np.empty((len(self.rows), *values.shape[1:]), values.dtype)
-        points[~inside] = 0 if outside is None else outside
+        if outside is not None:
+            points[~inside] = _fitting(outside, values.dtype)
         points[inside] = values[self.rows[inside]]
         return np.split(points, np.cumsum(self.lengths)[:-1])
 
@@ -289,8 +294,8 @@ def voxelize(
     >>> voxels.tensor()
     SparseConvTensor(2 sites, 2 channels, batch_size=1, spatial_shape=(3, 2), float32)
     """
-    if reduce not in _REDUCTIONS:
-        raise ValueError(f"{OWNER}: reduce must be one of {[*_REDUCTIONS]}, got {reduce!r}")
+    if reduce not in REDUCTIONS:
+        raise ValueError(f"{OWNER}: reduce must be one of {[*REDUCTIONS]}, got {reduce!r}")
     clouds = check_clouds(OWNER, points)
     lengths = tuple(len(cloud) for cloud in clouds)
     values = check_features(OWNER, features, lengths)
@@ -319,14 +324,17 @@ def voxelize(
     rows, row_of = np.full(len(xyz), -1, np.int64), np.empty(len(keys), np.int64)
     row_of[order] = np.repeat(np.arange(len(first)), np.diff(first, append=len(keys)))
     rows[inside] = row_of
-    made = _REDUCTIONS[reduce](values[inside][order], first)
+    made = REDUCTIONS[reduce](values[inside][order], first)
     indices = SiteSet.of_keys(keys[first], shape, len(lengths)).indices
     made = made.astype(values.dtype, copy=False)
     return Voxels(indices, made, rows, lengths, corner, size, shape, given)
 
 
 def _vector(name: str, value: float | Sequence[float], ndim: int) -> NDArray[np.float64]:
-    vector = np.asarray(value, np.float64)
+    try:
+        vector = np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+        vector = np.full(ndim, np.nan)
     if vector.shape not in ((), (ndim,)) or not np.isfinite(vector).all():
         raise ValueError(f"{OWNER}: {name} must be one or {ndim} finite numbers, got {value}")
     return np.broadcast_to(vector, (ndim,)).copy()
@@ -362,26 +370,13 @@ def _bounds(
     return corner, tuple(int(extent) for extent in np.minimum(extents, 2.0**62))
 
 
-def _mean(values: NDArray, first: NDArray[np.int64]) -> NDArray:
-    counts = np.diff(first, append=len(values))
-    return _sum(values, first) / counts[:, None]
-
-
-def _sum(values: NDArray, first: NDArray[np.int64]) -> NDArray:
-    return _reduced(np.add, values.astype(np.float64, copy=False), first)
-
-
-def _max(values: NDArray, first: NDArray[np.int64]) -> NDArray:
-    return _reduced(np.maximum, values, first)
-
-
-def _first(values: NDArray, first: NDArray[np.int64]) -> NDArray:
-    return values[first]
-
-
-def _reduced(operation: np.ufunc, values: NDArray, first: NDArray[np.int64]) -> NDArray:
-    """Values of points, sorted by voxel, put together; ``first`` is where each voxel begins."""
-    return operation.reduceat(values, first, axis=0) if len(first) else values[:0]
-
-
-_REDUCTIONS = {"mean": _mean, "sum": _sum, "max": _max, "first": _first}
+def _fitting(outside: Any, dtype: np.dtype) -> NDArray:
+    """What points outside get, in the type of those inside."""
+    with np.errstate(invalid="ignore"):  # NaN is no integer
+        value = np.asarray(outside).astype(dtype)
+    if dtype.kind in "iub" and value != outside:
+        raise ValueError(
+            f"Voxels.to_points: outside={outside} is no {dtype}, which the values are; pass one "
+            "or convert them with .astype()"
+        )
+    return value

@@ -41,6 +41,16 @@ def check_device(owner: str, x: Tensor, *parameters: Tensor | None) -> None:
             )
 
 
+def check_compiled(owner: str, dtype: np.dtype, x: Tensor) -> None:
+    """Raise TypeError for what the processor's kernels are not compiled for: 16 bits, 128 bits."""
+    compiled = get_ops(x.data).compiled
+    if compiled is not None and dtype not in compiled:
+        raise TypeError(
+            f"{owner}: on the CPU features and parameters must be float32 or float64, got {dtype}; "
+            "convert both with .astype('float32')"
+        )
+
+
 def check_features(owner: str, x: Any) -> None:
     """Raise TypeError unless ``x`` is a Tensor or a sparse tensor."""
     if not isinstance(x, Tensor | SparseConvTensor):

@@ -21,6 +21,7 @@ from spconv.functional._arguments import check_geometry, check_tensor, check_wei
 from spconv.functional._common import (
     cast,
     check_channels,
+    check_compiled,
     check_device,
     common_dtype,
 )
@@ -56,6 +57,7 @@ def dense_conv(
     check_channels(owner, weight.shape[1] * groups, x)
     check_device(owner, x, weight, bias)
     dtype, ops, xp = common_dtype(x, weight, bias), get_ops(x.data), array_module(x.data)
+    check_compiled(owner, dtype, x)
     rulebook = _whole_grid(x.shape[2:], geometry, owner)
     rows, w = _to_rows(cast(x, dtype)), cast(weight, dtype)
     epilogue = Epilogue(None if bias is None else cast(bias, dtype))

@@ -9,6 +9,7 @@ from spconv.functional._common import (
     Features,
     cast,
     check_channels,
+    check_compiled,
     check_device,
     check_features,
     common_dtype,
@@ -55,6 +56,7 @@ def linear(
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, owner: str) -> Tensor:
     check_device(owner, x, weight, bias)
     dtype = common_dtype(x, weight, bias)
+    check_compiled(owner, dtype, x)
     ops = get_ops(x.data)
     a, w = cast(x, dtype), cast(weight, dtype)
     data = ops.matmul(a, w, None if bias is None else cast(bias, dtype))

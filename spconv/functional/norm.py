@@ -13,7 +13,7 @@ from spconv.checks import check_int
 from spconv.compat import Array
 from spconv.dtypes import math_type
 from spconv.functional._arguments import check_affine, check_slope, check_tensor, check_vector
-from spconv.functional._common import cast, common_dtype
+from spconv.functional._common import cast, check_compiled, common_dtype
 from spconv.ops import get_ops
 
 
@@ -45,6 +45,7 @@ def batch_norm(
     check_affine("batch_norm", x, weight, bias, eps)
     check_slope("batch_norm", negative_slope)
     dtype = common_dtype(x, weight, bias)
+    check_compiled("batch_norm", dtype, x)
     ops, features = get_ops(x.data), cast(x, dtype)
     gamma, beta = cast(weight, math_type(dtype)), cast(bias, math_type(dtype))
     data, statistics = ops.batch_norm(features, gamma, beta, eps, negative_slope)
@@ -74,6 +75,7 @@ def moments(x: Tensor, ground: Tensor | None = None, copies: int = 0) -> Tensor:
         check_vector("moments", "ground", ground, x.shape[1])
     copies = check_int("moments", "copies", copies, 0)
     dtype = common_dtype(x, ground)
+    check_compiled("moments", dtype, x)
     ops, features = get_ops(x.data), cast(x, dtype)
     wide = math_type(dtype)
     copies = 0 if ground is None else copies
@@ -123,6 +125,7 @@ def normalize(
     dtype = common_dtype(x, weight, bias)
     if statistics.dtype != math_type(dtype):
         dtype = np.result_type(dtype, statistics.dtype)
+    check_compiled("normalize", dtype, x)
     ops, row, wide = get_ops(x.data), x.ndim == 1, math_type(dtype)
     mean, variance = cast(statistics, wide)
     if origin is not None:

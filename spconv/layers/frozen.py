@@ -7,11 +7,19 @@ import copy
 import numpy as np
 
 from spconv.autograd import Parameter, no_grad
+from spconv.compat import Array
 from spconv.functional._common import check_sparse
 from spconv.layers.conv import _SparseConvolution
 from spconv.layers.module import Module, given
 from spconv.layers.norm import BatchNorm
 from spconv.tensor import SparseConvTensor
+
+
+def constant(array: Array) -> Parameter:
+    """A parameter that wants no gradient."""
+    parameter = Parameter(array)
+    parameter.requires_grad = False
+    return parameter
 
 
 class FrozenConvolution(Module):
@@ -37,8 +45,8 @@ class FrozenConvolution(Module):
         scale = norm.weight.data / np.sqrt(norm.running_var + norm.eps)
         bias = -norm.running_mean if layer.bias is None else layer.bias.data - norm.running_mean
         result = FrozenConvolution(layer)
-        result.layer.weight = Parameter((layer.weight.data * scale).astype(layer.weight.dtype))
-        result.layer.bias = Parameter((bias * scale + norm.bias.data).astype(layer.weight.dtype))
+        result.layer.weight = constant((layer.weight.data * scale).astype(layer.weight.dtype))
+        result.layer.bias = constant((bias * scale + norm.bias.data).astype(layer.weight.dtype))
         return result
 
     def rectified(self, slope: float) -> FrozenConvolution:

@@ -33,6 +33,8 @@ class Ops:
 
     def __init__(self, xp: ModuleType) -> None:
         self.xp = xp
+        # What products and batch normalization take; None: all.
+        self.compiled: frozenset[np.dtype] | None = None
 
     def build_rulebook(self, sites: SiteSet, geometry: Geometry, owner: str) -> Rulebook:
         """Build the rulebook of a checked site set where this engine's arrays live."""

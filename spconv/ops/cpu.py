@@ -31,7 +31,7 @@ from spconv.sites import SiteSet
 INSTRUCTION_SETS: tuple[str, ...] = convolution.ISA_NAMES
 PARTS = {"bfloat16": 1, "bfloat16x2": 2, "bfloat16x3": 3}
 LEAST_TILE_CHANNELS = 16
-COMPILED = frozenset((np.dtype(np.float32), np.dtype(np.float64)))
+COMPILED: frozenset[np.dtype] = frozenset((np.dtype(np.float32), np.dtype(np.float64)))
 """What the kernels are compiled for: float16 and other byte orders are not among them."""
 
 Pairs = tuple[Array, Array, Array]
@@ -49,6 +49,7 @@ class CpuOps(Ops):
 
     def __init__(self, instruction_set: str | None = None) -> None:
         super().__init__(np)
+        self.compiled = COMPILED
         best = convolution.best_isa()
         self.isa = best if instruction_set is None else _position(instruction_set)
         self._takes_amx = instruction_set is None

@@ -17,6 +17,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from spconv.autograd import Tensor
 from spconv.checkpoint import save
 from spconv.checks import check_float, check_function, check_int, type_name
@@ -229,7 +231,8 @@ def train(
                 display.finish(str(record))
                 lines.write("epoch", asdict(record))
                 with modes_kept(model):
-                    stop = on_epoch is not None and on_epoch(record) is True
+                    answer = None if on_epoch is None else on_epoch(record)
+                stop = isinstance(answer, bool | np.bool_) and bool(answer)
                 with interrupts.held():
                     state.next_epoch(record, stop)
                 save_state()

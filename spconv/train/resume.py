@@ -7,7 +7,10 @@ import os
 from dataclasses import is_dataclass
 from typing import Any
 
+import numpy as np
+
 from spconv.checkpoint import load
+from spconv.checks import type_name
 from spconv.layers import Module
 from spconv.optim import Optimizer
 from spconv.schedules import Schedule
@@ -34,16 +37,26 @@ def configuration_of(
     return {
         "seed": seed,
         "batches in an epoch": num_batches,
-        "batch size": getattr(loader, "batch_size", None),
-        "seed of the loader": getattr(loader, "seed", None),
+        "batch size": _told(getattr(loader, "batch_size", None)),
+        "seed of the loader": _told(getattr(loader, "seed", None)),
         "optimizer": type(optimizer).__name__,
         **{f"optimizer's {name}": value for name, value in numbers.items()},
         **{f"optimizer's group {n}": repr(group) for n, group in enumerate(groups)},
         "schedule": repr(schedule) if schedule is None or is_dataclass(schedule) else "a function",
-        "clip_norm": clip_norm,
+        "clip_norm": _told(clip_norm),
         _LATER: ignore_index,
         **{path: f"{p.dtype} {p.shape}" for path, p in model.named_parameters()},
     }
+
+
+def _told(value: Any) -> Any:
+    """What a checkpoint can hold of a value: numbers, NumPy's too; of other objects their type."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, tuple | list):
+        return [_told(entry) for entry in value]
+    plain = value is None or isinstance(value, bool | int | float | str)
+    return value if plain else type_name(value)
 
 
 def restore(

@@ -197,6 +197,8 @@ ONE = [np.zeros((2, 3), np.float32)]
 ERRORS = [
     ((ONE[0],), {}, ValueError, r"arrays of shapes \[\(3,\), \(3,\)\]; put a single cloud into a"),
     (([],), {}, ValueError, "one for each cloud"),
+    ((3,), {}, TypeError, "points must be a sequence of arrays .*, got int"),
+    ((ONE, None, "a"), {}, ValueError, "voxel_size must be one or 3 finite numbers, got a"),
     (([np.zeros((2, 3)), np.zeros((2, 2))],), {}, ValueError, r"dimensions, got \[3, 2\]"),
     (([np.zeros((2, 3), int)],), {}, TypeError, "points must be float32 or float64, got int64"),
     ((ONE, [np.zeros((2, 1), int)]), {}, TypeError, "features must be float32 or float64"),
@@ -233,6 +235,36 @@ def test_errors(arguments, options, error, message):
 def test_errors_of_labels(labels, error, message):
     with pytest.raises(error, match=f"Voxels.labels: .*{message}"):
         voxelize(ONE).labels(labels, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_classes": 2.0}, "num_classes must be an int, got 2.0"),
+        ({"num_classes": 2, "ignore_index": None}, "ignore_index must be an int, got None"),
+    ],
+)
+def test_numbers_of_classes_are_ints(options, message):
+    with pytest.raises(TypeError, match=f"Voxels.labels: {message}"):
+        voxelize(ONE).labels([[0, 1]], **options)
+
+
+@pytest.mark.parametrize("empty", [[], np.zeros(0)])
+@pytest.mark.parametrize("dtype", [np.int8, np.uint64])
+def test_an_empty_cloud_has_no_labels_of_any_type(empty, dtype):
+    voxels = voxelize([*ONE, np.zeros((0, 3))])
+    assert voxels.labels([np.ones(2, dtype), empty], 3).tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "outside"), [(int, 0.5), (int, np.nan), (np.uint8, -1), (np.uint8, 256), (bool, 2)]
+)
+def test_what_points_outside_get_is_not_changed(dtype, outside):
+    voxels = voxelize([np.array([[0.5], [1.5]])], lower=0, upper=1)
+    with pytest.raises(ValueError, match=rf"to_points: outside={outside} is no {np.dtype(dtype)}"):
+        voxels.to_points(np.ones(1, dtype), outside=outside)
+    (points,) = voxels.to_points(np.ones(1, np.float32), outside=outside)
+    np.testing.assert_array_equal(points, np.float32([1, outside]))
 
 
 def test_values_must_be_those_of_the_voxels():

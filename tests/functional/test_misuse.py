@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 from operation_calls import CALLS, DENSE, GRID, KEPT, LINE, ONE, RNG, ROWS, WRONG, X, Y, tensor
 
+import spconv
 from spconv import functional
+from spconv.autograd import Tensor
+from spconv.ops import use_engine
 from spconv.tensor import KeptChannels
+
+HALF = Tensor(np.ones((3, 4), np.float16))
 
 # Options that mean what they look like: bools, the name for messages.
 LEFT_OUT = {"owner", "union", "overlapping"}
@@ -202,6 +207,31 @@ def test_what_is_wrong_is_named(name, argument, value):
             r"expected 5 input channels, got 4 in features of shape \(3, 4\)",
         ),
         (
+            lambda: functional.linear(HALF, Tensor(np.ones((4, 2), "f2"))),
+            TypeError,
+            r"linear: on the CPU .* must be float32 or float64, got float16; convert",
+        ),
+        (
+            lambda: functional.batch_norm(HALF, HALF[0], HALF[1], 1e-5),
+            TypeError,
+            "batch_norm: on the CPU .* must be float32 or float64, got float16",
+        ),
+        (
+            lambda: functional.moments(HALF),
+            TypeError,
+            "moments: on the CPU .* must be float32 or float64, got float16",
+        ),
+        (
+            lambda: spconv.BatchNorm(4).astype("f2").eval()(HALF.detach()),
+            TypeError,
+            "normalize: on the CPU .* must be float32 or float64, got float16",
+        ),
+        (
+            lambda: spconv.Conv2d(4, 1, 1).astype("f2")(HALF.reshape(1, 4, 3, 1)),
+            TypeError,
+            "Conv2d: on the CPU .* must be float32 or float64, got float16",
+        ),
+        (
             lambda: functional.rows_to_grid(tensor(31, 4), 2, (4, 4)),
             ValueError,
             r"expected 2 \* 16 = 32 rows for batch_size 2 and spatial_shape \(4, 4\), got 31",
@@ -216,6 +246,12 @@ def test_what_is_wrong_is_named(name, argument, value):
 def test_the_fix_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_the_plain_engine_takes_half_precision():
+    with use_engine("numpy"):
+        assert functional.linear(HALF, Tensor(np.ones((4, 2), "f2"))).dtype == np.float16
+        assert spconv.BatchNorm(4).astype("f2")(HALF).dtype == np.float16
 
 
 def test_channels_dropped_before_are_those_dropped_now():

@@ -134,7 +134,7 @@ def test_it_ends_when_it_is_told_to_and_stays_so(tmp_path, capsys):
 
     def after_two(epoch):
         epochs.append(epoch.epoch)
-        return len(epochs) == 2
+        return np.bool_(len(epochs) == 2)  # as a comparison of what is measured
 
     *_, history = run(tmp_path, on_epoch=after_two, epochs=5)
     assert (epochs, len(history.epochs)) == ([0, 1], 2)

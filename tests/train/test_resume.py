@@ -209,3 +209,31 @@ def test_a_failed_save_leaves_a_run_that_can_be_resumed(tmp_path, uninterrupted,
             run(tmp_path, make_optimizer)
     ours = run(tmp_path, make_optimizer)
     assert_same_run(tmp_path, ours, reference_folder, reference)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"batch_size": np.int64(4), "seed": np.array(3)},
+        {"seed": (np.uint32(1), 2)},
+        {"seed": np.random.SeedSequence(3)},
+        {"seed": np.random.default_rng},
+    ],
+)
+def test_numbers_of_numpy_and_other_objects_are_told_as_well(tmp_path, told):
+    loader = Loader()
+    batches = list(loader.epoch(0))
+
+    class Again(Loader):
+        def epoch(self, epoch, start=0):
+            return iter(batches[start:])
+
+    again = Again()
+    vars(again).update(told)
+    run(tmp_path, loader=again, epochs=1, clip_norm=np.float32(1))
+    *_, history = run(tmp_path, loader=again, epochs=2, clip_norm=np.float32(1))
+    assert len(history.epochs) == 2
+    if "batch_size" in told:
+        again.batch_size = 5
+        with pytest.raises(ValueError, match="batch size was 4 and is 5"):
+            run(tmp_path, loader=again, epochs=3, clip_norm=np.float32(1))
