@@ -115,6 +115,18 @@ class SiteSet:
         starts = enumerate(pairwise([0, *np.cumsum(self.rows_per_sample).tolist()]))
         return [(sample, slice(start, end)) for sample, (start, end) in starts if end > start]
 
+    def rows_at(self, indices: NDArray[np.int32]) -> NDArray[np.int64]:
+        """The row (M,) of each of these sites (M, 1 + ndim); -1 for one that is not among them."""
+        rows = np.full(len(indices), -1, np.int64)
+        if len(self):
+            inside = ((indices >= 0) & (indices < self.extents)).all(axis=1)
+            wanted = SiteSet(indices[inside], self.spatial_shape, self.batch_size).keys
+            keys = self.keys if self.order is None else self.keys[self.order]
+            places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+            found = places if self.order is None else self.order[places]
+            rows[inside] = np.where(keys[places] == wanted, found, -1)
+        return rows
+
     def same_as(self, other: SiteSet) -> bool:
         """Whether both hold the same sites in the same order of the same grid."""
         return self is other or (

@@ -78,6 +78,18 @@ def test_sites_of_keys(extents):
         np.testing.assert_array_equal(again.keys, part)
 
 
+@given(data=st.data(), ndim=st.integers(1, 3))
+def test_rows_at(data, ndim):
+    shape = (3, 4, 2)[:ndim]
+    anywhere = st.tuples(*(st.integers(-2, 5) for _ in range(1 + ndim)))
+    inside = st.tuples(st.integers(0, 1), *(st.integers(0, n - 1) for n in shape))
+    rows = data.draw(st.lists(inside, unique=True, max_size=8))
+    wanted = data.draw(st.lists(st.one_of(anywhere, inside), max_size=12))
+    found = make(rows, shape).rows_at(np.array(wanted, np.int32).reshape(-1, 1 + ndim))
+    assert found.dtype == np.int64
+    assert found.tolist() == [rows.index(site) if site in rows else -1 for site in wanted]
+
+
 def test_same_as_compares_values():
     sites = make(SITES)
     assert sites.same_as(sites)
