@@ -7,7 +7,7 @@ from .memory import empty, zeros
 from cython.parallel cimport prange, threadid
 from libc.math cimport sqrt
 from libc.stdint cimport int32_t, int64_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 cdef extern from "match.h" nogil:
     ctypedef struct spconv_matcher:
@@ -36,6 +36,11 @@ cdef extern from "match.h" nogil:
     void match_group(const spconv_matcher* m, int64_t group, spconv_scratch* scratch,
                      int64_t* counts)
     void match_lead(const spconv_matcher* m, int64_t group, spconv_scratch* scratch)
+
+cdef extern from "sort_pairs.h" nogil:
+    void sort_offset(const int32_t* in_rows, const int32_t* out_rows, int64_t count,
+                     const int64_t* order, int64_t num_out, uint64_t* bits, int32_t* source,
+                     int32_t* in_sorted, int32_t* out_sorted)
 
 cdef extern from "site_index.h" nogil:
     const int SPCONV_PAD_CELLS
@@ -316,41 +321,26 @@ cdef void mirror(int32_t* in_rows, int32_t* out_rows, int64_t source, int64_t ta
 
 
 def sort_pairs(const int32_t[::1] in_rows, const int32_t[::1] out_rows,
-               const int64_t[::1] offset_starts, Py_ssize_t num_out, int num_threads):
-    """Sort the pairs of every offset by output row (no output row occurs twice in one)."""
+               const int64_t[::1] offset_starts, Py_ssize_t num_out, int num_threads,
+               const int64_t[::1] order=None):
+    """Sort the pairs of every offset by output row (no output row occurs twice in one).
+
+    With an ``order``, row r of either side becomes ``order[r]`` before.
+    """
     cdef Py_ssize_t volume = offset_starts.shape[0] - 1, k
+    cdef const int64_t* becomes = NULL
     in_array = empty(in_rows.shape[0], np.int32)
     out_array = empty(in_rows.shape[0], np.int32)
     cdef int32_t[::1] in_sorted = in_array, out_sorted = out_array
-    cdef int32_t[:, ::1] scratch = empty((num_threads, num_out), np.int32)
+    cdef int32_t[:, ::1] source = empty((num_threads, num_out), np.int32)
+    cdef uint64_t[:, ::1] bits = empty((num_threads, (num_out + 63) // 64), np.uint64)
+    if order is not None and order.shape[0]:
+        becomes = &order[0]
     if in_rows.shape[0]:
         for k in prange(volume, nogil=True, schedule="dynamic", num_threads=num_threads):
-            sort_offset(&in_rows[0], &out_rows[0], offset_starts[k], offset_starts[k + 1],
-                        num_out, &scratch[threadid(), 0], &in_sorted[0], &out_sorted[0])
+            if offset_starts[k] < offset_starts[k + 1]:
+                sort_offset(&in_rows[offset_starts[k]], &out_rows[offset_starts[k]],
+                            offset_starts[k + 1] - offset_starts[k], becomes, num_out,
+                            &bits[threadid(), 0], &source[threadid(), 0],
+                            &in_sorted[offset_starts[k]], &out_sorted[offset_starts[k]])
     return in_array, out_array
-
-
-cdef void sort_offset(const int32_t* in_rows, const int32_t* out_rows, int64_t start, int64_t stop,
-                      Py_ssize_t num_out, int32_t* source, int32_t* in_sorted,
-                      int32_t* out_sorted) noexcept nogil:
-    cdef int64_t p, position
-    cdef Py_ssize_t row
-    cdef bint sorted_already = True
-    for p in range(start + 1, stop):
-        if out_rows[p - 1] >= out_rows[p]:
-            sorted_already = False
-            break
-    if sorted_already:
-        for p in range(start, stop):
-            in_sorted[p] = in_rows[p]
-            out_sorted[p] = out_rows[p]
-        return
-    memset(source, 255, num_out * sizeof(int32_t))
-    for p in range(start, stop):
-        source[out_rows[p]] = in_rows[p]
-    position = start
-    for row in range(num_out):
-        if source[row] >= 0:
-            in_sorted[position] = source[row]
-            out_sorted[position] = row
-            position += 1

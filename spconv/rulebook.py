@@ -19,14 +19,10 @@ from numpy.typing import NDArray
 from spconv.geometry import Geometry, IntOrTuple, check_cells
 from spconv.kernels import disjoint
 from spconv.kernels import rulebook as kernels
-from spconv.sites import SiteSet, checked_arguments, read_only
+from spconv.sites import SiteSet, checked_arguments, fits_bitmap, read_only
 from spconv.threads import threads_for
 
 MAX_ROWS = 2**31 - 1
-BITMAP_CELLS_PER_SITE = 512
-"""Above this many grid cells per site rows are found in a sorted list of keys instead."""
-BITMAP_CELLS_ALWAYS = 2**22
-"""Grids up to this size (a bitmap of 512 KB) always get a bitmap."""
 SCRATCH_BYTES = 64 * 2**20
 """Pairs are found in about so much memory at once."""
 
@@ -96,7 +92,12 @@ class Rulebook:
     def _swapped(self) -> Rulebook:
         in_rows, out_rows = self.out_rows, self.in_rows
         # Sites that one offset moves stay in order: if rows are sorted, both sides ascend.
-        if self.in_sites.order is not None or self.out_sites.order is not None:
+        if self.in_sites.order is None and self.out_sites.order is None:
+            pass
+        elif self.geometry.submanifold and is_symmetric(self.geometry):
+            # Exchanged, the pairs of an offset are those of the opposite one.
+            in_rows, out_rows = (self._reversed(rows) for rows in (self.in_rows, self.out_rows))
+        else:
             threads = threads_for(self.num_pairs)
             in_rows, out_rows = kernels.sort_pairs(
                 in_rows, out_rows, self.offset_starts, len(self.in_sites), threads
@@ -110,6 +111,10 @@ class Rulebook:
             self.geometry,
             _origin=weakref.ref(self),
         )
+
+    def _reversed(self, rows: NDArray[np.int32]) -> NDArray[np.int32]:
+        """The rows of all offsets, the last offset's first."""
+        return np.concatenate(np.split(rows, self.offset_starts[1:-1])[::-1])
 
     @cached_property
     def pairs_per_output(self) -> NDArray[np.int64]:
@@ -239,12 +244,12 @@ def build(sites: SiteSet, geometry: Geometry, owner: str) -> Rulebook:
     check_rows(len(sites), len(out_sites), owner)
     in_rows, out_rows, starts = matcher.pairs(SCRATCH_BYTES)
     if sites.order is not None:
-        in_rows = sites.order.astype(np.int32)[in_rows]
         if geometry.submanifold:
-            out_rows = sites.order.astype(np.int32)[out_rows]
             in_rows, out_rows = kernels.sort_pairs(
-                in_rows, out_rows, starts, len(sites), num_threads
+                in_rows, out_rows, starts, len(sites), num_threads, sites.order
             )
+        else:
+            in_rows = sites.order.astype(np.int32)[in_rows]
     return Rulebook(in_rows, out_rows, starts, sites, out_sites, geometry)
 
 
@@ -273,11 +278,6 @@ def is_symmetric(geometry: Geometry) -> bool:
     return all(span % 2 == 0 for span in spans)
 
 
-def fits_bitmap(num_cells: int, num_sites: int) -> bool:
-    """Whether a bit for each cell of a grid is worth its memory."""
-    return num_cells <= max(BITMAP_CELLS_ALWAYS, BITMAP_CELLS_PER_SITE * num_sites)
-
-
 def _index_sites(matcher: kernels.Matcher, sites: SiteSet) -> None:
     """Let the matcher find rows among the (sorted) input sites."""
     if fits_bitmap(sites.num_cells, len(sites)):
@@ -285,7 +285,7 @@ def _index_sites(matcher: kernels.Matcher, sites: SiteSet) -> None:
         kernels.mark_keys(sites.keys, bits)
         matcher.use_bits(bits, kernels.rank_bits(bits)[0])
     else:
-        matcher.use_keys(sites.keys if sites.order is None else sites.keys[sites.order])
+        matcher.use_keys(sites.sorted_keys)
 
 
 def _reached_sites(

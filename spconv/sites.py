@@ -18,6 +18,11 @@ from spconv.geometry import check_cells
 from spconv.kernels import sites as kernels
 from spconv.threads import threads_for
 
+BITMAP_CELLS_PER_SITE = 512
+"""Above this many grid cells per site rows are found in a sorted list of keys instead."""
+BITMAP_CELLS_ALWAYS = 2**22
+"""Grids up to this size (a bitmap of 512 KB) always get a bitmap."""
+
 
 class SiteSet:
     """Active sites of a batch of grids: the constant part of a sparse tensor.
@@ -85,7 +90,16 @@ class SiteSet:
     @cached_property
     def order(self) -> NDArray[np.int64] | None:
         """Rows in ascending order of their keys; None where they are in that order already."""
-        return None if self._encoded[2] else np.argsort(self.keys, kind="stable")
+        if self._encoded[2]:
+            return None
+        order = None
+        if fits_bitmap(self.num_cells, len(self)):
+            order = kernels.order_of_keys(self.keys, self.num_cells)
+        return np.argsort(self.keys, kind="stable") if order is None else order
+
+    @property
+    def sorted_keys(self) -> NDArray[np.int64]:
+        return self.keys if self.order is None else self.keys[self.order]
 
     @cached_property
     def _encoded(self) -> tuple[NDArray[np.int64], bool, bool]:
@@ -95,7 +109,7 @@ class SiteSet:
 
     @cached_property
     def sorted_indices(self) -> NDArray[np.int32]:
-        return self.indices if self.order is None else self.indices[self.order]
+        return self.indices if self.order is None else sites_of(self.sorted_keys, self.extents)
 
     def columns(self, xp: ModuleType) -> tuple[Array, ...]:
         """Sample and coordinates of every site: 1 + ndim arrays (N,) of ``xp``, integers."""
@@ -121,7 +135,7 @@ class SiteSet:
         if len(self):
             inside = ((indices >= 0) & (indices < self.extents)).all(axis=1)
             wanted = SiteSet(indices[inside], self.spatial_shape, self.batch_size).keys
-            keys = self.keys if self.order is None else self.keys[self.order]
+            keys = self.sorted_keys
             places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
             found = places if self.order is None else self.order[places]
             rows[inside] = np.where(keys[places] == wanted, found, -1)
@@ -240,3 +254,8 @@ def _checked_indices(indices: Any, spatial_shape: tuple[int, ...], owner: str) -
         return np.ascontiguousarray(narrow)
     # A copy: the kernels trust what was checked, whatever the caller does to the array later.
     return np.array(indices, order="C")
+
+
+def fits_bitmap(num_cells: int, num_sites: int) -> bool:
+    """Whether a bit for each cell of a grid is worth its memory."""
+    return num_cells <= max(BITMAP_CELLS_ALWAYS, BITMAP_CELLS_PER_SITE * num_sites)

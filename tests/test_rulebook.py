@@ -70,8 +70,8 @@ def assert_equal(book, expected):
 
 def refuse_bitmaps(patch):
     """Make every rulebook use sorted keys."""
-    patch.setattr(spconv.rulebook, "BITMAP_CELLS_ALWAYS", 0)
-    patch.setattr(spconv.rulebook, "BITMAP_CELLS_PER_SITE", 0)
+    patch.setattr(spconv.sites, "BITMAP_CELLS_ALWAYS", 0)
+    patch.setattr(spconv.sites, "BITMAP_CELLS_PER_SITE", 0)
     patch.setattr(spconv.rulebook.kernels, "empty_bitmap", None)
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import spconv.sites as sites_module
 from spconv.sites import SiteSet, checked_arguments
 
 
@@ -33,6 +34,24 @@ def test_order_sorts_by_batch_then_coordinates():
     assert sites.sorted_indices.tolist() == sorted(SITES)
     assert make(sorted(SITES)).order is None
     assert make(sorted(SITES)).sorted_indices.tolist() == sorted(SITES)
+
+
+@pytest.mark.parametrize("cells", [0, sites_module.BITMAP_CELLS_ALWAYS], ids=["sorted", "ranked"])
+def test_order_of_many_sites(monkeypatch, cells):
+    """By sorting, and by rank in a bitmap; with a site given twice only the former tells."""
+    monkeypatch.setattr(sites_module, "BITMAP_CELLS_ALWAYS", cells)
+    monkeypatch.setattr(sites_module, "BITMAP_CELLS_PER_SITE", 0)
+    rng = np.random.default_rng(0)
+    keys = rng.permutation(100 * 64 * 64)[:20_000]
+    rows = np.stack(np.unravel_index(keys, (100, 64, 64)), axis=1)
+    sites = make(rows, (64, 64), 100)
+    np.testing.assert_array_equal(sites.order, np.argsort(keys))
+    np.testing.assert_array_equal(sites.sorted_keys, np.sort(keys))
+    np.testing.assert_array_equal(sites.sorted_indices, rows[np.argsort(keys)])
+    assert sites.order.dtype == np.int64
+    sites.check("Layer")
+    with pytest.raises(ValueError, match="is given twice, in indices rows 7 and 20000"):
+        make([*rows, rows[7]], (64, 64), 100).check("Layer")
 
 
 def test_rows_per_sample_counts_empty_samples():

@@ -101,14 +101,14 @@ GEOMETRIES = [
 ]
 
 
-@pytest.mark.parametrize("cells", [0, spconv.rulebook.BITMAP_CELLS_ALWAYS], ids=["keys", "bits"])
+@pytest.mark.parametrize("cells", [0, spconv.sites.BITMAP_CELLS_ALWAYS], ids=["keys", "bits"])
 @pytest.mark.parametrize("sort", [True, False])
 @pytest.mark.parametrize("density", [0.0, 0.35])
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
 def test_kernels(cupy, geometry, density, sort, cells, monkeypatch):
     """Whether outputs are found by a bit for each cell or by sorting their keys."""
-    monkeypatch.setattr(spconv.rulebook, "BITMAP_CELLS_ALWAYS", cells)
-    monkeypatch.setattr(spconv.rulebook, "BITMAP_CELLS_PER_SITE", 0)
+    monkeypatch.setattr(spconv.sites, "BITMAP_CELLS_ALWAYS", cells)
+    monkeypatch.setattr(spconv.sites, "BITMAP_CELLS_PER_SITE", 0)
     sites = some_sites((6, 7, 5, 3)[: geometry.ndim], density=density, sort=sort)
     RawKernel.launches.clear()
     book = KernelRulebookStore(cupy).build(sites, geometry, "test")

@@ -15,8 +15,7 @@ from spconv.ops.cuda.compiler import NULL
 from spconv.ops.cuda.launch import THREADS, check_grid, elementwise
 from spconv.ops.cuda.rulebook import DeviceRulebook
 from spconv.ops.cuda.store import NO_KEY, RulebookStore, starts_of
-from spconv.rulebook import fits_bitmap
-from spconv.sites import SiteSet
+from spconv.sites import SiteSet, fits_bitmap
 
 
 class KernelRulebookStore(RulebookStore):
