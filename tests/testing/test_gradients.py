@@ -42,20 +42,80 @@ def test_a_missing_gradient_counts_as_zero():
         check_gradients(lambda: power(x, 2) + Tensor(y.data), {"x": x, "y": y}, rng=rng)
 
 
-def relu(x):
-    return record(np.maximum(x.data, 0), (x,), lambda grad: (grad * (x.data > 0),))
+def relu(x, weight=1.0, at_zero=0.0):
+    """weight * max(x, 0), with a slope of weight * at_zero in 0."""
+    slope = weight * np.where(x.data == 0, at_zero, x.data > 0)
+    return record(weight * np.maximum(x.data, 0), (x,), lambda grad: (grad * slope,))
 
 
-def test_steps_back_from_a_kink_nearby():
-    rng = np.random.default_rng(0)
-    x = Parameter(np.array([1.0, 1e-7, -2.0]))
-    check_gradients(lambda: relu(x), {"x": x}, rng=rng)
+@pytest.mark.parametrize("distance", [3e-7, 1e-7, -1e-8])
+@pytest.mark.parametrize("jump", [1.0, 1e-3, 1e-5])
+def test_steps_back_from_a_kink_nearby(distance, jump):
+    weight = np.array([1.0, 1.0, jump])
+    for seed in range(20):
+        x = Parameter(np.array([1.0, -2.0, distance]))
+        check_gradients(lambda x=x: relu(x, weight), {"x": x}, rng=np.random.default_rng(seed))
+
+
+def test_steps_back_from_kinks_all_around():
+    weight = 3e-4 * np.ones(200)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        x = Parameter(rng.uniform(-2e-6, 2e-6, 200))
+        x.data = x.data + np.copysign(1e-8, x.data)
+        check_gradients(lambda x=x: relu(x, weight), {"x": x}, rng=rng)
 
 
 def test_refuses_a_point_on_a_kink():
     x = Parameter(np.zeros(3))
     with pytest.raises(ValueError, match="expected a differentiable point"):
         check_gradients(lambda: relu(x), {"x": x}, rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("at_zero", [0.25, 2.0])
+@pytest.mark.parametrize("jump", [1.0, 1e-2, 1e-3])
+def test_refuses_a_wrong_gradient_on_a_kink(jump, at_zero):
+    weight = np.array([1.0, 1.0, jump])
+    for seed in range(5):
+        x = Parameter(np.array([1.0, 2.0, 0.0]))
+        with pytest.raises((AssertionError, ValueError), match=r"backward gives|differentiable"):
+            check_gradients(
+                lambda x=x: relu(x, weight, at_zero), {"x": x}, rng=np.random.default_rng(seed)
+            )
+
+
+@pytest.mark.parametrize(("jump", "least"), [(0.0, 30), (1e-4, 20), (1e-2, 20), (1.0, 20)])
+def test_one_entry_wrong_by_a_ten_thousandth_is_seen(jump, least):
+    """In most directions, also where kinks nearby and rounding give it an excuse."""
+    factor = np.ones(100)
+    factor[0] += 1e-4
+
+    def bent(x):
+        values, slope = x.data, (x.data + jump * (x.data > 0)) * factor
+        return record(
+            jump * np.maximum(values, 0) + values**2 / 2, (x,), lambda grad: (grad * slope,)
+        )
+
+    found = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        x = Parameter(rng.uniform(0.5, 2, 100) * rng.choice([-1, 1], 100))
+        x.data[:4] = 1.0, 3e-7, -2e-7, 3e-8
+        try:
+            check_gradients(lambda x=x: bent(x), {"x": x}, rng=rng)
+        except AssertionError:
+            found += 1
+    assert found >= least
+
+
+def test_a_gradient_that_is_not_finite_is_wrong():
+    x = Parameter(np.ones(3))
+    with pytest.raises(AssertionError, match="backward gives nan"):
+        check_gradients(
+            lambda: record(2 * x.data, (x,), lambda grad: (np.nan * grad,)),
+            {"x": x},
+            rng=np.random.default_rng(0),
+        )
 
 
 @pytest.mark.parametrize(
