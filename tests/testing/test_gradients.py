@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import spconv
 from spconv.autograd import Parameter, Tensor, record
 from spconv.testing import assert_gradients, check_gradients, directional_derivative
 
@@ -119,11 +120,85 @@ def test_a_gradient_that_is_not_finite_is_wrong():
 
 
 @pytest.mark.parametrize(
-    "x", [Tensor(np.ones(2)), Tensor(np.ones(2, np.float32), requires_grad=True)]
+    ("x", "got"),
+    [
+        (Tensor(np.ones(2)), "float64 with False; make it with requires_grad=True"),
+        (
+            Tensor(np.ones(2, np.float32), requires_grad=True),
+            "float32 with True; make it of a float64 array",
+        ),
+        (
+            Parameter(np.ones(2, np.float32)),
+            r"float32 with True; call layer\.astype\('float64'\)",
+        ),
+    ],
 )
-def test_inputs_have_to_be_differentiable_float64(x):
-    with pytest.raises(ValueError, match="expected x to be a float64 Tensor"):
+def test_inputs_have_to_be_differentiable_float64(x, got):
+    with pytest.raises(ValueError, match=f"expected x to be a float64 Tensor .*, got {got}$"):
         check_gradients(lambda: x, {"x": x}, rng=np.random.default_rng(0))
+
+
+X = spconv.SparseConvTensor(Parameter(np.ones((2, 4))), [[0, 1], [0, 2]], (5,), 1)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        (
+            {"function": lambda: X},
+            TypeError,
+            r"function must return a Tensor, got SparseConvTensor; return its \.features",
+        ),
+        (
+            {"function": lambda: X.features.data},
+            TypeError,
+            r"function must return a Tensor, got numpy\.ndarray; compute it from the inputs",
+        ),
+        ({"function": X.features}, TypeError, r"function must be a function, .*, got Parameter"),
+        (
+            {"inputs": X.features},
+            TypeError,
+            r"inputs must be a mapping of names to Tensors, got Parameter; pass \{'x': x\}, or",
+        ),
+        (
+            {"inputs": spconv.Linear(2, 2).named_parameters()},
+            TypeError,
+            r"got generator; pass .*, or dict\(layer\.named_parameters\(\)\)",
+        ),
+        (
+            {"inputs": {"x": X}},
+            TypeError,
+            r"x must be a Tensor, got SparseConvTensor; pass its \.f",
+        ),
+        (
+            {"inputs": {"x": np.ones(2)}},
+            TypeError,
+            r"x must be a Tensor, got numpy\.ndarray; wrap an array in spconv\.Tensor",
+        ),
+        ({"inputs": {}}, ValueError, "inputs must name a Tensor at least, got none"),
+        ({"rng": 0}, TypeError, r"rng must be a numpy\.random\.Generator, got int; pass numpy"),
+        ({"eps": 0.0}, ValueError, "eps must be finite and > 0, got 0"),
+    ],
+)
+def test_what_is_wrong_is_named(changed, error, message):
+    call = {
+        "function": lambda: X.features * 2,
+        "inputs": {"x": X.features},
+        "rng": np.random.default_rng(0),
+    }
+    check_gradients(**call)
+    with pytest.raises(error, match=f"^check_gradients: .*{message}"):
+        check_gradients(**{**call, **changed})
+
+
+def test_a_function_that_draws_anew_is_named():
+    net = spconv.SparseSequential(spconv.Linear(4, 50), spconv.Dropout(0.5)).astype("float64")
+    call = {"inputs": {"x": X.features}, "rng": np.random.default_rng(0)}
+    with pytest.raises(ValueError, match=r"must be deterministic, got two .* \.eval\(\) .*dropout"):
+        check_gradients(lambda: net(X).features, **call)
+    check_gradients(lambda: net.seed(0)(X).features, **call)
+    net.eval()
+    check_gradients(lambda: net(X).features, **call)
 
 
 def test_complex_step_is_exact():
