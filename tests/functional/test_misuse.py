@@ -177,6 +177,11 @@ def test_what_is_wrong_is_named(name, argument, value):
             r"keep must be an array \(N,\) of bools, got numpy\.ndarray of dtype int64; a compari",
         ),
         (
+            lambda: functional.prune(X, [0, 2]),
+            TypeError,
+            r"keep must be an array \(N,\) of bools, got list of dtype int64; a comparison",
+        ),
+        (
             lambda: functional.prune(X, X.features > 0),
             ValueError,
             r"keep must have shape \(3,\), one for each site, got \(3, 4\)",
