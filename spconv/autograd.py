@@ -329,13 +329,14 @@ def record(data: Array, inputs: Sequence[Tensor | None], backward: Backward) -> 
     Parameters
     ----------
     data : ndarray
-        The result; read-only from then on.
+        The result, which must not be changed from then on, nor be an array that is, such as an
+        input's: optimizers update parameters in place. It is not copied.
     inputs : sequence of Tensor or None
         None stands for an optional input that was not given.
     backward : callable
-        Takes the gradient of ``data``, a read-only array, and returns one gradient (or None) for
-        every input, which belongs to the input from then on. It must not refer to the input
-        tensors.
+        Takes the gradient of ``data``, a read-only array, and returns one gradient (an array, or
+        None) for every input, which belongs to the input from then on. It must not refer to the
+        input tensors.
 
     Raises
     ------

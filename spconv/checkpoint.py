@@ -79,7 +79,8 @@ class Checkpoint:
 def _arrays_of(model: Any) -> list[tuple[Any, str, Any]]:
     """What holds an array of a module, under which name, and the array itself."""
     held = [(parameter, "data") for parameter in model.parameters()]
-    held += [(module, name) for _, module in model.named_modules() for name in module.buffer_names]
+    for _, module in model.named_modules():
+        held += [(module, name) for name, _ in module.own_buffers()]
     return [(holder, name, getattr(holder, name)) for holder, name in held]
 
 

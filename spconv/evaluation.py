@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from numbers import Real
 from typing import Any
 
 from spconv.autograd import Tensor, no_grad
@@ -97,7 +98,8 @@ def evaluate(
     Raises
     ------
     TypeError
-        If ``loss``, ``count`` or ``prepare`` is no function.
+        If ``loss``, ``count`` or ``prepare`` is no function, or ``count`` does not return two
+        numbers.
     ValueError
         If there are no samples.
     """
@@ -140,8 +142,23 @@ def criteria(
     check_function(owner, "count(logits, labels) -> (wrong, counted)", count, optional=True)
     return (
         loss or class_loss,
-        count or partial(count_errors, ignore_index=ignore_index),
+        partial(count_errors, ignore_index=ignore_index)
+        if count is None
+        else partial(_counted, owner, count),
     )
+
+
+def _counted(owner: str, count: Count, logits: Any, labels: Any) -> tuple[int, int]:
+    """What a function of the user's counts, as numbers."""
+    result: Any = count(logits, labels)
+    try:
+        numbers = [n.item() if hasattr(n, "item") else n for n in result]
+    except (TypeError, ValueError):  # nothing to iterate over, or arrays of several
+        numbers = []
+    if len(numbers) != 2 or not all(isinstance(number, Real) for number in numbers):
+        got = repr(result) if isinstance(result, tuple | list | Real) else type_name(result)
+        raise TypeError(f"{owner}: count must return (wrong, of how many), got {got}")
+    return numbers[0], numbers[1]
 
 
 def batches_of(

@@ -12,7 +12,7 @@ from weakref import ref
 import numpy as np
 
 from spconv.checks import type_name
-from spconv.compat import Array, may_share_memory
+from spconv.compat import Array, is_cupy, may_share_memory
 from spconv.memory import WORTH_KEEPING, combined, copied
 
 Backward = Callable[[Array], Sequence[Array | None]]
@@ -122,7 +122,8 @@ def check_results(backward: Any, gradients: Any, inputs: Sequence[Any]) -> None:
     Raises
     ------
     TypeError
-        If it is no tuple or list: an array would be taken row by row.
+        If it is no tuple or list, since an array would be taken row by row, or one of them is no
+        array.
     ValueError
         If there are not as many as inputs, or one has not the shape of its input.
     """
@@ -139,9 +140,14 @@ def check_results(backward: Any, gradients: Any, inputs: Sequence[Any]) -> None:
     for gradient, node in zip(gradients, inputs, strict=True):
         if gradient is None or node is None:
             continue
-        if getattr(gradient, "shape", None) != node.shape:
-            shape = getattr(gradient, "shape", type_name(gradient))
+        if not (isinstance(gradient, np.ndarray | np.generic) or is_cupy(gradient)):
+            tensor = hasattr(gradient, "requires_grad")
+            fix = "return its .data" if tensor else "make one with numpy.asarray"
+            raise TypeError(
+                f"record: {backward} must return arrays, got {type_name(gradient)}; {fix}"
+            )
+        if gradient.shape != node.shape:
             raise ValueError(
-                f"record: {backward} returned a gradient of shape {shape} for an input of shape "
-                f"{node.shape}"
+                f"record: {backward} returned a gradient of shape {gradient.shape} for an input of "
+                f"shape {node.shape}"
             )

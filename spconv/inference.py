@@ -60,11 +60,13 @@ def _frozen(held: Any, made: dict[int, Any]) -> Any:
         return made[id(held)]
     if isinstance(held, Module):
         module = made[id(held)] = copy.copy(held)
+        own = dict(held.own_buffers())
         for name, value in vars(held).items():
-            own = name in held.buffer_names
-            setattr(module, name, value.copy() if own else _frozen(value, made))
+            setattr(module, name, value.copy() if name in own else _frozen(value, made))
         if isinstance(module, SparseSequential) and has_forward_of(module, (SparseSequential,)):
-            module.layers, kept = _fold(module.layers)
+            before = module.layers
+            module.layers, kept = _fold(before)
+            module.folded |= len(kept) < len(before)
             if module.layer_names is not None:
                 module.layer_names = tuple(module.layer_names[position] for position in kept)
         module.training = False

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from spconv.autograd import Tensor
 from spconv.checks import check_int, type_name
 from spconv.compat import to_device
+from spconv.tensor import SparseConvTensor
 
 
 def check_numbers(owner: str, labels: Any) -> None:
@@ -71,7 +72,7 @@ def confusion_matrix(
     Raises
     ------
     TypeError
-        For labels that are no integers.
+        For labels that are no integers, and for a sparse tensor.
     ValueError
         For other shapes, for labels or answers that are no classes, and for NaN among the logits
         of rows that count.
@@ -97,6 +98,11 @@ def confusion_matrix(
     num_classes = check_int(owner, "num_classes", num_classes, 1)
     if ignore_index is not None:
         ignore_index = check_int(owner, "ignore_index", ignore_index, -(2**63))
+    if isinstance(logits, SparseConvTensor):
+        raise TypeError(
+            f"{owner}: logits must be a Tensor or an array, got SparseConvTensor; pass its "
+            ".features"
+        )
     truth, what = _numbers(labels)
     outputs = logits.numpy() if isinstance(logits, Tensor) else np.asarray(to_device(logits, "cpu"))
     classes = outputs.ndim == 1 and outputs.dtype.kind in "iu"

@@ -4,6 +4,8 @@ import pytest
 from spconv.autograd import Tensor
 from spconv.evaluation import Evaluation, evaluate, wilson_interval
 from spconv.layers import BatchNorm, Dropout, Linear, SparseSequential
+from spconv.optim import SGD
+from spconv.train import train
 
 
 class Identity(Linear):
@@ -47,6 +49,35 @@ def test_anything_is_counted_as_told():
         count=lambda y, targets: (int((np.abs(y.data - targets) > 1).any(1).sum()), len(targets)),
     )
     assert result == Evaluation(loss=0.25, error=0.0, num_samples=2, num_errors=0)
+
+
+@pytest.mark.parametrize(
+    ("result", "got"),
+    [
+        (3, "3"),
+        ((1, 2, 3), r"\(1, 2, 3\)"),
+        (("1", 2), r"\('1', 2\)"),
+        ((np.ones(2), 2), r"\(array\(\[1., 1.\]\), 2\)"),
+        (None, "NoneType"),
+        (np.ones(3), r"numpy\.ndarray"),
+    ],
+)
+def test_a_count_is_two_numbers(result, got):
+    net = Linear(2, 2)
+    batches = [(Tensor(np.eye(2, dtype=np.float32)), np.array([0, 1]))]
+    expected = rf"count must return \(wrong, of how many\), got {got}$"
+    with pytest.raises(TypeError, match=f"^evaluate: {expected}"):
+        evaluate(net, batches, count=lambda logits, labels: result)
+    sgd = SGD(net.named_parameters(), lr=0.1)
+    with pytest.raises(TypeError, match=f"^train: {expected}"):
+        train(net, batches, sgd, epochs=1, count=lambda logits, labels: result, progress=False)
+
+
+@pytest.mark.parametrize("kind", [float, np.float32, np.array, lambda n: Tensor([float(n)])])
+def test_counts_may_be_numbers_of_any_kind(kind):
+    batches = [(Tensor(np.eye(2, dtype=np.float32)), np.array([0, 1]))]
+    result = evaluate(Identity(), batches, count=lambda logits, labels: (kind(1), kind(2)))
+    assert (result.error, type(result.num_errors)) in [(0.5, int), (0.5, float)]
 
 
 @pytest.mark.parametrize(

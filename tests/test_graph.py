@@ -21,7 +21,16 @@ class Input:
         (None, TypeError, "must return a tuple.* got NoneType"),
         ((np.zeros((2, 3)), None), ValueError, "for each of 3 inputs, got 2"),
         ((None, np.zeros(3), None), ValueError, r"of shape \(3,\) for an input of shape \(2, 3\)"),
-        ((None, 1.0, None), ValueError, r"of shape float for an input of shape \(2, 3\)"),
+        (
+            (None, 1.0, None),
+            TypeError,
+            r"must return arrays, got float; make one with numpy\.asarr",
+        ),
+        (
+            (Tensor(np.zeros((2, 3))), None, None),
+            TypeError,
+            r"must return arrays, got Tensor; return its \.data",
+        ),
         ((np.zeros((2, 3)), None, np.zeros(5)), None, None),
     ],
 )
@@ -31,6 +40,11 @@ def test_gradients_are_held_against_the_inputs(gradients, error, message):
     else:
         with pytest.raises(error, match=f"record: b .*{message}"):
             check_results("b", gradients, [Input, Input, None])
+
+
+def test_a_result_is_not_copied():
+    x = spconv.Parameter(np.ones(3))
+    assert record(x.data, (x,), lambda gradient: (gradient,)).data is x.data
 
 
 def test_nothing_is_added_before_a_stale_value_is_found():

@@ -282,3 +282,15 @@ def test_buffers_are_the_copys_own():
     net.train()(spconv.Tensor(np.ones((2, 3))))
     assert net.mean.all()
     assert not frozen.mean.any()
+
+
+def test_a_position_that_freezing_took_away():
+    layers = {"conv": spconv.SubMConv2d(1, 2, 3), "norm": spconv.BatchNorm(2)}
+    frozen = r"; a frozen sequence has fewer layers than the one it was made of"
+    for again in (freeze, lambda net: freeze(freeze(net))):
+        with pytest.raises(IndexError, match=f"of 1 layers, got 1{frozen}$"):
+            again(spconv.SparseSequential(*layers.values()))[1]
+        with pytest.raises(KeyError, match=f"named 'norm' among .*{frozen}"):
+            again(spconv.SparseSequential(layers))["norm"]
+    with pytest.raises(IndexError, match=r"of 1 layers, got 1$"):
+        freeze(spconv.SparseSequential(layers["conv"]))[1]

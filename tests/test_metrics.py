@@ -123,6 +123,11 @@ def test_in_a_training():
             ValueError,
             "logits have NaN in 2 rows that count, which are no answer; look for",
         ),
+        (
+            (spconv.SparseConvTensor(np.zeros((1, 2)), [[0, 1]], (3,), 1), [0], 2),
+            TypeError,
+            r"logits must be a Tensor or an array, got SparseConvTensor; pass its \.features",
+        ),
         (([0, 2], [0, 1], 2), ValueError, r"answers must be in 0..1, got 0..2"),
         ((np.zeros((2, 2)), [0, 1], 0), ValueError, "num_classes must be at least 1, got 0"),
         ((np.zeros((2, 2)), [0, 1], 2, 0.5), TypeError, r"ignore_index must be an int, got 0\.5"),

@@ -154,10 +154,10 @@ def check_geometry(owner: str, geometry: Any) -> None:
         )
 
 
-def check_input(owner: str, x: Any, geometry: Any, indice_key: Any) -> None:
+def check_input(owner: str, x: Any, geometry: Any, indice_key: Any, of_grid: str = "") -> None:
     """Raise unless these are a sparse tensor, a geometry of its dimensions, a key or None."""
     check_geometry(owner, geometry)
-    check_sparse(owner, x, geometry.ndim)
+    check_sparse(owner, x, geometry.ndim, of_grid)
     if indice_key is not None and not isinstance(indice_key, str):
         raise TypeError(
             f"{owner}: indice_key must be a str, got {type_name(indice_key)}; it names the "

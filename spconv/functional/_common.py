@@ -73,12 +73,16 @@ def check_channels(owner: str, expected: int, x: Tensor | SparseConvTensor) -> N
         )
 
 
-def check_sparse(owner: str, x: Any, ndim: int | None = None) -> None:
-    """Raise unless ``x`` is a sparse tensor (of ``ndim`` spatial dimensions)."""
+def check_sparse(owner: str, x: Any, ndim: int | None = None, of_grid: str = "") -> None:
+    """Raise unless ``x`` is a sparse tensor (of ``ndim`` spatial dimensions).
+
+    ``of_grid`` are the layers that do the same to the grid of a Tensor.
+    """
     if not isinstance(x, SparseConvTensor):
+        other = f"; of grids there are {of_grid}" if of_grid and isinstance(x, Tensor) else ""
         raise TypeError(
             f"{owner}: expected a SparseConvTensor, got {type_name(x)}; make one of sites and "
-            "features with spconv.SparseConvTensor, or of a grid with spconv.from_dense"
+            f"features with spconv.SparseConvTensor, or of a grid with spconv.from_dense{other}"
         )
     if len(x.features) != len(x.sites) or (
         x.ground_state is not None and x.ground_state.shape != x.features.shape[1:]

@@ -29,6 +29,7 @@ from spconv.geometry import Geometry, ntuple
 from spconv.ops import Epilogue, get_ops
 from spconv.rulebook import Rulebook, build
 from spconv.sites import SiteSet
+from spconv.tensor import SparseConvTensor
 
 SIZE_KEPT = 2**24
 """Pairs and sites of all rulebooks of whole grids that are kept, about 300 MB; that which was used
@@ -148,7 +149,9 @@ def _reached(rulebook: Rulebook, xp: ModuleType) -> Array | slice:
 def _check_grid(owner: str, x: Tensor, geometry: Geometry) -> None:
     check_geometry(owner, geometry)
     if not isinstance(x, Tensor):
-        raise TypeError(f"{owner}: expected a Tensor, got {type_name(x)}; use x.dense()")
+        sparse = isinstance(x, SparseConvTensor)
+        fix = "use x.dense()" if sparse else "wrap an array in spconv.Tensor"
+        raise TypeError(f"{owner}: expected a Tensor, got {type_name(x)}; {fix}")
     if x.ndim != 2 + geometry.ndim:
         raise ValueError(
             f"{owner}: expected (batch_size, C, *spatial_shape) with {2 + geometry.ndim} axes, "

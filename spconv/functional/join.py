@@ -46,7 +46,33 @@ def add(
 def concat(
     tensors: Iterable[SparseConvTensor], *, union: bool = False, owner: str = "concat"
 ) -> SparseConvTensor:
-    """Join channels: features (N, C_1 + C_2 + ...). For ``union`` see :func:`add`."""
+    """Join the channels of sparse tensors, as a U-Net does on its way up.
+
+    Parameters
+    ----------
+    tensors : iterable of SparseConvTensor
+        Of one batch size and spatial shape; their channels come one behind the other, features
+        (N, C_1 + C_2 + ...), and so do their ground states.
+    union : bool
+        Allow different sites, as :func:`add` does.
+
+    Raises
+    ------
+    TypeError
+        If they come one by one instead of in a list, or one is no sparse tensor.
+    ValueError
+        If there is none, for different grids, for different sites (or another order of them)
+        without ``union``, or for a ground state in some only.
+
+    Examples
+    --------
+    >>> import numpy as np, spconv
+    >>> x = spconv.from_dense(np.eye(4, dtype="float32")[None, None])
+    >>> down = spconv.SparseConv2d(1, 8, 2, stride=2, indice_key="down")
+    >>> up = spconv.SparseInverseConv2d(8, 4, 2, indice_key="down")
+    >>> concat([x, up(down(x))])
+    SparseConvTensor(4 sites, 5 channels, batch_size=1, spatial_shape=(4, 4), float32)
+    """
     if not isinstance(tensors, Iterable):
         raise TypeError(
             f"{owner}: expected a sequence of tensors, got {type_name(tensors)}; call "

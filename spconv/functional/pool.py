@@ -33,7 +33,7 @@ def sparse_max_pool(
     owner: str = "sparse_max_pool",
 ) -> SparseConvTensor:
     """Largest value of every window that holds an active site; of equal values the first wins."""
-    check_input(owner, x, geometry, indice_key)
+    check_input(owner, x, geometry, indice_key, of_grid="MaxPool2d and MaxPool3d")
     rulebook = rulebook_of(x, geometry, owner, indice_key)
     features = _max_pool(x.features, x.ground_state, rulebook)
     return x.derive(features, x.ground_state, rulebook.out_sites, x.channels)

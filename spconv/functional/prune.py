@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ def prune(x: SparseConvTensor, keep: Any) -> SparseConvTensor:
     Parameters
     ----------
     x : SparseConvTensor
-    keep : bool array (N,)
+    keep : bool array or list (N,)
         One for each row of the features, such as ``logits.features[:, 0] > 0``. One of a GPU is
         copied to the host, where sites are.
 
@@ -52,9 +53,13 @@ def prune(x: SparseConvTensor, keep: Any) -> SparseConvTensor:
 
 
 def _mask(keep: Any, count: int) -> NDArray[np.bool_]:
+    kind = type_name(keep)
+    if isinstance(keep, list | tuple):
+        with suppress(ValueError):  # of several lengths
+            keep = np.asarray(keep, None if len(keep) else bool)
     if not (isinstance(keep, np.ndarray) or is_cupy(keep)) or keep.dtype != bool:
         raise TypeError(
-            f"prune: keep must be an array (N,) of bools, got {type_name(keep)} of dtype "
+            f"prune: keep must be an array (N,) of bools, got {kind} of dtype "
             f"{getattr(keep, 'dtype', None)}; a comparison such as x.features[:, 0] > 0 is one"
         )
     if keep.shape != (count,):

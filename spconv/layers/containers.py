@@ -63,6 +63,8 @@ class SparseSequential(Module):
     """
 
     layer_names: tuple[str, ...] | None = None
+    folded: bool = False
+    """Whether it has fewer layers than it was made of; :func:`spconv.inference.freeze` sets it."""
 
     def __init__(self, *layers: Module | Mapping[str, Module]) -> None:
         if len(layers) == 1 and isinstance(layers[0], Mapping):
@@ -141,10 +143,13 @@ class SparseSequential(Module):
 
     def _place(self, position: Any, behind: int = 0) -> int:
         """A position in the list; ``behind`` counts those behind its end that are one too."""
+        fewer = "; a frozen sequence has fewer layers than the one it was made of"
+        fewer = fewer if self.folded else ""
         if isinstance(position, str) and self.layer_names is not None:
             if position not in self.layer_names:
                 raise KeyError(
                     f"SparseSequential: no layer is named {position!r} among {[*self.layer_names]}"
+                    + fewer
                 )
             return self.layer_names.index(position)
         try:
@@ -157,7 +162,7 @@ class SparseSequential(Module):
         if not -len(self.layers) <= number <= last:
             raise IndexError(
                 f"SparseSequential: expected a position in {-len(self.layers)}..{last} of "
-                f"{len(self.layers)} layers, got {number}"
+                f"{len(self.layers)} layers, got {number}{fewer}"
             )
         return number
 

@@ -104,8 +104,32 @@ class Module:
     def named_buffers(self) -> Iterator[tuple[str, Array]]:
         """Pairs (path, array) of what is saved but not learned."""
         for path, module in self.named_modules():
-            for name in module.buffer_names:
-                yield f"{path}.{name}" if path else name, getattr(module, name)
+            for name, buffer in module.own_buffers():
+                yield f"{path}.{name}" if path else name, buffer
+
+    def own_buffers(self) -> list[tuple[str, Array]]:
+        """Pairs (name, array) of those that this module itself has.
+
+        Raises
+        ------
+        TypeError
+            If ``buffer_names`` is no tuple of names, or one of them is not that of an array.
+        """
+        owner, names = type(self).__name__, self.buffer_names
+        if not isinstance(names, tuple | list) or not all(isinstance(name, str) for name in names):
+            fix = f"; write ({names!r},)" if isinstance(names, str) else ""
+            raise TypeError(
+                f"{owner}: buffer_names must be a tuple of attribute names, got {names!r}{fix}"
+            )
+        pairs = [(name, getattr(self, name, None)) for name in names]
+        for name, buffer in pairs:
+            if not (isinstance(buffer, np.ndarray | np.generic) or is_cupy(buffer)):
+                got = type_name(buffer) if hasattr(self, name) else "no such attribute"
+                raise TypeError(
+                    f"{owner}: buffer_names has {name!r}, which must be an array, got {got}; "
+                    f"assign one to self.{name} in __init__"
+                )
+        return pairs
 
     def num_parameters(self) -> int:
         """Number of learned values."""
@@ -132,8 +156,8 @@ class Module:
             parameter.data = to_device(parameter.data, device)
             parameter.grad = None
         for _, module in self.named_modules():
-            for name in module.buffer_names:
-                setattr(module, name, to_device(getattr(module, name), device))
+            for name, buffer in module.own_buffers():
+                setattr(module, name, to_device(buffer, device))
         return self
 
     def astype(self: Self, dtype: Any) -> Self:
@@ -145,8 +169,7 @@ class Module:
             parameter.data = parameter.data.astype(dtype)
             parameter.grad = None
         for _, module in self.named_modules():
-            for name in module.buffer_names:
-                buffer = getattr(module, name)
+            for name, buffer in module.own_buffers():
                 if buffer.dtype.kind == "f":
                     setattr(module, name, buffer.astype(math_type(np.dtype(dtype))))
         return self
@@ -244,7 +267,7 @@ class Module:
             if path in arrays:
                 parameter.data = arrays[path]
         for path, module in self.named_modules():
-            for name in module.buffer_names:
+            for name, _ in module.own_buffers():
                 full = f"{path}.{name}" if path else name
                 if full in arrays:
                     setattr(module, name, arrays[full])

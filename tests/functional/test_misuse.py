@@ -101,6 +101,21 @@ def test_what_is_wrong_is_named(name, argument, value):
             r"expected a Tensor, got SparseConvTensor; use x\.dense\(\)",
         ),
         (
+            lambda: functional.dense_max_pool(np.ones((1, 4, 4, 4)), DENSE),
+            TypeError,
+            r"expected a Tensor, got numpy\.ndarray; wrap an array in spconv\.Tensor",
+        ),
+        (
+            lambda: functional.sparse_max_pool(GRID, ONE),
+            TypeError,
+            r"got Tensor; make .* spconv\.from_dense; of grids there are MaxPool2d and MaxPool3d$",
+        ),
+        (
+            lambda: functional.sparse_max_pool(np.ones(3), ONE),
+            TypeError,
+            r"got numpy\.ndarray; make .* spconv\.from_dense$",
+        ),
+        (
             lambda: functional.upsample(X, 2),
             TypeError,
             r"x must be a Tensor \(batch_size, C, .*, got SparseConvTensor; pass its \.dense\(\)",
@@ -180,6 +195,11 @@ def test_what_is_wrong_is_named(name, argument, value):
             lambda: functional.prune(X, np.array([0, 2])),
             TypeError,
             r"keep must be an array \(N,\) of bools, got numpy\.ndarray of dtype int64; a compari",
+        ),
+        (
+            lambda: functional.prune(X, [0, 2]),
+            TypeError,
+            r"keep must be an array \(N,\) of bools, got list of dtype int64; a comparison",
         ),
         (
             lambda: functional.prune(X, X.features > 0),

@@ -36,6 +36,16 @@ def test_equals_a_grid_with_the_background_put_back(share, ground):
     )
 
 
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_a_list_is_a_mask(kind):
+    x = example()
+    keep = np.arange(len(x)) % 3 > 0
+    pruned = functional.prune(x, kind(keep.tolist()))
+    assert_sparse_equal(pruned, functional.prune(x, keep), tolerance=0)
+    nothing = functional.prune(x, np.zeros(len(x), bool))
+    assert len(functional.prune(nothing, kind())) == 0
+
+
 @with_or_without_ground
 def test_a_convolution_behind_it_sees_the_background_there(ground):
     rng = np.random.default_rng(2)

@@ -23,6 +23,19 @@ def check(layer, twin, values, rng):
     assert_gradients(lambda a: (twin(a) * weight).sum(), arrays, gradients, rng=rng)
 
 
+@pytest.mark.parametrize(
+    "layer", [spconv.Conv2d(1, 2, 3), spconv.ConvTranspose2d(1, 2, 3), spconv.MaxPool2d(2)]
+)
+def test_what_is_no_grid_becomes_one(layer):
+    array = np.ones((1, 1, 4, 4), np.float32)
+    name = type(layer).__name__
+    with pytest.raises(TypeError, match=rf"^{name}: .*numpy\.ndarray; wrap an array in spconv\.T"):
+        layer(array)
+    with pytest.raises(TypeError, match=rf"^{name}: .*SparseConvTensor; use x\.dense\(\)$"):
+        layer(spconv.from_dense(array))
+    assert layer(spconv.from_dense(array).dense()).ndim == 4
+
+
 @pytest.mark.parametrize("bias", [True, False])
 def test_linear(bias):
     rng = np.random.default_rng(0)

@@ -160,3 +160,39 @@ def test_lists_of_floats_are_no_counts():
     with pytest.raises(TypeError, match="count has dtype int32, got float64"):
         net.load_state_dict({"count": [1.0, 2.5]})
     assert net.count.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("names", "value", "message"),
+    [
+        ("mean", np.zeros(2), r"must be a tuple of attribute names, got 'mean'; write \('mean',\)"),
+        ([0], np.zeros(2), r"must be a tuple of attribute names, got \[0\]$"),
+        (
+            ("other",),
+            np.zeros(2),
+            "has 'other', which must be an array, got no such attribute; ass",
+        ),
+        (
+            ("mean",),
+            [1.0],
+            r"has 'mean', which must be an array, got list; .* self\.mean in __init",
+        ),
+    ],
+)
+def test_buffers_are_arrays_by_name(names, value, message):
+    class Averages(spconv.Module):
+        buffer_names = names
+
+        def __init__(self):
+            self.mean = value
+
+    net = spconv.SparseSequential(Averages())
+    for call in (
+        net.state_dict,
+        lambda: net.load_state_dict({}),
+        lambda: net.astype("float64"),
+        lambda: net.to("cpu"),
+        lambda: spconv.inference.freeze(net),
+    ):
+        with pytest.raises(TypeError, match=f"^Averages: buffer_names {message}"):
+            call()
