@@ -38,7 +38,13 @@ CALLS = {
     "add": {"x": X, "y": Y},
     "batch_norm": {"x": ROWS, "weight": tensor(4), "bias": tensor(4), "eps": 1e-5},
     "batchwise_dropout": {"x": X, "kept": KEPT},
-    "binary_cross_entropy_with_logits": {"logits": ROWS, "targets": np.zeros((3, 4))},
+    "binary_cross_entropy_with_logits": {
+        "logits": ROWS,
+        "targets": np.zeros((3, 4)),
+        "weight": [[1.0], [0.5], [2.0]],
+        "pos_weight": tensor(4) * tensor(4),
+        "reduction": "sum",
+    },
     "concat": {"tensors": [X, Y]},
     "concatenate": {"tensors": [ROWS, tensor(2, 4)], "axis": 0},
     "cross_entropy": {"logits": ROWS, "labels": [0, 1, 2]},
@@ -114,6 +120,18 @@ NO_KEY = [3, ("a",), np.ones(2), X]
 NO_AXIS = [None, "1", 1.0, 2, -3, (0, 1), X]
 NO_OPERAND = [None, "text", spconv.Linear(4, 4), X, tensor(5), np.ones(5), [[1], [1, 2]]]
 NO_TARGETS = [None, "text", np.zeros(3), tensor(3, 1), X, [[1, "a"]], [[1], [1, 2]]]
+NO_REDUCTION = [None, "Mean", 1, ["mean"], np.array(["mean", "sum"]), X]
+NO_FACTORS = [
+    "text",
+    -1,
+    [1, np.nan],
+    [1, np.inf, 1, 1],
+    np.ones(3),
+    np.ones((1, 3, 4)),
+    [[1], [1, 2]],
+    spconv.Parameter(np.ones(4, "float32")),
+    X,
+]
 NO_REGIONS = [
     None,
     3,
@@ -147,6 +165,9 @@ WRONG = {
             np.full((3, 4), np.nan),
             spconv.Parameter(np.zeros((3, 4), "float32")),
         ],
+        "weight": NO_FACTORS,
+        "pos_weight": NO_FACTORS,
+        "reduction": NO_REDUCTION,
     },
     "concat": {
         "tensors": [
@@ -181,6 +202,7 @@ WRONG = {
         "ignore_index": ["x", 1.5, [1]],
         "weight": ["text", 3, [1, 2], [-1, 0, 0, 0], X],
         "label_smoothing": [*NO_NUMBER, 1.0],
+        "reduction": NO_REDUCTION,
     },
     "dense_conv": {
         "x": [*NO_TENSOR, ROWS, tensor(2, 5, 4, 4)],
@@ -220,7 +242,7 @@ WRONG = {
         "negative_slope": NO_NUMBER[1:],
         "residual": [*NO_SPARSE[1:], X],
     },
-    "l1_loss": {"x": NO_TENSOR, "targets": NO_TARGETS},
+    "l1_loss": {"x": NO_TENSOR, "targets": NO_TARGETS, "reduction": NO_REDUCTION},
     "layer_norm": {
         "x": [*NOTHING, tensor(4), tensor(3, 5), sparse(5), tensor(2, 5, 4, 4)],
         "weight": NO_VECTOR,
@@ -241,7 +263,7 @@ WRONG = {
         "ground": NO_VECTOR[1:],
         "copies": NO_COUNT,
     },
-    "mse_loss": {"x": NO_TENSOR, "targets": NO_TARGETS},
+    "mse_loss": {"x": NO_TENSOR, "targets": NO_TARGETS, "reduction": NO_REDUCTION},
     "normalize": {
         "x": [*NO_TENSOR, GRID, tensor(3, 5)],
         "statistics": [*NO_TENSOR, tensor(4), tensor(3, 4), tensor(2, 5)],
@@ -275,7 +297,12 @@ WRONG = {
     },
     "sigmoid": {"x": NOTHING},
     "silu": {"x": NOTHING},
-    "smooth_l1_loss": {"x": NO_TENSOR, "targets": NO_TARGETS, "beta": NO_NUMBER},
+    "smooth_l1_loss": {
+        "x": NO_TENSOR,
+        "targets": NO_TARGETS,
+        "beta": NO_NUMBER,
+        "reduction": NO_REDUCTION,
+    },
     "softmax": {"x": NO_TENSOR, "axis": NO_AXIS},
     "sparse_avg_pool": {"x": NO_SPARSE, "geometry": NO_GEOMETRY, "indice_key": NO_KEY},
     "sparse_conv": {

@@ -103,6 +103,18 @@ FUNCTIONS = {
     "yes or no on the device": lambda x, xp: functional.binary_cross_entropy_with_logits(
         x, xp.asarray(MASK)
     ),
+    "losses one by one": lambda x, xp: (
+        functional.mse_loss(x, MASK, "none")
+        + (
+            functional.binary_cross_entropy_with_logits(
+                x, MASK, [1, 2, 3], xp.asarray([[2.0]]), "none"
+            )
+        )
+    ),
+    "a sum": lambda x, xp: functional.l1_loss(x, MASK, reduction="sum"),
+    "cross_entropy one by one": lambda x, xp: functional.cross_entropy(
+        x.T.reshape(1, 3, 5), [[0, 1, 2, 1, 0]], **GRIDS, reduction="none"
+    ),
     "cross_entropy of grids": lambda x, xp: functional.cross_entropy(
         x.T.reshape(1, 3, 5), [[0, 1, 2, 1, 0]]
     ),
