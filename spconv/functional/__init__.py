@@ -25,6 +25,7 @@ from spconv.functional.pool import (
 from spconv.functional.prune import prune
 from spconv.functional.regression import l1_loss, mse_loss, smooth_l1_loss
 from spconv.functional.softmax import log_softmax, softmax
+from spconv.functional.softplus import log_sigmoid, softplus
 from spconv.functional.upsample import upsample
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "layer_norm",
     "leaky_relu",
     "linear",
+    "log_sigmoid",
     "log_softmax",
     "maximum",
     "minimum",
@@ -64,6 +66,7 @@ __all__ = [
     "silu",
     "smooth_l1_loss",
     "softmax",
+    "softplus",
     "sparse_avg_pool",
     "sparse_conv",
     "sparse_fractional_max_pool",

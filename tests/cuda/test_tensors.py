@@ -93,6 +93,8 @@ FUNCTIONS = {
     "log_softmax": lambda x, xp: functional.log_softmax(x, 0),
     "silu": lambda x, xp: functional.silu(4 - 3 * x),
     "gelu": lambda x, xp: functional.gelu(4 - 3 * x),
+    "softplus": lambda x, xp: functional.softplus(4 - 3 * x),
+    "log_sigmoid": lambda x, xp: functional.log_sigmoid(4 - 3 * x),
     "mse_loss": lambda x, xp: functional.mse_loss(x, MASK),
     "l1_loss": lambda x, xp: functional.l1_loss(x, x[0].reshape(1, 3) * xp.ones((5, 1), x.dtype)),
     "smooth_l1_loss": lambda x, xp: functional.smooth_l1_loss(
