@@ -11,7 +11,6 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -298,20 +297,6 @@ class Tensor(Operations["Tensor"]):
 
     __radd__ = __add__
     __rmul__ = __mul__
-
-    def __pow__(self, exponent: float) -> Tensor:
-        if not isinstance(exponent, Real):
-            raise TypeError(
-                f"Tensor **: the exponent must be a number, got {type_name(exponent)}; of positive "
-                "elements (x.log() * exponent).exp() is the power"
-            )
-        a, power = self._data, float(exponent)
-
-        def backward(gradient: Array) -> tuple[Array]:
-            # x ** 0 is constant, also at 0, where 0 ** -1 is infinite.
-            return (gradient * power * a ** (power - 1) if power else np.zeros_like(gradient),)
-
-        return record(a**power, (self,), backward)
 
 
 class Parameter(Tensor):

@@ -95,6 +95,7 @@ CALLS = {
     "sparse_conv": {"x": X, "weight": tensor(9, 4, 5), "bias": tensor(5), "geometry": ONE},
     "sparse_fractional_max_pool": {"x": X, "regions": REGIONS},
     "sparse_max_pool": {"x": X, "geometry": TWO},
+    "stack": {"tensors": [ROWS, tensor(3, 4)], "axis": 1},
     "tanh": {"x": X},
     "upsample": {"x": GRID, "factor": 2},
     "where": {"mask": ROWS > 0, "a": ROWS, "b": tensor(4)},
@@ -322,6 +323,10 @@ WRONG = {
     },
     "sparse_fractional_max_pool": {"x": NO_SPARSE, "regions": NO_REGIONS},
     "sparse_max_pool": {"x": NO_SPARSE, "geometry": NO_GEOMETRY, "indice_key": NO_KEY},
+    "stack": {
+        "tensors": [*NO_TENSOR, [], [ROWS, None], [ROWS, ROWS.data], [X, X], [ROWS, tensor(3, 5)]],
+        "axis": [None, "1", 1.0, 3, -4, (0, 1), X],
+    },
     "tanh": {"x": NOTHING},
     "upsample": {
         "x": [*NO_TENSOR, ROWS],

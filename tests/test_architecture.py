@@ -29,6 +29,7 @@ FLOORS = {
     "spconv.graph": 3,
     "spconv.rulebook": 3,
     "spconv.ops": 4,
+    "spconv.reductions": 4,
     "spconv.rulebook_cache": 4,
     "spconv.adjoints": 5,
     "spconv.initializers": 5,

@@ -11,7 +11,7 @@ from spconv.functional.fractional import (
     sparse_fractional_max_pool,
 )
 from spconv.functional.group_norm import group_norm
-from spconv.functional.join import add, concat, concatenate
+from spconv.functional.join import add, concat, concatenate, stack
 from spconv.functional.layer_norm import layer_norm
 from spconv.functional.linear import linear
 from spconv.functional.loss import binary_cross_entropy_with_logits, cross_entropy
@@ -71,6 +71,7 @@ __all__ = [
     "sparse_conv",
     "sparse_fractional_max_pool",
     "sparse_max_pool",
+    "stack",
     "tanh",
     "upsample",
     "where",
