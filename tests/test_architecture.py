@@ -20,6 +20,7 @@ FLOORS = {
     "spconv.kernels": 0,
     "spconv._version": 0,
     "spconv.numpy_functions": 0,
+    "spconv.operators": 1,
     "spconv.compat": 1,
     "spconv.geometry": 1,
     "spconv.threads": 1,
