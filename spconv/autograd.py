@@ -11,7 +11,6 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,8 @@ from spconv.memory import combined
 from spconv.operations import Operations
 
 _recording = ContextVar("recording", default=True)
+_TYPELESS = int, float, np.integer  # float64's scalars are floats
+_NUMBERS = *_TYPELESS, np.floating
 
 
 class Tensor(Operations["Tensor"]):
@@ -54,8 +55,6 @@ class Tensor(Operations["Tensor"]):
     """
 
     __slots__ = ("__weakref__", "_data", "_node", "grad", "requires_grad")
-    # ``array * tensor`` comes to __rmul__ instead of an array of objects.
-    __array_ufunc__ = None
 
     def __init__(self, array: Any, requires_grad: bool = False) -> None:
         self._data: Array = as_floating(_values(array))
@@ -126,6 +125,16 @@ class Tensor(Operations["Tensor"]):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         array = self.numpy()
         return np.array(array, dtype=dtype, copy=copy) if dtype is not None or copy else array
+
+    @numpy_functions.AskedOfTheClass
+    def __array_ufunc__(
+        self, function: np.ufunc, method: str, *operands: Any, **options: Any
+    ) -> Any:
+        """``array * tensor`` comes to __rmul__, any other ufunc is an error."""
+        reflected = numpy_functions.REFLECTED.get(function)
+        if not reflected or method != "__call__" or options or isinstance(operands[0], Tensor):
+            raise numpy_functions.refused(function, method)
+        return getattr(self, reflected)(operands[0])
 
     def __array_function__(
         self, function: Any, types: Any, arguments: Sequence[Any], options: dict[str, Any]
@@ -299,20 +308,6 @@ class Tensor(Operations["Tensor"]):
     __radd__ = __add__
     __rmul__ = __mul__
 
-    def __pow__(self, exponent: float) -> Tensor:
-        if not isinstance(exponent, Real):
-            raise TypeError(
-                f"Tensor **: the exponent must be a number, got {type_name(exponent)}; of positive "
-                "elements (x.log() * exponent).exp() is the power"
-            )
-        a, power = self._data, float(exponent)
-
-        def backward(gradient: Array) -> tuple[Array]:
-            # x ** 0 is constant, also at 0, where 0 ** -1 is infinite.
-            return (gradient * power * a ** (power - 1) if power else np.zeros_like(gradient),)
-
-        return record(a**power, (self,), backward)
-
 
 class Parameter(Tensor):
     """A tensor that a layer learns."""
@@ -383,14 +378,18 @@ def as_operand(value: Any, like: Tensor) -> Tensor:
     """A Tensor as it is; arrays, and numbers of the dtype and on the device of ``like``, as one."""
     if isinstance(value, Tensor):
         return value
+    if type(value) is np.ndarray:
+        return Tensor(value)
     if hasattr(value, "features"):
         raise TypeError(
             f"Tensor: an operand is a {type_name(value)}; compute with its features, and "
             "x.replace_feature(result) puts them back on its sites"
         )
-    if not isinstance(value, int | float | np.integer | np.floating):
+    if not isinstance(value, _NUMBERS):
         return Tensor(value)
-    dtype = like.dtype if isinstance(value, int | float | np.integer) else value.dtype
+    dtype = like.dtype if isinstance(value, _TYPELESS) else value.dtype
+    if not is_cupy(like._data):
+        return Tensor(np.array(value, dtype))
     # Filled in where ``like`` is: an array of the host would not mix with one of the device.
     return Tensor(array_module(like._data).full((), value, dtype))
 

@@ -2,6 +2,7 @@
 
 ``np.sum(x)`` computes with an array, and what comes of it is off the tape. For a tensor that
 requires a gradient that is an error, unless the result has none: comparisons, shapes, positions.
+Ufuncs (``np.exp(x)``, ``np.isnan(x)``) take no tensors, but where an array's operator calls them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ NORM = "(x * x).sum(axis).sqrt()"
 
 INSTEAD = {
     "amax": "x.max(axis)",
-    "amin": "-(-x).max(axis)",
+    "amin": "x.min(axis)",
     "append": f"{JOIN}([x, y])",
     "atleast_1d": CHANGE_SHAPE,
     "atleast_2d": CHANGE_SHAPE,
@@ -34,16 +35,16 @@ INSTEAD = {
     "inner": "x @ y.T",
     "max": "x.max(axis)",
     "mean": "x.mean(axis)",
-    "min": "-(-x).max(axis)",
+    "min": "x.min(axis)",
     "moveaxis": CHANGE_ORDER,
     "norm": NORM,
     "outer": "x[:, None] * y",
-    "ravel": CHANGE_SHAPE,
+    "ravel": "x.flatten()",
     "repeat": "spconv.functional.upsample of a grid, or an index with repeated rows",
     "reshape": CHANGE_SHAPE,
     "split": CHOOSE,
     "squeeze": CHANGE_SHAPE,
-    "stack": f"{JOIN}([x[None], y[None]])",
+    "stack": "spconv.functional.stack([x, y], axis)",
     "std": "((x - x.mean()) ** 2).mean().sqrt()",
     "sum": "x.sum(axis)",
     "swapaxes": CHANGE_ORDER,
@@ -57,6 +58,50 @@ INSTEAD = {
 }
 """The library's own way, by the name of NumPy's function."""
 
+OF_UFUNCS = {
+    "absolute": "abs(x)",
+    "add": "x + y",
+    "divide": "x / y",
+    "equal": "x == y",
+    "exp": "x.exp()",
+    "exp2": "2**x",
+    "expit": "spconv.functional.sigmoid(x)",
+    "greater": "x > y",
+    "greater_equal": "x >= y",
+    "less": "x < y",
+    "less_equal": "x <= y",
+    "log": "x.log()",
+    "log_expit": "spconv.functional.log_sigmoid(x)",
+    "matmul": "x @ y",
+    "maximum": "spconv.functional.maximum(x, y)",
+    "minimum": "spconv.functional.minimum(x, y)",
+    "multiply": "x * y",
+    "negative": "-x",
+    "not_equal": "x != y",
+    "power": "x**number",
+    "reciprocal": "1 / x",
+    "sqrt": "x.sqrt()",
+    "square": "x * x",
+    "subtract": "x - y",
+    "tanh": "spconv.functional.tanh(x)",
+}
+"""The same by the name of a ufunc, SciPy's too."""
+REFLECTED = {
+    np.add: "__radd__",
+    np.divide: "__rtruediv__",
+    np.equal: "__eq__",
+    np.greater: "__lt__",
+    np.greater_equal: "__le__",
+    np.less: "__gt__",
+    np.less_equal: "__ge__",
+    np.matmul: "__rmatmul__",
+    np.multiply: "__rmul__",
+    np.not_equal: "__ne__",
+    np.power: "__rpow__",
+    np.subtract: "__rsub__",
+}
+"""What an array's operator with a tensor on its right calls, and the tensor's method for it."""
+
 OF_SHAPE = (np.shape, np.ndim, np.size)
 """Functions that need no values, which may lie on a GPU."""
 OF_VALUES = (
@@ -68,6 +113,33 @@ OF_VALUES = (
     np.zeros_like,
 )
 """Functions that make arrays of their own, and say so."""
+
+
+class AskedOfTheClass:
+    """An ``__array_ufunc__`` that instances do not have: there it is None.
+
+    NumPy looks it up on the class. Arrays of other kinds, CuPy's and masked ones, ask the right
+    operand of an operator, and leave the operator to it if they find None.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __get__(self, instance: Any, owner: type) -> Callable[..., Any] | None:
+        return self.function if instance is None else None
+
+
+def refused(function: np.ufunc, method: str) -> TypeError:
+    """Of a ufunc that was called with a tensor."""
+    name = function.__name__
+    use = OF_UFUNCS.get(name) if method == "__call__" else None
+    full = f"numpy.{name}" if getattr(np, name, None) is function else name
+    full += "" if method == "__call__" else f".{method}"
+    values = f"{full} of x.data"
+    return TypeError(
+        f"{full}: got a Tensor, of which a ufunc has no gradient; use "
+        f"{f'{use}, or {values} for' if use else f'{values}, which are'} the values alone"
+    )
 
 
 def call(

@@ -1,35 +1,61 @@
-"""What a tensor computes beside arithmetic: functions of its elements, reductions, products."""
+"""What a tensor computes beside arithmetic: functions of its elements, shapes, products."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from math import isnan, prod
+from collections.abc import Callable
+from math import inf, isnan, log, nan, prod
 from numbers import Real
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from spconv.checks import check_int, type_name
 from spconv.compat import Array, array_module, check_one_device, is_cupy
 from spconv.dtypes import math_type
-from spconv.graph import Backward
 from spconv.ops import get_ops
+from spconv.reductions import Reductions
 
 Result = TypeVar("Result", bound="Operations")
 
 
-class Operations(Generic[Result]):
+class Operations(Reductions[Result]):
     """Methods of :class:`spconv.autograd.Tensor`, which brings the way onto the tape."""
 
     __slots__ = ()
-    _data: Array
     requires_grad: bool
-
-    def _record(self, data: Array, inputs: Sequence[Any], backward: Backward) -> Result:
-        raise NotImplementedError
 
     def _operand(self, value: Any) -> Result:
         raise NotImplementedError
+
+    def __pow__(self, exponent: float) -> Result:
+        if not isinstance(exponent, Real):
+            raise TypeError(
+                f"Tensor **: the exponent must be a number, got {type_name(exponent)}; of positive "
+                "elements (x.log() * exponent).exp() is the power"
+            )
+        a, power = self._data, float(exponent)
+
+        def backward(gradient: Array) -> tuple[Array]:
+            # x ** 0 is constant, also at 0, where 0 ** -1 is infinite.
+            return (gradient * power * a ** (power - 1) if power else np.zeros_like(gradient),)
+
+        return self._record(a**power, (self,), backward)
+
+    def __rpow__(self, base: float) -> Result:
+        if not isinstance(base, Real):
+            raise TypeError(
+                f"Tensor **: the base of a power with a Tensor must be a number, got "
+                f"{type_name(base)}; of positive elements (x * base.log()).exp() is the power"
+            )
+        a, number, xp = self._data, float(base), array_module(self._data)
+        values = number**a
+
+        def backward(gradient: Array) -> tuple[Array]:
+            if not number:  # 0 ** x is constant from 0 on
+                return (gradient * xp.where(a >= 0, 0, -inf),)
+            return (gradient * values * (log(number) if number > 0 else nan),)
+
+        return self._record(values, (self,), backward)
 
     def exp(self) -> Result:
         """e to the power of every element."""
@@ -114,70 +140,6 @@ class Operations(Generic[Result]):
 
         return self._record(values, (self,), backward)
 
-    def max(self, axis: int | None = None, keepdims: bool = False) -> Result:
-        """Largest element along ``axis``; without one of all elements, a scalar.
-
-        NaN is larger than any number. Of equal elements along an axis the first gets the gradient,
-        as in pooling; without an axis each gets the same share. PyTorch's ``max`` does the same.
-
-        Raises
-        ------
-        ValueError
-            If there is no such axis, or no element to take.
-
-        Examples
-        --------
-        >>> import numpy as np, spconv
-        >>> spconv.Tensor(np.array([[1.0, 5.0], [7.0, 3.0]])).max(axis=1)
-        Tensor(array([5., 7.]))
-        """
-        a, xp = self._data, array_module(self._data)
-        if axis is not None:
-            axis = check_int("Tensor.max", "axis", axis, -a.ndim, a.ndim - 1) % a.ndim
-        shape = tuple(1 if axis in (None, i) else n for i, n in enumerate(a.shape))
-        if (a.size if axis is None else a.shape[axis]) == 0:
-            raise ValueError(
-                f"Tensor.max: expected at least one element to choose from, got shape {a.shape}"
-            )
-        if axis is None:
-            values = a.max()
-            same = (a == values) | ((a != a) & (values != values))
-            share = 1 / same.sum(dtype=math_type(a.dtype))
-        else:
-            best = xp.expand_dims(a.argmax(axis=axis), axis)
-            places = xp.arange(a.shape[axis]).reshape(-1, *[1] * (a.ndim - axis - 1))
-            values, same, share = xp.take_along_axis(a, best, axis), places == best, None
-
-        def backward(gradient: Array) -> tuple[Array]:
-            each = gradient.reshape(shape)
-            each = each if share is None else (each * share).astype(each.dtype)
-            return (xp.where(same, each, each.dtype.type(0)),)
-
-        kept = [n for i, n in enumerate(a.shape) if axis not in (None, i)]
-        return self._record(values.reshape(shape if keepdims else kept), (self,), backward)
-
-    def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Result:
-        """Sum along ``axis``, accumulated in float64; without one of all elements, a scalar."""
-        return self._reduced(axis, keepdims, mean=False)
-
-    def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Result:
-        """Mean along ``axis``, accumulated in float64; without one of all elements, a scalar."""
-        return self._reduced(axis, keepdims, mean=True)
-
-    def _reduced(self, axis: Any, keepdims: bool, *, mean: bool) -> Result:
-        a = self._data
-        total = a.sum(axis=axis, dtype=np.float64, keepdims=True)
-        scale = total.size / max(a.size, 1) if mean else 1.0
-        shape, dtype, kept = a.shape, a.dtype, total.shape
-        factor = math_type(dtype)(scale)
-
-        def backward(gradient: Array) -> tuple[Array]:
-            each = (gradient.reshape(kept) * factor).astype(dtype, copy=False)
-            return (each + np.zeros_like(each, shape=shape),)
-
-        result = (total * scale).astype(dtype)
-        return self._record(result if keepdims else result.squeeze(axis), (self,), backward)
-
     def reshape(self, *shape: int | tuple[int, ...]) -> Result:
         """The same elements, in row-major order, as an array of another shape."""
         before = self._data.shape
@@ -186,6 +148,27 @@ class Operations(Generic[Result]):
             return (gradient.reshape(before),)
 
         return self._record(self._data.reshape(*shape), (self,), backward)
+
+    def flatten(self, start_axis: int = 0) -> Result:
+        """The axes from ``start_axis`` on as one, all of them by default.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there is no such axis.
+
+        Examples
+        --------
+        >>> import numpy as np, spconv
+        >>> x = spconv.Tensor(np.zeros((2, 3, 4)))
+        >>> x.flatten().shape, x.flatten(1).shape
+        ((24,), (2, 12))
+        """
+        shape = self._data.shape or (1,)  # a scalar is a row of one
+        axis = check_int(
+            "Tensor.flatten", "start_axis", start_axis, -len(shape), len(shape) - 1
+        ) % len(shape)
+        return self.reshape(*shape[:axis], prod(shape[axis:]))
 
     def permute(self, *axes: int) -> Result:
         """The axes in another order, a view: axis i of the result is ``axes[i]`` of the tensor.

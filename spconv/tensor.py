@@ -12,6 +12,7 @@ from spconv.autograd import Tensor, record
 from spconv.checks import type_name
 from spconv.compat import Array, array_module, is_cupy, to_device
 from spconv.dtypes import math_type
+from spconv.operators import NoArithmetic
 from spconv.rulebook_cache import RulebookCache
 from spconv.sites import SiteSet, checked_arguments
 
@@ -25,7 +26,7 @@ class KeptChannels(NamedTuple):
     total: int
 
 
-class SparseConvTensor:
+class SparseConvTensor(NoArithmetic):
     """Features at the active sites of ``batch_size`` grids of ``spatial_shape``.
 
     Parameters
@@ -128,6 +129,11 @@ class SparseConvTensor:
         return self.features.shape[1]
 
     @property
+    def dtype(self) -> np.dtype:
+        """Of the features."""
+        return self.features.dtype
+
+    @property
     def device(self) -> str:
         return "cuda" if is_cupy(self.features.data) else "cpu"
 
@@ -145,7 +151,7 @@ class SparseConvTensor:
     def __add__(self, other: SparseConvTensor) -> SparseConvTensor:
         """Sum on equal sites; ``functional.add(x, y, union=True)`` joins different ones."""
         if not isinstance(other, SparseConvTensor):
-            return NotImplemented
+            return super().__add__(other)
         return add_on_same_sites(self, other, "SparseConvTensor + SparseConvTensor")
 
     def replace_feature(

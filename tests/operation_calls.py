@@ -38,7 +38,13 @@ CALLS = {
     "add": {"x": X, "y": Y},
     "batch_norm": {"x": ROWS, "weight": tensor(4), "bias": tensor(4), "eps": 1e-5},
     "batchwise_dropout": {"x": X, "kept": KEPT},
-    "binary_cross_entropy_with_logits": {"logits": ROWS, "targets": np.zeros((3, 4))},
+    "binary_cross_entropy_with_logits": {
+        "logits": ROWS,
+        "targets": np.zeros((3, 4)),
+        "weight": [[1.0], [0.5], [2.0]],
+        "pos_weight": tensor(4) * tensor(4),
+        "reduction": "sum",
+    },
     "concat": {"tensors": [X, Y]},
     "concatenate": {"tensors": [ROWS, tensor(2, 4)], "axis": 0},
     "cross_entropy": {"logits": ROWS, "labels": [0, 1, 2]},
@@ -70,6 +76,7 @@ CALLS = {
     "layer_norm": {"x": X, "weight": tensor(4), "bias": tensor(4), "eps": 1e-5},
     "leaky_relu": {"x": X, "negative_slope": 0.1},
     "linear": {"x": X, "weight": tensor(4, 5), "bias": tensor(5)},
+    "log_sigmoid": {"x": X},
     "log_softmax": {"x": ROWS, "axis": 1},
     "maximum": {"a": ROWS, "b": tensor(4)},
     "minimum": {"a": ROWS, "b": tensor(4)},
@@ -90,10 +97,12 @@ CALLS = {
     "silu": {"x": X},
     "smooth_l1_loss": {"x": ROWS, "targets": np.zeros((3, 4)), "beta": 0.5},
     "softmax": {"x": ROWS, "axis": 1},
+    "softplus": {"x": X},
     "sparse_avg_pool": {"x": X, "geometry": TWO},
     "sparse_conv": {"x": X, "weight": tensor(9, 4, 5), "bias": tensor(5), "geometry": ONE},
     "sparse_fractional_max_pool": {"x": X, "regions": REGIONS},
     "sparse_max_pool": {"x": X, "geometry": TWO},
+    "stack": {"tensors": [ROWS, tensor(3, 4)], "axis": 1},
     "tanh": {"x": X},
     "upsample": {"x": GRID, "factor": 2},
     "where": {"mask": ROWS > 0, "a": ROWS, "b": tensor(4)},
@@ -121,6 +130,18 @@ NO_KEY = [3, ("a",), np.ones(2), X]
 NO_AXIS = [None, "1", 1.0, 2, -3, (0, 1), X]
 NO_OPERAND = [None, "text", spconv.Linear(4, 4), X, tensor(5), np.ones(5), [[1], [1, 2]]]
 NO_TARGETS = [None, "text", np.zeros(3), tensor(3, 1), X, [[1, "a"]], [[1], [1, 2]]]
+NO_REDUCTION = [None, "Mean", 1, ["mean"], np.array(["mean", "sum"]), X]
+NO_FACTORS = [
+    "text",
+    -1,
+    [1, np.nan],
+    [1, np.inf, 1, 1],
+    np.ones(3),
+    np.ones((1, 3, 4)),
+    [[1], [1, 2]],
+    spconv.Parameter(np.ones(4, "float32")),
+    X,
+]
 NO_REGIONS = [
     None,
     3,
@@ -154,6 +175,9 @@ WRONG = {
             np.full((3, 4), np.nan),
             spconv.Parameter(np.zeros((3, 4), "float32")),
         ],
+        "weight": NO_FACTORS,
+        "pos_weight": NO_FACTORS,
+        "reduction": NO_REDUCTION,
     },
     "concat": {
         "tensors": [
@@ -188,6 +212,7 @@ WRONG = {
         "ignore_index": ["x", 1.5, [1]],
         "weight": ["text", 3, [1, 2], [-1, 0, 0, 0], X],
         "label_smoothing": [*NO_NUMBER, 1.0],
+        "reduction": NO_REDUCTION,
     },
     "dense_conv": {
         "x": [*NO_TENSOR, ROWS, tensor(2, 5, 4, 4)],
@@ -228,7 +253,7 @@ WRONG = {
         "negative_slope": NO_NUMBER[1:],
         "residual": [*NO_SPARSE[1:], X],
     },
-    "l1_loss": {"x": NO_TENSOR, "targets": NO_TARGETS},
+    "l1_loss": {"x": NO_TENSOR, "targets": NO_TARGETS, "reduction": NO_REDUCTION},
     "layer_norm": {
         "x": [*NOTHING, tensor(4), tensor(3, 5), sparse(5), tensor(2, 5, 4, 4)],
         "weight": NO_VECTOR,
@@ -241,6 +266,7 @@ WRONG = {
         "weight": [*NO_TENSOR, tensor(4), tensor(), tensor(9, 4, 5), tensor(3, 5)],
         "bias": [*NOTHING[1:], X, tensor(4), tensor(1, 5)],
     },
+    "log_sigmoid": {"x": NOTHING},
     "log_softmax": {"x": NO_TENSOR, "axis": NO_AXIS},
     "maximum": {"a": NO_OPERAND, "b": NO_OPERAND},
     "minimum": {"a": NO_OPERAND, "b": NO_OPERAND},
@@ -249,7 +275,7 @@ WRONG = {
         "ground": NO_VECTOR[1:],
         "copies": NO_COUNT,
     },
-    "mse_loss": {"x": NO_TENSOR, "targets": NO_TARGETS},
+    "mse_loss": {"x": NO_TENSOR, "targets": NO_TARGETS, "reduction": NO_REDUCTION},
     "normalize": {
         "x": [*NO_TENSOR, GRID, tensor(3, 5)],
         "statistics": [*NO_TENSOR, tensor(4), tensor(3, 4), tensor(2, 5)],
@@ -292,8 +318,14 @@ WRONG = {
     },
     "sigmoid": {"x": NOTHING},
     "silu": {"x": NOTHING},
-    "smooth_l1_loss": {"x": NO_TENSOR, "targets": NO_TARGETS, "beta": NO_NUMBER},
+    "smooth_l1_loss": {
+        "x": NO_TENSOR,
+        "targets": NO_TARGETS,
+        "beta": NO_NUMBER,
+        "reduction": NO_REDUCTION,
+    },
     "softmax": {"x": NO_TENSOR, "axis": NO_AXIS},
+    "softplus": {"x": NOTHING},
     "sparse_avg_pool": {"x": NO_SPARSE, "geometry": NO_GEOMETRY, "indice_key": NO_KEY},
     "sparse_conv": {
         "x": [*NO_SPARSE, sparse(5), sparse(4, [[0, 1]], (4,), 1)],
@@ -308,6 +340,10 @@ WRONG = {
     },
     "sparse_fractional_max_pool": {"x": NO_SPARSE, "regions": NO_REGIONS},
     "sparse_max_pool": {"x": NO_SPARSE, "geometry": NO_GEOMETRY, "indice_key": NO_KEY},
+    "stack": {
+        "tensors": [*NO_TENSOR, [], [ROWS, None], [ROWS, ROWS.data], [X, X], [ROWS, tensor(3, 5)]],
+        "axis": [None, "1", 1.0, 3, -4, (0, 1), X],
+    },
     "tanh": {"x": NOTHING},
     "upsample": {
         "x": [*NO_TENSOR, ROWS],

@@ -75,6 +75,10 @@ def test_python_numbers_do_not_widen_float32():
     ):
         assert result.dtype == np.float32
     assert (x * Tensor(np.ones(2))).dtype == np.float64
+    for number in (np.float64(2), np.int64(2), True):  # float64's scalars are Python's floats too
+        assert (x * number).dtype == (number * x).dtype == np.float32
+    half = leaf(1.0, dtype=np.float16)
+    assert (half * np.float32(2)).dtype == (np.float32(2) * half).dtype == np.float32
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,17 @@
-"""NumPy's functions on tensors: refused where a gradient would be lost, the values' otherwise."""
+"""NumPy's functions on tensors: refused where a gradient would be lost, the values' otherwise.
+
+Its ufuncs are refused, but those that an array's operators call.
+"""
+
+import operator
 
 import numpy as np
 import pytest
+import scipy.special
 
 import spconv
 from spconv import Tensor
-from spconv.numpy_functions import INSTEAD
+from spconv.numpy_functions import INSTEAD, OF_UFUNCS, REFLECTED
 
 
 def tensor(requires_grad, shape=(3, 3)):
@@ -134,3 +140,100 @@ def test_what_goes_to_a_file_or_an_array(tmp_path):
     copy = np.empty((3, 3))
     np.copyto(copy, x)
     np.testing.assert_array_equal(copy, x)
+
+
+UFUNCS = {
+    "exp": (lambda x: np.exp(x), r"numpy.exp: .*use x.exp\(\), or numpy.exp of x.data for the val"),
+    "sqrt": (lambda x: np.sqrt(x), r"numpy.sqrt: .*use x.sqrt\(\), "),
+    "log": (lambda x: np.log(x), r"numpy.log: .*use x.log\(\), "),
+    "abs": (lambda x: np.abs(x), r"numpy.absolute: .*use abs\(x\), "),
+    "maximum": (lambda x: np.maximum(x, 0), r"numpy.maximum: .*use spconv.functional.maximum\(x, "),
+    "of an array": (
+        lambda x: np.maximum(x.data, x),
+        r"numpy.maximum: .*use spconv.functional.maxi",
+    ),
+    "isnan": (lambda x: np.isnan(x), "numpy.isnan: .*use numpy.isnan of x.data, which are the val"),
+    "isfinite": (lambda x: np.isfinite(x), "numpy.isfinite: .*use numpy.isfinite of x.data"),
+    "matmul": (lambda x: np.matmul(x, x), "numpy.matmul: .*use x @ y, "),
+    "add": (lambda x: np.add(x, 1), r"numpy.add: .*use x \+ y, "),
+    "out": (lambda x: np.add(x.data, x, out=x.data), r"numpy.add: .*use x \+ y, "),
+    "into a tensor": (lambda x: np.add(x.data, 1, out=x), r"numpy.add: .*use x \+ y, "),
+    "where": (lambda x: np.add(x.data, x, where=x.data > 0), r"numpy.add: .*use x \+ y, "),
+    "reduce": (lambda x: np.add.reduce(x), "numpy.add.reduce: .*use numpy.add.reduce of x.data"),
+    "outer": (lambda x: np.multiply.outer(x, x), "numpy.multiply.outer: .*use numpy.multiply.out"),
+    "floor": (lambda x: x.data // x, "numpy.floor_divide: .*use numpy.floor_divide of x.data"),
+    "SciPy's": (lambda x: scipy.special.expit(x), r"expit: .*use spconv.functional.sigmoid\(x\), "),
+}
+
+
+@pytest.mark.parametrize("requires_grad", [True, False])
+@pytest.mark.parametrize("name", UFUNCS)
+def test_ufuncs_are_refused(name, requires_grad):
+    function, message = UFUNCS[name]
+    x = tensor(requires_grad)
+    before = x.data.copy()
+    with pytest.raises(TypeError, match=f"^{message}"):
+        function(x)
+    np.testing.assert_array_equal(x.data, before)
+
+
+@pytest.mark.parametrize("name", OF_UFUNCS)
+def test_what_is_named_is_a_ufunc(name):
+    assert isinstance(getattr(np, name, None) or getattr(scipy.special, name), np.ufunc)
+
+
+OPERATORS = {
+    np.add: operator.add,
+    np.divide: operator.truediv,
+    np.equal: operator.eq,
+    np.greater: operator.gt,
+    np.greater_equal: operator.ge,
+    np.less: operator.lt,
+    np.less_equal: operator.le,
+    np.matmul: operator.matmul,
+    np.multiply: operator.mul,
+    np.not_equal: operator.ne,
+    np.subtract: operator.sub,
+}
+
+
+LEFT = {
+    "array": np.arange(9.0).reshape(3, 3),
+    "masked": np.ma.masked_array(np.arange(9.0).reshape(3, 3)),
+    "without axes": np.array(0.5),
+    "scalar": np.float64(0.5),
+    "integer": np.int64(2),
+}
+
+
+@pytest.mark.parametrize(
+    ("ufunc", "left"),
+    [(f, name) for f in OPERATORS for name in LEFT if f is not np.matmul or LEFT[name].ndim],
+)
+def test_operators_of_arrays_come_to_the_tensor(ufunc, left):
+    x, other = tensor(True), LEFT[left]
+    y = OPERATORS[ufunc](other, x)
+    np.testing.assert_allclose(y, OPERATORS[ufunc](np.asarray(other), x.data), rtol=1e-13)
+    if REFLECTED[ufunc].startswith("__r"):
+        assert type(y) is Tensor
+        assert y.requires_grad
+    else:
+        assert not isinstance(y, Tensor)
+
+
+def test_every_operator_is_there():
+    assert set(REFLECTED) == {*OPERATORS, np.power}
+
+
+def test_a_power_of_a_scalar_comes_to_the_tensor():
+    x = tensor(True)
+    y = np.float64(2) ** x
+    np.testing.assert_allclose(y, 2**x.data)
+    assert y.requires_grad
+
+
+def test_an_array_is_not_added_to():
+    x, array = tensor(False), np.zeros((3, 3))
+    with pytest.raises(TypeError, match=r"^numpy\.add: got a Tensor"):
+        array += x
+    np.testing.assert_array_equal(array, 0)

@@ -32,6 +32,15 @@ UNARY = {
     "max of the first": (lambda x: x.max(0), lambda a: a.max(0)),
     "max of the last": (lambda x: x.max(axis=-1), lambda a: a.max(-1)),
     "max, kept": (lambda x: x.max(1, True), lambda a: a.max(1, keepdims=True)),
+    "min": (lambda x: x.min(), np.min),
+    "min of all, kept": (lambda x: x.min(keepdims=True), lambda a: a.min(keepdims=True)),
+    "min of the first": (lambda x: x.min(0), lambda a: a.min(0)),
+    "min, kept": (lambda x: x.min(-2, True), lambda a: a.min(1, keepdims=True)),
+    "flatten": (lambda x: x.flatten(), np.ravel),
+    "flatten from the second": (lambda x: x.flatten(1), lambda a: a.reshape(4, 6)),
+    "flatten the last": (lambda x: x.permute(2, 0, 1).flatten(-2), lambda a: a.reshape(12, 2).T),
+    "a power of 2": (lambda x: 2**x, np.exp2),
+    "a power of a small number": (lambda x: np.float64(0.3) ** x, lambda a: 0.3**a),
     "permute": (lambda x: x.permute(2, 0, 1), lambda a: a.transpose(2, 0, 1)),
     "permute from behind": (lambda x: x.permute((0, -1, 1)), lambda a: a.transpose(0, 2, 1)),
     "T": (lambda x: x[0].T, lambda a: a[0].T),
@@ -60,6 +69,11 @@ KINKS = {
     "clip of NaN": (lambda x: x.clip(0, 1), [np.nan], [0]),
     "max along an axis": (lambda x: x.max(0), [1.0, 5.0, 5.0, 2.0], [0, 1, 0, 0]),
     "max of all": (lambda x: x.max(), [1.0, 5.0, 5.0, 2.0], [0, 0.5, 0.5, 0]),
+    "min along an axis": (lambda x: x.min(0), [5.0, 1.0, 1.0, 2.0], [0, 1, 0, 0]),
+    "min of all": (lambda x: x.min(), [5.0, 1.0, 1.0, 2.0], [0, 0.5, 0.5, 0]),
+    "min of a NaN": (lambda x: x.min(0), [1.0, np.nan, 5.0, np.nan], [0, 1, 0, 0]),
+    "a power of 0": (lambda x: 0**x, [0.0, 1.0, 2.5], [0, 0, 0]),
+    "a power of 1": (lambda x: 1**x, [-1.0, 0.0, 2.5], [0, 0, 0]),
     "max of a NaN": (lambda x: x.max(0), [1.0, np.nan, 5.0, np.nan], [0, 1, 0, 0]),
     "max of all with a NaN": (lambda x: x.max(), [1.0, np.nan, 5.0, np.nan], [0, 0.5, 0, 0.5]),
 }
@@ -80,6 +94,37 @@ def test_the_largest_may_be_nan():
     x = Tensor(np.array([[1.0, np.nan], [3.0, 2.0]]))
     np.testing.assert_array_equal(x.max(1).data, [np.nan, 3])
     assert np.isnan(x.max().item())
+
+
+def test_the_smallest_may_be_nan():
+    x = Tensor(np.array([[1.0, np.nan], [3.0, 2.0]]))
+    np.testing.assert_array_equal(x.min(1).data, [np.nan, 2])
+    assert np.isnan(x.min().item())
+
+
+def test_powers_of_negative_numbers():
+    y = (-2) ** Tensor(np.array([2.0, 3.0]))
+    np.testing.assert_array_equal(y.data, [4, -8])
+
+
+def test_argmax_is_of_the_values():
+    x = leaf(4, 3, 2)
+    for axis in (0, 1, -1):
+        places = x.argmax(axis)
+        assert type(places) is np.ndarray
+        np.testing.assert_array_equal(places, x.data.argmax(axis))
+    assert x.argmax() == x.data.argmax()
+    assert Tensor([1.0, 5.0, 5.0]).argmax(0) == 1
+    assert Tensor([1.0, np.nan, 5.0]).argmax() == 1
+
+
+def test_flatten_of_nothing_and_of_a_scalar():
+    assert leaf(0, 3, 2).flatten(1).shape == (0, 6)
+    assert leaf(2, 0, 3).flatten().shape == (0,)
+    x = leaf()
+    x.flatten().backward(np.ones(1))
+    assert x.flatten(-1).shape == (1,)
+    assert x.grad == 1
 
 
 def test_bounds_that_half_precision_does_not_reach():
@@ -150,6 +195,12 @@ REFUSED = {
     "axes": (lambda: X.max((0, 1)), TypeError, r"Tensor.max: axis must be an int, got \(0, 1\)"),
     "nothing": (lambda: X[:0].max(0), ValueError, r"at least one element .* got shape \(0, 3\)"),
     "no element": (lambda: X[:0].max(), ValueError, r"Tensor.max: .* got shape \(0, 3\)"),
+    "axis of min": (lambda: X.min(2), ValueError, r"Tensor.min: axis must be in -2..1, got 2"),
+    "no least": (lambda: X[:0].min(0), ValueError, r"Tensor.min: .* got shape \(0, 3\)"),
+    "no place": (lambda: X[:0].argmax(0), ValueError, r"Tensor.argmax: .* got shape \(0, 3\)"),
+    "axes of places": (lambda: X.argmax((0, 1)), TypeError, "Tensor.argmax: axis must be an int"),
+    "start": (lambda: X.flatten(2), ValueError, "Tensor.flatten: start_axis must be in -2..1"),
+    "base": (lambda: [2.0] ** X, TypeError, r"Tensor \*\*: the base .* a number, got list; .*exp"),
     "no bound": (lambda: X.clip(), ValueError, "Tensor.clip: .* got min=None and max=None"),
     "bounds": (lambda: X.clip(2, 1), ValueError, "expected bounds min <= max.* got min=2 and max"),
     "NaN": (lambda: X.clip(np.nan), ValueError, "Tensor.clip: min must be a number or None"),

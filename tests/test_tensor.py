@@ -170,6 +170,14 @@ def test_replace_feature_refuses(features, ground, error, message):
     assert str(info.value).startswith(("SparseConvTensor.replace_feature: ", "Tensor: "))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_dtype_is_that_of_the_features(dtype):
+    x = make(np.ones((3, 2), dtype))
+    assert x.dtype == dtype
+    x.features = np.ones((3, 2), np.float64)
+    assert x.dtype == np.float64
+
+
 def test_to_cpu_is_the_identity():
     x = make(ground=[1.0, 2.0])
     assert x.to("cpu").features is x.features

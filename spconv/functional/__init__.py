@@ -11,7 +11,7 @@ from spconv.functional.fractional import (
     sparse_fractional_max_pool,
 )
 from spconv.functional.group_norm import group_norm
-from spconv.functional.join import add, concat, concatenate
+from spconv.functional.join import add, concat, concatenate, stack
 from spconv.functional.layer_norm import layer_norm
 from spconv.functional.linear import linear
 from spconv.functional.loss import binary_cross_entropy_with_logits, cross_entropy
@@ -26,6 +26,7 @@ from spconv.functional.prune import prune
 from spconv.functional.regression import l1_loss, mse_loss, smooth_l1_loss
 from spconv.functional.scatter import scatter
 from spconv.functional.softmax import log_softmax, softmax
+from spconv.functional.softplus import log_sigmoid, softplus
 from spconv.functional.upsample import upsample
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "layer_norm",
     "leaky_relu",
     "linear",
+    "log_sigmoid",
     "log_softmax",
     "maximum",
     "minimum",
@@ -66,10 +68,12 @@ __all__ = [
     "silu",
     "smooth_l1_loss",
     "softmax",
+    "softplus",
     "sparse_avg_pool",
     "sparse_conv",
     "sparse_fractional_max_pool",
     "sparse_max_pool",
+    "stack",
     "tanh",
     "upsample",
     "where",

@@ -9,7 +9,7 @@ import numpy as np
 
 from spconv.autograd import Tensor, as_operand
 from spconv.checks import check_float, type_name
-from spconv.compat import array_module, check_one_device
+from spconv.compat import Array, array_module, check_one_device, is_cupy
 from spconv.dtypes import math_type
 from spconv.functional._common import check_device, check_sparse, total_channels
 from spconv.geometry import Geometry
@@ -114,6 +114,62 @@ def as_targets(owner: str, targets: Any, x: Tensor) -> Tensor:
             f"{targets.shape}; reshape one of them"
         )
     return targets
+
+
+def as_factors(owner: str, name: str, value: Any, x: Tensor) -> Array | None:
+    """What elements of a loss weigh, in the math type and on the device of ``x``; None stays.
+
+    A copy of numbers from 0 on, whose shape broadcasts to that of ``x``. On a GPU the numbers are
+    not waited for.
+
+    Raises
+    ------
+    TypeError
+        If they are no numbers, or a Tensor on another device.
+    ValueError
+        If the shape does not fit, one is negative or not finite, or they require a gradient.
+    """
+    if value is None:
+        return None
+    if isinstance(value, Tensor):
+        if value.requires_grad:
+            raise ValueError(f"{owner}: {name} gets no gradient; pass {name}.detach()")
+        value = value.data
+        check_one_device(owner, x.data, value)
+    if is_cupy(value):
+        check_one_device(owner, x.data, value)
+    else:
+        try:
+            value = np.asarray(value, np.float64)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"{owner}: {name} must be a Tensor, an array of numbers or a number, got "
+                f"{type_name(value)}"
+            ) from None
+        if value.size and not 0 <= value.min() <= value.max() < np.inf:
+            raise ValueError(
+                f"{owner}: {name} must be finite numbers from 0 on, got "
+                f"{value.min():g}..{value.max():g}"
+            )
+    ndim = len(value.shape)
+    fits = ndim <= x.ndim and all(
+        size in (1, n) for size, n in zip(value.shape, x.shape[x.ndim - ndim :], strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"{owner}: {name} must broadcast to the shape {x.shape}, got {value.shape}; numbers "
+            "for the channels of grids have shape (C, 1, 1)"
+        )
+    return array_module(x.data).array(value, math_type(x.dtype))
+
+
+def check_reduction(owner: str, reduction: Any) -> None:
+    """Raise ValueError unless it is the name of one."""
+    if not isinstance(reduction, str) or reduction not in ("mean", "sum", "none"):
+        raise ValueError(
+            f"{owner}: reduction must be 'mean', 'sum' or 'none', got {reduction!r}; 'none' gives "
+            "the losses one by one"
+        )
 
 
 def check_broadcast(owner: str, *arrays: Any) -> None:

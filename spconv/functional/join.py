@@ -117,7 +117,61 @@ def concatenate(tensors: Iterable[Tensor], axis: int = 0) -> Tensor:
     >>> concatenate([Tensor(np.zeros((2, 3))), Tensor(np.ones((2, 1)))], axis=1).shape
     (2, 4)
     """
-    owner = "concatenate"
+    tensors = _checked("concatenate", tensors)
+    first = tensors[0]
+    axis = check_int("concatenate", "axis", axis, -first.ndim, first.ndim - 1) % first.ndim
+    rests = {(*t.shape[:axis], *t.shape[axis + 1 :]) for t in tensors}
+    if len(rests) > 1 or any(t.ndim != first.ndim for t in tensors):
+        raise ValueError(
+            f"concatenate: expected shapes that are equal but for axis {axis}, got "
+            f"{' and '.join(str(t.shape) for t in tensors)}"
+        )
+    return _concat(tensors, axis)
+
+
+def stack(tensors: Iterable[Tensor], axis: int = 0) -> Tensor:
+    """Join Tensors of equal shapes along a new axis.
+
+    Parameters
+    ----------
+    tensors : iterable of Tensor
+        The result has the widest of their dtypes.
+    axis : int
+        Which axis of the result the new one is.
+
+    Raises
+    ------
+    TypeError
+        If one is no Tensor, or they are on different devices.
+    ValueError
+        If there is none, no such axis, or shapes differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> stack([Tensor(np.zeros((2, 3))), Tensor(np.ones((2, 3)))], axis=1).shape
+    (2, 2, 3)
+    """
+    tensors = _checked("stack", tensors)
+    ndim = tensors[0].ndim + 1
+    axis = check_int("stack", "axis", axis, -ndim, ndim - 1) % ndim
+    if len({t.shape for t in tensors}) > 1:
+        raise ValueError(
+            f"stack: expected equal shapes, got {' and '.join(str(t.shape) for t in tensors)}; "
+            "along an axis that is there concatenate joins others too"
+        )
+    xp, count = array_module(tensors[0].data), len(tensors)
+
+    def backward(gradient: Array) -> list[Array]:
+        first = xp.moveaxis(gradient, axis, 0)
+        return [first[i, ...] for i in range(count)]
+
+    data = xp.stack([t.data for t in tensors], axis=axis)
+    return record(data.astype(common_dtype(*tensors), copy=False), tensors, backward)
+
+
+def _checked(owner: str, tensors: Iterable[Tensor]) -> list[Tensor]:
+    """One Tensor or more, on one device."""
     if not isinstance(tensors, Iterable):
         raise TypeError(
             f"{owner}: expected a sequence of Tensors, got {type_name(tensors)}; call "
@@ -133,15 +187,7 @@ def concatenate(tensors: Iterable[Tensor], axis: int = 0) -> Tensor:
             )
         check_tensor(owner, "tensors", tensor, "each")
     check_one_device(owner, *(tensor.data for tensor in tensors))
-    first = tensors[0]
-    axis = check_int(owner, "axis", axis, -first.ndim, first.ndim - 1) % first.ndim
-    rests = {(*t.shape[:axis], *t.shape[axis + 1 :]) for t in tensors}
-    if len(rests) > 1 or any(t.ndim != first.ndim for t in tensors):
-        raise ValueError(
-            f"{owner}: expected shapes that are equal but for axis {axis}, got "
-            f"{' and '.join(str(t.shape) for t in tensors)}"
-        )
-    return _concat(tensors, axis)
+    return tensors
 
 
 def _concat(tensors: list[Tensor], axis: int = -1) -> Tensor:

@@ -1,4 +1,4 @@
-"""Losses of numbers: the mean over all elements of a function of the difference."""
+"""Losses of numbers: a function of the difference, its mean over all elements by default."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from spconv.autograd import Tensor, needs_gradient, record
 from spconv.checks import check_float
 from spconv.compat import Array, array_module
 from spconv.dtypes import math_type
-from spconv.functional._arguments import as_targets, check_tensor
+from spconv.functional._arguments import as_targets, check_reduction, check_tensor
 from spconv.functional._common import common_dtype
 
 
-def mse_loss(x: Tensor, targets: Any) -> Tensor:
-    """Mean of ``(x - targets) ** 2`` over all elements.
+def mse_loss(x: Tensor, targets: Any, reduction: str = "mean") -> Tensor:
+    """Mean of ``(x - targets) ** 2`` over all elements, or their sum, or each of them.
 
     Parameters
     ----------
@@ -24,24 +24,28 @@ def mse_loss(x: Tensor, targets: Any) -> Tensor:
         Of any shape.
     targets : Tensor or array_like
         Of the same shape; a Tensor may require a gradient too.
+    reduction : "mean", "sum" or "none"
+        "none" leaves the losses of the elements as they are, in the shape of ``x``.
 
     Raises
     ------
     TypeError
         If ``x`` is no Tensor, targets are no numbers, or a Tensor on another device.
     ValueError
-        If shapes differ.
+        If shapes differ, or there is no such reduction.
 
     Examples
     --------
     >>> import numpy as np
     >>> mse_loss(Tensor(np.array([1.0, 5.0])), np.array([0.0, 2.0])).item()
     5.0
+    >>> mse_loss(Tensor(np.array([1.0, 5.0])), np.array([0.0, 2.0]), reduction="none")
+    Tensor(array([1., 9.]))
     """
-    return _mean("mse_loss", x, targets, lambda d: d * d, lambda d: 2 * d)
+    return _loss("mse_loss", x, targets, reduction, lambda d: d * d, lambda d: 2 * d)
 
 
-def l1_loss(x: Tensor, targets: Any) -> Tensor:
+def l1_loss(x: Tensor, targets: Any, reduction: str = "mean") -> Tensor:
     """Mean of ``abs(x - targets)`` over all elements, see :func:`mse_loss`; no gradient at 0.
 
     Examples
@@ -50,17 +54,17 @@ def l1_loss(x: Tensor, targets: Any) -> Tensor:
     >>> l1_loss(Tensor(np.array([1.0, 5.0])), np.array([0.0, 2.0])).item()
     2.0
     """
-    return _mean("l1_loss", x, targets, abs, lambda d: array_module(d).sign(d))
+    return _loss("l1_loss", x, targets, reduction, abs, lambda d: array_module(d).sign(d))
 
 
-def smooth_l1_loss(x: Tensor, targets: Any, beta: float = 1.0) -> Tensor:
+def smooth_l1_loss(x: Tensor, targets: Any, beta: float = 1.0, reduction: str = "mean") -> Tensor:
     """Mean of ``d * d / (2 * beta)`` where ``d = abs(x - targets) < beta``, else ``d - beta / 2``.
 
     Girshick 2015 (arXiv 1504.08083), equation 3.
 
     Parameters
     ----------
-    x, targets : Tensor, array
+    x, targets, reduction : Tensor, array, str
         See :func:`mse_loss`.
     beta : float
         From which difference on the loss is linear; with 0 it is :func:`l1_loss`.
@@ -83,23 +87,25 @@ def smooth_l1_loss(x: Tensor, targets: Any, beta: float = 1.0) -> Tensor:
         xp = array_module(d)
         return xp.clip(d * (1 / beta), -1, 1) if beta else xp.sign(d)
 
-    return _mean("smooth_l1_loss", x, targets, value, slope)
+    return _loss("smooth_l1_loss", x, targets, reduction, value, slope)
 
 
-def _mean(
+def _loss(
     owner: str,
     x: Tensor,
     targets: Any,
+    reduction: str,
     value: Callable[[Array], Array],
     slope: Callable[[Array], Array],
 ) -> Tensor:
-    """Mean of the values of differences, accumulated in float64; of no element it is 0."""
+    """Of the values of differences; sums are accumulated in float64, the mean of nothing is 0."""
     check_tensor(owner, "x", x, "of any shape")
+    check_reduction(owner, reduction)
     t = as_targets(owner, targets, x)
     dtype = common_dtype(x, t) if t is targets else x.dtype
     wide = math_type(dtype)
     difference = x.data.astype(wide, copy=False) - t.data.astype(wide, copy=False)
-    count = max(difference.size, 1)
+    count = max(difference.size, 1) if reduction == "mean" else 1
     wanted = needs_gradient(x), needs_gradient(t)
 
     def backward(gradient: Array) -> tuple[Array | None, ...]:
@@ -107,5 +113,7 @@ def _mean(
         dx = (slope(difference) * scale).astype(dtype, copy=False)
         return dx if wanted[0] else None, -dx if wanted[1] else None
 
-    mean = value(difference).sum(dtype=np.float64) / count
-    return record(mean.astype(dtype), (x, t), backward)
+    losses = value(difference)
+    if reduction != "none":
+        losses = losses.sum(dtype=np.float64) / count
+    return record(losses.astype(dtype, copy=False), (x, t), backward)

@@ -34,6 +34,10 @@ EXPRESSIONS = {
     "abs and sqrt": lambda x: (abs(1.9 - x) + 1).sqrt(),
     "clip": lambda x: x.clip(1.7, 2.2) * x.clip(max=2),
     "max": lambda x: x.max() * x.max(1, keepdims=True) + x.max(0),
+    "min": lambda x: x.min() * x.min(1, keepdims=True) + x.min(0),
+    "a power of a number": lambda x: 2**x + x * 0.5 ** (x - 1),
+    "flatten": lambda x: x.T.flatten() * x.flatten(),
+    "the rows of the largest": lambda x: x[x.argmax(0)],
     "axes": lambda x: x.T * x.permute(1, 0) + x.T.max(),
     "product": lambda x: x @ x.T / 4,
     "products of views": lambda x: ((x.T / 4) @ x).T @ x[::2].T,
@@ -89,10 +93,13 @@ FUNCTIONS = {
     "where of a comparison": lambda x, xp: functional.where(x > 2, 1.0, x),
     "concatenate": lambda x, xp: functional.concatenate([x, x * 2, x[:1]]),
     "concatenate columns": lambda x, xp: functional.concatenate([x, x[:, :1] * 2], axis=1),
+    "stack": lambda x, xp: functional.stack([x, x * 2], axis=1),
     "softmax": lambda x, xp: functional.softmax(x, 1),
     "log_softmax": lambda x, xp: functional.log_softmax(x, 0),
     "silu": lambda x, xp: functional.silu(4 - 3 * x),
     "gelu": lambda x, xp: functional.gelu(4 - 3 * x),
+    "softplus": lambda x, xp: functional.softplus(4 - 3 * x),
+    "log_sigmoid": lambda x, xp: functional.log_sigmoid(4 - 3 * x),
     "mse_loss": lambda x, xp: functional.mse_loss(x, MASK),
     "l1_loss": lambda x, xp: functional.l1_loss(x, x[0].reshape(1, 3) * xp.ones((5, 1), x.dtype)),
     "smooth_l1_loss": lambda x, xp: functional.smooth_l1_loss(
@@ -102,6 +109,18 @@ FUNCTIONS = {
     "yes or no": lambda x, xp: functional.binary_cross_entropy_with_logits(x, MASK),
     "yes or no on the device": lambda x, xp: functional.binary_cross_entropy_with_logits(
         x, xp.asarray(MASK)
+    ),
+    "losses one by one": lambda x, xp: (
+        functional.mse_loss(x, MASK, "none")
+        + (
+            functional.binary_cross_entropy_with_logits(
+                x, MASK, [1, 2, 3], xp.asarray([[2.0]]), "none"
+            )
+        )
+    ),
+    "a sum": lambda x, xp: functional.l1_loss(x, MASK, reduction="sum"),
+    "cross_entropy one by one": lambda x, xp: functional.cross_entropy(
+        x.T.reshape(1, 3, 5), [[0, 1, 2, 1, 0]], **GRIDS, reduction="none"
     ),
     "cross_entropy of grids": lambda x, xp: functional.cross_entropy(
         x.T.reshape(1, 3, 5), [[0, 1, 2, 1, 0]]

@@ -1,10 +1,18 @@
-"""Maximum, minimum, where, concatenate, softmax: values, gradients, ties, broadcasting."""
+"""Maximum, minimum, where, concatenate, stack, softmax: values, gradients, ties, broadcasting."""
 
 import numpy as np
 import pytest
 
 from spconv import Tensor
-from spconv.functional import concatenate, log_softmax, maximum, minimum, softmax, where
+from spconv.functional import (
+    concatenate,
+    log_softmax,
+    maximum,
+    minimum,
+    softmax,
+    stack,
+    where,
+)
 from spconv.testing import check_gradients
 
 
@@ -90,6 +98,24 @@ def test_concatenate_takes_the_widest_dtype():
     y = concatenate([a, b])
     y.sum().backward()
     assert (y.dtype, a.grad.dtype) == (np.float64, np.float32)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, -1, -3])
+def test_stack(axis):
+    x = [leaf(2, 3, seed=i) for i in range(3)]
+    y = stack(iter(x), axis)
+    np.testing.assert_array_equal(y.data, np.stack([t.data for t in x], axis))
+    inputs = dict(zip("abc", x, strict=True))
+    rng = np.random.default_rng(0)
+    check_gradients(lambda: stack([*x, x[0]], axis), inputs, rng=rng)
+
+
+def test_stack_of_scalars_and_other_dtypes():
+    a, b = Tensor(np.float32(1), requires_grad=True), leaf()
+    y = stack([a, b, a])
+    y.backward(np.array([1.0, 2.0, 4.0]))
+    assert (y.shape, y.dtype, a.grad.dtype) == ((3,), np.float64, np.float32)
+    assert (a.grad, b.grad) == (5, 2)
 
 
 @pytest.mark.parametrize("axis", [0, 1, -1])

@@ -101,7 +101,10 @@ def test_pools(kind, ground, ndim):
 
 
 @with_or_without_ground
-@pytest.mark.parametrize("name", ["relu", "leaky_relu", "sigmoid", "tanh", "silu", "gelu"])
+@pytest.mark.parametrize(
+    "name",
+    ["relu", "leaky_relu", "sigmoid", "tanh", "silu", "gelu", "softplus", "log_sigmoid"],
+)
 def test_activations(name, ground):
     rng = np.random.default_rng(4)
     x, inputs = leaf(rng, 2, ground)
