@@ -154,6 +154,18 @@ class SparseConvTensor(NoArithmetic):
             return super().__add__(other)
         return add_on_same_sites(self, other, "SparseConvTensor + SparseConvTensor")
 
+    def rows_at(self, indices: Any) -> NDArray[np.int64]:
+        """Rows (M,) of the sites (M, 1 + ndim), -1 for those that are not active.
+
+        >>> x = SparseConvTensor(np.ones((2, 1)), [[0, 3], [0, 1]], (4,), batch_size=1)
+        >>> x.rows_at([[0, 1], [0, 2], [0, 3], [5, 5]])
+        array([ 1, -1,  0, -1])
+        """
+        sites, _, _ = checked_arguments(
+            indices, self.spatial_shape, self.batch_size, f"{OWNER}.rows_at"
+        )
+        return self.sites.rows_at(sites)
+
     def replace_feature(
         self, features: Array | Tensor, ground_state: Array | Tensor | None = None
     ) -> SparseConvTensor:

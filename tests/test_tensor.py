@@ -267,3 +267,14 @@ def test_features_assigned_beside_a_ground_state_and_dropped_channels():
 def test_indices_that_are_no_int32_are_found_without_checks_too(bad):
     with np.errstate(invalid="ignore"), pytest.raises(ValueError, match="integers of 32 bits"):
         SparseConvTensor(np.ones((1, 1)), np.array(bad), (4, 4), 1, check=False)
+
+
+def test_rows_at():
+    x = random_sparse_tensor(np.random.default_rng(0), (5, 4), shuffle=True)
+    order = np.random.default_rng(1).permutation(len(x))
+    np.testing.assert_array_equal(x.rows_at(x.indices[order]), order)
+    assert x.rows_at(np.zeros((0, 3), int)).tolist() == []
+    with pytest.raises(ValueError, match=r"rows_at: indices must have 1 \+ ndim = 3 columns"):
+        x.rows_at([[1, 1]])
+    with pytest.raises(TypeError, match="rows_at: indices must be integers"):
+        x.rows_at([[0.0, 1.0, 1.0]])
