@@ -41,6 +41,9 @@ def test_elementwise(ops):
     compare(ops, "sum_rows", x, result=np.float32)
     compare(ops, "leaky_relu", x, 1 / 3)
     compare(ops, "leaky_relu_gradient", x, dy, 1 / 3)
+    for kind in ("silu", "gelu"):
+        compare(ops, "gate", x, kind)
+        compare(ops, "gate_gradient", x, dy, kind)
     compare(ops, "normalize", x, *vectors)
     compare(ops, "moments_gradient", x, *vectors)
     compare(ops, "sum_centred_squares", x, vectors[0], result=np.float32)

@@ -99,6 +99,24 @@ def test_leaky_relu(ops, dtype, shape, slope):
     assert y.shape == shape
 
 
+@pytest.mark.parametrize("kind", ["silu", "gelu"])
+@pytest.mark.parametrize("shape", [(), (0, 3), (5,), (3, 171)])
+def test_gates(ops, dtype, shape, kind):
+    x, dy = np.asarray(4 * random(dtype, *shape), dtype), random(dtype, *shape, seed=1)
+    assert compare(ops, dtype, 16, "gate", x, kind).shape == shape
+    compare(ops, dtype, 16, "gate_gradient", x, dy, kind)
+
+
+@pytest.mark.parametrize("kind", ["silu", "gelu"])
+def test_gates_of_anything(ops, kind):
+    big = np.float32(1e30)
+    x = np.array([np.nan, np.inf, -np.inf, 0.0, big, -big], np.float32)
+    x = ops.xp.asarray(x)
+    np.testing.assert_array_equal(ops.gate(x, kind).get(), [np.nan, np.inf, 0, 0, big, 0])
+    slopes = ops.gate_gradient(x, ops.xp.ones_like(x), kind).get()
+    np.testing.assert_array_equal(slopes, [np.nan, 1, 0, 0.5, 1, 0])
+
+
 @pytest.mark.parametrize("slope", [0.0, 1 / 3])
 def test_leaky_relu_of_anything(ops, slope):
     x = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-30, -7.25], np.float32)

@@ -156,6 +156,18 @@ class CudaOps(Ops):
         self._map("leaky_relu_gradient", self._dense(y), self._dense(dy), factor, dx)
         return dx
 
+    def gate(self, x: Array, kind: str) -> Array:
+        y, normal = self._new(x, *x.shape), np.int32(kind == "gelu")
+        arguments = self._dense(x), normal, y, np.int64(y.size)
+        self._run("gates.cu", "gate", y.size, y.dtype, arguments)
+        return y
+
+    def gate_gradient(self, x: Array, dy: Array, kind: str) -> Array:
+        dx, normal = self._new(x, *x.shape), np.int32(kind == "gelu")
+        arguments = self._dense(x), self._dense(dy), normal, dx, np.int64(dx.size)
+        self._run("gates.cu", "gate_gradient", dx.size, dx.dtype, arguments)
+        return dx
+
     def dropout(self, x: Array, threshold: int, scale: float, key: tuple[int, int]) -> Array:
         y = self._new(x, *x.shape)
         numbers = np.uint32(key[0]), np.uint32(key[1]), np.int64(threshold)

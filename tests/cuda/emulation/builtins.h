@@ -154,6 +154,7 @@ T atomicCAS(T* address, typename emulation::Same<T>::type compare,
     extern "C" double name(double);   \
     extern "C" float name##f(float);
 EMULATED_FUNCTION(exp)
+EMULATED_FUNCTION(erfc)
 EMULATED_FUNCTION(log)
 EMULATED_FUNCTION(sqrt)
 EMULATED_FUNCTION(fabs)
