@@ -66,11 +66,13 @@ def _sum(
 ) -> Tensor:
     ops, dtype = get_ops(x.data), x.dtype
     xp, num_all = ops.xp, len(x)
+    share = None
+    if mean:  # counted on the host: CuPy's bincount waits, and refuses no rows
+        counts = np.bincount(places, minlength=num_rows)
+        share = xp.asarray(1 / np.maximum(counts, 1))[:, None]
     kept, places = xp.asarray(kept), xp.asarray(places)
     data = ops.scatter_add(x.data[kept], places, num_rows)
-    share = None
-    if mean:
-        share = 1 / xp.maximum(xp.bincount(places, minlength=num_rows), 1)[:, None]
+    if share is not None:
         data = data * share.astype(data.dtype)
 
     def backward(gradient: Array) -> tuple[Array]:
@@ -121,11 +123,10 @@ def _checked_rows(rows: Any, count: int, num_rows: int) -> NDArray[np.int64]:
         raise ValueError(
             f"scatter: rows must have shape ({count},), one for each row of x, got {places.shape}"
         )
-    places = places.astype(np.int64)
     wrong = (places < -1) | (places >= num_rows)
     if wrong.any():
         raise ValueError(
             f"scatter: rows must be in 0..{num_rows - 1}, or -1 for none, got "
             f"{places[wrong.argmax()]}"
         )
-    return places
+    return places.astype(np.int64)

@@ -116,6 +116,14 @@ def ascontiguousarray(array):
     return array if dense is array.host else ndarray(dense)
 
 
+def bincount(x, weights=None, minlength=None):
+    """Waits for the smallest and for the largest number, of which there has to be one."""
+    if not x.size:
+        raise ValueError("zero-size array to reduction operation cupy_max which has no identity")
+    COPIES["to_host"] += 2
+    return call("bincount", np.bincount, (x, weights, minlength), {})
+
+
 def make_module() -> types.ModuleType:
     """A module ``cupy`` whose functions are NumPy's, with arrays that are not."""
 
@@ -130,7 +138,7 @@ def make_module() -> types.ModuleType:
     cupy.emulated = True
     cupy.ndarray, cupy.RawModule, cupy.asarray = ndarray, RawModule, asarray
     cupy.array = lambda array, dtype=None, order="K": asarray(array, dtype).copy(order)
-    cupy.ascontiguousarray = ascontiguousarray
+    cupy.ascontiguousarray, cupy.bincount = ascontiguousarray, bincount
     cupy.cuda = types.SimpleNamespace(
         is_available=lambda: True,
         compiler=types.SimpleNamespace(CompileException=CompileException),

@@ -9,6 +9,7 @@ import spconv.graph
 from spconv import functional
 from spconv.autograd import record
 from spconv.compat import is_cupy
+from spconv.data.interpolate import spread
 from spconv.geometry import Geometry
 from spconv.testing import assert_close, tolerance
 
@@ -100,6 +101,13 @@ FUNCTIONS = {
     "gelu": lambda x, xp: functional.gelu(4 - 3 * x),
     "softplus": lambda x, xp: functional.softplus(4 - 3 * x),
     "log_sigmoid": lambda x, xp: functional.log_sigmoid(4 - 3 * x),
+    "scatter": lambda x, xp: functional.scatter(x, [2, 0, -1, 2, 0], 4),
+    "scatter by the mean": lambda x, xp: functional.scatter(x, xp.arange(5) // 2, 3, "mean"),
+    "scatter by the maximum": lambda x, xp: functional.scatter(x, [2, 0, -1, 2, 0], 4, "max"),
+    "scatter of no rows": lambda x, xp: (
+        functional.scatter(x, [-1] * 5, 2, "mean") + functional.scatter(x, [-1] * 5, 2, "max")
+    ),
+    "voxels to points": lambda x, xp: spread(x, np.array([4, -1, 0, 4, 1, 4]), 0.5),
     "mse_loss": lambda x, xp: functional.mse_loss(x, MASK),
     "l1_loss": lambda x, xp: functional.l1_loss(x, x[0].reshape(1, 3) * xp.ones((5, 1), x.dtype)),
     "smooth_l1_loss": lambda x, xp: functional.smooth_l1_loss(
@@ -161,6 +169,13 @@ def test_a_transposed_convolution_of_a_grid(cupy, dtype):
         results.append(arrays if xp is np else [array.get() for array in arrays])
     for actual, expected in zip(*reversed(results), strict=True):
         assert_close(actual, expected, tolerance(dtype, 100))
+
+
+def test_scatter_waits_for_nothing(emulated):
+    x = spconv.Tensor(emulated.asarray(values("float32")), requires_grad=True)
+    before = COPIES["to_host"]
+    functional.scatter(x, [2, 0, -1, 2, 0], 4, "mean").sum().backward()
+    assert COPIES["to_host"] == before
 
 
 def test_losses_wait_for_nothing(emulated):

@@ -39,6 +39,12 @@ def test_dtypes_stay(reduce, dtype):
     assert y.dtype == x.grad.dtype == dtype
 
 
+def test_the_largest_unsigned_number_is_not_minus_one():
+    rows = np.array([0, 2**64 - 1], np.uint64)
+    with pytest.raises(ValueError, match=r"rows must be in 0\.\.1, or -1 for none, got 1844674407"):
+        scatter(spconv.Tensor(np.ones((2, 1))), rows, 2)
+
+
 def test_of_equal_values_the_first_has_the_gradient():
     x = spconv.Parameter(np.array([[1.0], [3.0], [3.0], [2.0]]))
     scatter(x, [0, 0, 0, 1], 2, "max").sum().backward()
