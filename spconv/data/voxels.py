@@ -144,8 +144,8 @@ class Voxels:
         ----------
         values : Tensor or array_like (M, ...)
             Such as logits or classes. Gradients go through a Tensor, which gives Tensors.
-        outside : scalar
-            For points outside the grid; needed if there are any.
+        outside : scalar or array_like (...)
+            For points outside the grid, one for all or a row; needed if there are any.
 
         Examples
         --------
@@ -154,6 +154,7 @@ class Voxels:
         [array([7, 8]), array([9])]
         """
         owner = "Voxels.to_points"
+        _refuse_sparse(owner, values)
         if isinstance(values, Tensor):
             self._check_values(owner, values.shape, outside)
             tensor = spread(values, self.rows, 0 if outside is None else outside)
@@ -206,8 +207,7 @@ class Voxels:
         """
         owner = "Voxels.interpolate"
         tensor = values
-        if isinstance(values, SparseConvTensor):
-            raise TypeError(f"{owner}: expected values, got a SparseConvTensor; pass its features")
+        _refuse_sparse(owner, values)
         if not isinstance(values, Tensor):
             array = values if is_cupy(values) else np.asarray(values)
             if array.dtype.kind != "f":
@@ -370,11 +370,16 @@ def _bounds(
     return corner, tuple(int(extent) for extent in np.minimum(extents, 2.0**62))
 
 
+def _refuse_sparse(owner: str, values: Any) -> None:
+    if isinstance(values, SparseConvTensor):
+        raise TypeError(f"{owner}: expected values, got a SparseConvTensor; pass its features")
+
+
 def _fitting(outside: Any, dtype: np.dtype) -> NDArray:
     """What points outside get, in the type of those inside."""
     with np.errstate(invalid="ignore"):  # NaN is no integer
         value = np.asarray(outside).astype(dtype)
-    if dtype.kind in "iub" and value != outside:
+    if dtype.kind not in "fcO" and np.any(value != outside):
         raise ValueError(
             f"Voxels.to_points: outside={outside} is no {dtype}, which the values are; pass one "
             "or convert them with .astype()"

@@ -226,5 +226,6 @@ def test_errors(values, options, error, message):
 
 def test_a_sparse_tensor_is_not_its_values():
     voxels = voxelize([np.array([[0.5], [1.5]])])
-    with pytest.raises(TypeError, match=r"Voxels.interpolate: .*; pass its features"):
-        voxels.interpolate(voxels.tensor())
+    for name in ("interpolate", "to_points"):
+        with pytest.raises(TypeError, match=rf"Voxels.{name}: .*; pass its features"):
+            getattr(voxels, name)(voxels.tensor())

@@ -267,6 +267,16 @@ def test_what_points_outside_get_is_not_changed(dtype, outside):
     np.testing.assert_array_equal(points, np.float32([1, outside]))
 
 
+def test_what_points_outside_get_may_be_names_and_rows():
+    voxels = voxelize([np.array([[0.5], [1.5]])], lower=0, upper=1)
+    with pytest.raises(ValueError, match="outside=building is no <U3"):
+        voxels.to_points(np.array(["car"]), outside="building")
+    assert voxels.to_points(np.array(["car"]), outside="bus")[0].tolist() == ["car", "bus"]
+    assert voxels.to_points([[1, 2]], outside=[7, 8])[0].tolist() == [[1, 2], [7, 8]]
+    with pytest.raises(ValueError, match="is no int64"):
+        voxels.to_points([[1, 2]], outside=[7, 0.5])
+
+
 def test_values_must_be_those_of_the_voxels():
     with pytest.raises(
         ValueError, match=r"Voxels.to_points: expected values of 1 voxels, got shape"
