@@ -19,7 +19,7 @@ def freeze(model: AnyModule) -> AnyModule:
     """Copy a network for inference.
 
     In every :class:`~spconv.SparseSequential`, at any depth, a batch normalization behind a
-    convolution is folded into its weights, the rectifier behind it becomes part of it, and
+    sparse convolution is folded into its weights, the rectifier behind it becomes part of it, and
     dropout disappears, so that its layers can be called together only, not by their positions;
     those that have names keep them.
     What has a ``forward`` of the user's own keeps it, with what it holds frozen. Behind such

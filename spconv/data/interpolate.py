@@ -91,7 +91,8 @@ def spread(values: Tensor, rows: NDArray[np.int64], outside: Any) -> Tensor:
     ops, shape, dtype = get_ops(values.data), values.shape, values.dtype
     inside = np.flatnonzero(rows >= 0)
     kept, places = ops.xp.asarray(inside), ops.xp.asarray(rows[inside])
-    points = ops.xp.full((len(rows), *shape[1:]), outside, dtype)
+    points = ops.xp.empty((len(rows), *shape[1:]), dtype)
+    points[...] = ops.xp.asarray(outside, dtype)
     points[kept] = values.data[places]
 
     def backward(gradient: Array) -> tuple[Array]:

@@ -108,6 +108,7 @@ FUNCTIONS = {
         functional.scatter(x, [-1] * 5, 2, "mean") + functional.scatter(x, [-1] * 5, 2, "max")
     ),
     "voxels to points": lambda x, xp: spread(x, np.array([4, -1, 0, 4, 1, 4]), 0.5),
+    "a row for points outside": lambda x, xp: spread(x, np.array([2, -1, -1]), [0.5, 1, 2]),
     "mse_loss": lambda x, xp: functional.mse_loss(x, MASK),
     "l1_loss": lambda x, xp: functional.l1_loss(x, x[0].reshape(1, 3) * xp.ones((5, 1), x.dtype)),
     "smooth_l1_loss": lambda x, xp: functional.smooth_l1_loss(
