@@ -102,6 +102,11 @@ def test_the_smallest_may_be_nan():
     assert np.isnan(x.min().item())
 
 
+def test_negative_powers_of_zero_fall_from_infinity():
+    with np.errstate(divide="ignore"):
+        assert gradient_of(lambda x: 0**x, -1.5, -1e-3, 0.0) == [-np.inf, -np.inf, 0]
+
+
 def test_powers_of_negative_numbers():
     y = (-2) ** Tensor(np.array([2.0, 3.0]))
     np.testing.assert_array_equal(y.data, [4, -8])

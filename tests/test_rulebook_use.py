@@ -13,6 +13,7 @@ import spconv
 OPTIONS = {
     "regular": {"stride": 2, "padding": 1},
     "submanifold": {"submanifold": True},
+    "symmetric": {"submanifold": True, "dilation": (1, 2)},
     "transposed": {"stride": 2, "transposed": True},
     "vanishing": {"stride": 5, "padding": 0},
 }
