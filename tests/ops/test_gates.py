@@ -47,12 +47,14 @@ def test_gradients(kind):
     np.testing.assert_allclose(CPU.gate_gradient(VALUES, dy, kind), expected, 2e-7, 1e-8)
 
 
+@pytest.mark.parametrize("ops", [CPU, SPECIFICATION], ids=["cpu", "numpy"])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_not_finite(kind):
-    x = np.array([np.inf, -np.inf, np.nan], np.float32)
-    np.testing.assert_array_equal(CPU.gate(x, kind), [np.inf, 0, np.nan])
-    np.testing.assert_array_equal(CPU.gate_gradient(x, np.ones_like(x), kind), [1, 0, np.nan])
-    y = CPU.gate_gradient(np.ones(2, np.float32), np.array([np.inf, np.nan], np.float32), kind)
+def test_what_is_not_finite(kind, dtype, ops):
+    x = np.array([np.inf, -np.inf, np.nan], dtype)
+    np.testing.assert_array_equal(ops.gate(x, kind), [np.inf, 0, np.nan])
+    np.testing.assert_array_equal(ops.gate_gradient(x, np.ones_like(x), kind), [1, 0, np.nan])
+    y = ops.gate_gradient(np.ones(2, dtype), np.array([np.inf, np.nan], dtype), kind)
     np.testing.assert_array_equal(y, [np.inf, np.nan])
 
 
