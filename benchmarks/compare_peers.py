@@ -38,10 +38,11 @@ BUDGET = Budget(seconds=1.0, least=3, most=30)
 
 
 def workloads() -> list[tuple[str, Sites, int, int]]:
-    """(name, sites, C_in, C_out): pen strokes in 2-D, surfaces in a 256^3 grid."""
+    """(name, sites, C_in, C_out): pen strokes in 2-D, surfaces in a 256^3 grid, also shuffled."""
     strokes, scene = pen_strokes(96, 100), surfaces(3, 256)
     cases = [("2-D pen strokes", strokes, 32, 64)]
-    return cases + [("3-D surfaces", scene, c, c) for c in (16, 32, 64, 128)]
+    cases += [("3-D surfaces", scene, c, c) for c in (16, 32, 64, 128)]
+    return [*cases, ("3-D surfaces, shuffled", scene.shuffled(), 32, 32)]
 
 
 def time_ours(sites: Sites, x: np.ndarray, w: np.ndarray) -> dict[str, float]:

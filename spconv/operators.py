@@ -35,3 +35,5 @@ class NoArithmetic:
 
     def __array_ufunc__(self, function: Any, *arguments: Any, **options: Any) -> NoReturn:
         raise TypeError(f"numpy.{function.__name__}: got a {type_name(self)}; {INSTEAD}")
+
+    __array_function__ = __array_ufunc__

@@ -33,6 +33,7 @@ REFUSED = {
     "array * x": (lambda: ARRAY * X, "numpy.multiply: got a SparseConvTensor; "),
     "scalar * x": (lambda: NUMBER * X, "numpy.multiply: got a SparseConvTensor; "),
     "exp": (lambda: np.exp(X), "numpy.exp: got a SparseConvTensor; "),
+    "where": (lambda: np.where([True], X, 0), "numpy.where: got a SparseConvTensor; "),
     "sum of rows": (lambda: np.add.reduce(X), "numpy.add: got a SparseConvTensor; "),
     "x + Tensor": (lambda: X + X.features, r"SparseConvTensor \+: .* and Tensor; "),
     "x * Tensor": (lambda: X * X.features, r"SparseConvTensor \*: .* and Tensor; "),

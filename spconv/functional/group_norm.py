@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from spconv.autograd import Tensor, record
@@ -79,7 +81,7 @@ def group_norm(
                 f"{owner}: expected a SparseConvTensor or a grid (N, C, *spatial_shape), got a "
                 f"Tensor of shape {x.shape}; rows do not say what sample they are of"
             )
-        sites = SiteSet.of_grid(x.shape[2:], len(x))
+        sites = _grid_sites(x.shape[2:], len(x))
         return over_rows(
             owner,
             len(weight),
@@ -96,6 +98,12 @@ def group_norm(
     check_channels(owner, len(weight), x)
     rows = _group_norm(owner, x.features, x.sites, num_groups, weight, bias, eps)
     return x.derive(rows, None)
+
+
+@lru_cache(maxsize=4)
+def _grid_sites(spatial_shape: tuple[int, ...], batch_size: int) -> SiteSet:
+    """Kept for the next step, as rulebooks of whole grids are."""
+    return SiteSet.of_grid(spatial_shape, batch_size)
 
 
 def _group_norm(

@@ -42,7 +42,7 @@ class Group:
     def __setattr__(self, name: str, value: Any) -> None:
         """An attribute that nothing reads would be a setting that is lost."""
         if name not in ("owner", "paths", "options", "lr_scale", "_lr_scale"):
-            instead = "set its lr_scale" if name == "lr" else f"set options[{name!r}]"
+            instead = "set its lr_scale" if name == "lr" else f"options are options[{name!r}]"
             raise AttributeError(f"{self.owner}: a group has no attribute {name!r}; {instead}")
         super().__setattr__(name, value)
 

@@ -337,7 +337,7 @@ def test_settings_that_a_group_does_not_have():
     sgd = grouped(SGD, {"lr": 0.1}, {"weight_decay": 0.5}, make())
     with pytest.raises(AttributeError, match="a group has no attribute 'lr'; set its lr_scale"):
         sgd.groups[1].lr = 0.5
-    with pytest.raises(AttributeError, match=r"'weight_decay'; set options\['weight_decay'\]"):
+    with pytest.raises(AttributeError, match=r"'weight_decay'; .* options\['weight_decay'\]"):
         sgd.groups[1].weight_decay = 3.0
     sgd.groups[1].lr_scale = 2.0
     sgd.groups[1].options["weight_decay"] = 0.0
