@@ -147,7 +147,8 @@ def rulebooks_finding(records: Sequence[Record]) -> str:
         return "How long does a rulebook take to build?"
     sites, milliseconds = points[-1]
     return (
-        f"The rulebook of a 3-D submanifold layer over {sites:,} sites takes {milliseconds:.2g} ms"
+        f"The rulebook of a 3-D submanifold layer over {sites:,} sites takes "
+        f"{float(f'{milliseconds:.2g}'):g} ms"
     )
 
 
