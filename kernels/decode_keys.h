@@ -3,9 +3,9 @@
 #define SPCONV_DECODE_KEYS_H
 #include <stdint.h>
 
-#include "clones.h"
+#include "strides.h"
 
-enum { DECODE_MAX_COLUMNS = 9 };
+enum { DECODE_MAX_COLUMNS = 1 + SPCONV_MAX_DIMS };
 
 /* Quotients by products with reciprocals, in a fraction of a division's time: (key + 1/2) / extent
  * is 1/2 / extent or more from an integer, the rounded product less than that for keys below 2^51. */

@@ -6,8 +6,7 @@
 #ifndef SPCONV_DISJOINT_H
 #define SPCONV_DISJOINT_H
 #include "site_index.h"
-
-enum { SPCONV_DISJOINT_MAX_DIMS = 8 };
+#include "strides.h"
 
 typedef struct {
     const int32_t *sites; /* (num_sites, 1 + ndim) */
@@ -20,12 +19,11 @@ typedef struct {
 SPCONV_FORCE_INLINE void disjoint_assign_axes(const spconv_windows *w, const int ndim, int64_t first,
                                               int64_t last, int64_t *keys, int32_t *offsets,
                                               int64_t *counts) {
-    int64_t size[SPCONV_DISJOINT_MAX_DIMS];
-    int log2[SPCONV_DISJOINT_MAX_DIMS]; /* shifts take a tenth of a division's time */
+    int64_t size[SPCONV_MAX_DIMS];
+    int log2[SPCONV_MAX_DIMS];
     for (int axis = 0; axis < ndim; ++axis) {
-        const uint64_t below = (uint64_t)w->size[axis] - 1;
         size[axis] = w->size[axis];
-        log2[axis] = w->size[axis] & (int64_t)below ? -1 : SPCONV_POPCOUNT(below);
+        log2[axis] = stride_log2(size[axis]);
     }
     for (int64_t i = first; i < last; ++i) {
         const int32_t *site = w->sites + i * (ndim + 1);

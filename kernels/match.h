@@ -12,9 +12,9 @@
 #ifndef SPCONV_MATCH_H
 #define SPCONV_MATCH_H
 #include "site_index.h"
+#include "strides.h"
 
 #define SPCONV_INVALID (-((int64_t)1 << 60))
-enum { SPCONV_MAX_DIMS = 8 };
 
 typedef struct {
     int64_t num_sites, ndim, group_size, computed;
@@ -43,13 +43,12 @@ static void match_term(const int32_t *sites, int64_t step, int64_t axis, int64_t
                        int64_t sample_cell, int64_t *term) {
     const int32_t *x = sites + 1 + axis;
     const int64_t below = stride - 1;
-    int log2 = 0;
-    while (stride >> log2 > 1) ++log2;
+    const int log2 = stride_log2(stride);
     if (transposed)
         for (int64_t i = 0; i < n; ++i)
             term[i] = match_cell(x[i * step] * stride - shift, extent, cell) +
                       sites[i * step] * sample_cell;
-    else if (stride & below)
+    else if (log2 < 0)
         for (int64_t i = 0; i < n; ++i) {
             const int64_t value = x[i * step] + shift;
             term[i] = match_cell(value % stride ? -1 : value / stride, extent, cell) +
@@ -142,18 +141,12 @@ SPCONV_FORCE_INLINE spconv_reach match_reach(const spconv_matcher *m, int32_t si
     return reach;
 }
 
-/* Binary logarithm of the stride, or -1. */
-SPCONV_FORCE_INLINE int64_t match_log2(const spconv_matcher *m) {
-    const uint64_t below = (uint64_t)m->stride - 1;
-    return m->stride & (int64_t)below ? -1 : SPCONV_POPCOUNT(below);
-}
-
 /* Mark every output cell that the group reaches. */
 SPCONV_POPCNT_CLONES static void match_mark(const spconv_matcher *m, int64_t group,
                                             spconv_scratch *s) {
     match_lead(m, group, s);
     if (m->windowed && m->stride > 1) {
-        const int64_t log2 = match_log2(m);
+        const int64_t log2 = stride_log2(m->stride);
         for (int64_t i = 0; i < s->count; ++i) {
             const spconv_reach reach = match_reach(m, s->sites[i], log2);
             const int64_t first = reach.high - reach.taps + 1;
@@ -232,7 +225,7 @@ SPCONV_FORCE_INLINE void match_windows(const spconv_matcher *m, const spconv_scr
 /* The same with a stride. A tap too many writes to a spare entry. */
 SPCONV_FORCE_INLINE void match_strided(const spconv_matcher *m, const spconv_scratch *s,
                                        const int most, int64_t *counts) {
-    const int64_t log2 = match_log2(m), room = m->num_sites + 1, size = m->group_size;
+    const int64_t log2 = stride_log2(m->stride), room = m->num_sites + 1, size = m->group_size;
     int64_t found[64];
     for (int64_t j = 0; j < size; ++j) found[j] = 0;
     for (int64_t i = 0; i < s->count; ++i) {

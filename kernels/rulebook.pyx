@@ -45,6 +45,7 @@ cdef extern from "sort_pairs.h" nogil:
 cdef extern from "site_index.h" nogil:
     const int SPCONV_PAD_CELLS
     void site_mark(uint64_t* bits, int64_t key)
+    int32_t site_count(const uint64_t* bits, const int32_t* ranks, int64_t key)
     int64_t site_rank(const uint64_t* bits, int32_t* ranks, int64_t words)
     void site_keys(const uint64_t* bits, int64_t begin, int64_t end, int64_t* keys)
 
@@ -87,6 +88,17 @@ def marked_keys(const uint64_t[::1] bits, const int32_t[::1] ranks, Py_ssize_t t
             first = block * BLOCK
             site_keys(&bits[0], first, min(words, first + BLOCK), &view[0] + ranks[first])
     return keys
+
+
+def rows_by_rank(const int64_t[::1] keys, const uint64_t[::1] bits, const int32_t[::1] ranks):
+    """Rows (N,) int64 in ascending order of their keys, which are distinct and all marked."""
+    cdef Py_ssize_t n = keys.shape[0], i
+    order_array = empty(n, np.int64)
+    cdef int64_t[::1] order = order_array
+    with nogil:
+        for i in range(n):
+            order[site_count(&bits[0], &ranks[0], keys[i])] = i
+    return order_array
 
 
 cdef class Matcher:

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from .memory import empty, zeros
+from .memory import empty
 
 from cython.parallel cimport prange
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 
 cdef extern from "encode_keys.h" nogil:
     const int SITES_OUTSIDE, SITES_FALL
@@ -15,12 +15,6 @@ cdef extern from "encode_keys.h" nogil:
 cdef extern from "decode_keys.h" nogil:
     void decode_keys(const int64_t* keys, int64_t n, const int64_t* extents, int64_t columns,
                      int32_t* indices)
-
-cdef extern from "site_index.h" nogil:
-    const int SPCONV_PAD_CELLS
-    void site_mark(uint64_t* bits, int64_t key)
-    int64_t site_rank(const uint64_t* bits, int32_t* ranks, int64_t words)
-    int32_t site_count(const uint64_t* bits, const int32_t* ranks, int64_t key)
 
 # The largest coordinate that an int32 holds.
 cdef int64_t LARGEST = 2**31 - 1
@@ -63,31 +57,6 @@ def sites_of_keys(const int64_t[::1] keys, const int64_t[::1] extents, int num_t
         first = block * BLOCK
         decode_keys(&keys[first], min(BLOCK, n - first), &extents[0], columns, &indices[first, 0])
     return out
-
-
-def order_of_keys(const int64_t[::1] keys, int64_t num_cells):
-    """Rows (N,) int64 in ascending order of their keys, through a bitmap of the grid's cells.
-
-    None where a key is none of a cell, or given twice.
-    """
-    cdef Py_ssize_t n = keys.shape[0], i
-    cdef int64_t words = (num_cells + 2 * SPCONV_PAD_CELLS + 63) // 64, total
-    cdef bint outside = False
-    cdef uint64_t[::1] bits = zeros(words, np.uint64)
-    cdef int32_t[::1] ranks = empty(words, np.int32)
-    order_array = empty(n, np.int64)
-    cdef int64_t[::1] order = order_array
-    with nogil:
-        for i in range(n):
-            outside |= keys[i] < 0 or keys[i] >= num_cells
-        if not outside:
-            for i in range(n):
-                site_mark(&bits[0], keys[i])
-            total = site_rank(&bits[0], &ranks[0], words)
-            if total == n:
-                for i in range(n):
-                    order[site_count(&bits[0], &ranks[0], keys[i])] = i
-    return None if outside or total < n else order_array
 
 
 def first_out_of_range(const int32_t[:, ::1] indices, const int64_t[::1] extents):

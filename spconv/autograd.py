@@ -18,7 +18,7 @@ import numpy as np
 from spconv import numpy_functions
 from spconv.adjoints import own_index, scattered, unbroadcast
 from spconv.checks import type_name
-from spconv.compat import Array, array_module, is_cupy
+from spconv.compat import Array, array_module, is_array, is_cupy
 from spconv.dtypes import as_floating
 from spconv.graph import Backward, Node, run_backward
 from spconv.memory import combined
@@ -198,7 +198,7 @@ class Tensor(Operations["Tensor"]):
                     "shape; only a scalar needs none"
                 )
             gradient = np.ones_like(self._data)
-        elif not (isinstance(gradient, np.ndarray | np.generic) or is_cupy(gradient)):
+        elif not is_array(gradient):
             raise TypeError(
                 f"Tensor.backward: the gradient must be an array, got {type_name(gradient)}"
             )

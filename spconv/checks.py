@@ -88,6 +88,15 @@ def check_bool(owner: str, name: str, value: Any) -> bool:
     return bool(value)
 
 
+def check_generator(owner: str, rng: Any) -> None:
+    """Raise TypeError unless it is a generator of NumPy's."""
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(
+            f"{owner}: rng must be a numpy.random.Generator, got {type_name(rng)}; pass "
+            "numpy.random.default_rng(seed)"
+        )
+
+
 def check_optional_generator(owner: str, rng: Any) -> None:
     """Raise TypeError unless it is a generator of NumPy's, or None."""
     if not (rng is None or isinstance(rng, np.random.Generator)):

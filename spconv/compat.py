@@ -82,6 +82,11 @@ def is_cupy(array: object) -> bool:
     return cupy is not None and isinstance(array, cupy.ndarray)
 
 
+def is_array(value: object) -> bool:
+    """Whether ``value`` is an array or a scalar of NumPy's, or an array of CuPy's."""
+    return isinstance(value, np.ndarray | np.generic) or is_cupy(value)
+
+
 def array_module(array: object) -> ModuleType:
     """Return ``numpy`` or ``cupy``, whichever ``array`` belongs to.
 

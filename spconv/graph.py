@@ -12,7 +12,7 @@ from weakref import ref
 import numpy as np
 
 from spconv.checks import type_name
-from spconv.compat import Array, is_cupy, may_share_memory
+from spconv.compat import Array, is_array, may_share_memory
 from spconv.memory import WORTH_KEEPING, combined, copied
 
 Backward = Callable[[Array], Sequence[Array | None]]
@@ -140,7 +140,7 @@ def check_results(backward: Any, gradients: Any, inputs: Sequence[Any]) -> None:
     for gradient, node in zip(gradients, inputs, strict=True):
         if gradient is None or node is None:
             continue
-        if not (isinstance(gradient, np.ndarray | np.generic) or is_cupy(gradient)):
+        if not is_array(gradient):
             tensor = hasattr(gradient, "requires_grad")
             fix = "return its .data" if tensor else "make one with numpy.asarray"
             raise TypeError(

@@ -58,12 +58,7 @@ class Reductions(Generic[Result]):
         """Where the largest element along ``axis`` is, the first of equal ones.
 
         Like a comparison it is of the values: an array of integers, and no Tensor. Without an axis
-        it is a place among all elements in row-major order.
-
-        Raises
-        ------
-        ValueError
-            If there is no such axis, or no element to take.
+        it is a place among all elements in row-major order. Raises as :meth:`max` does.
 
         Examples
         --------

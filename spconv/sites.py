@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from spconv.compat import Array, is_cupy
 from spconv.geometry import check_cells
+from spconv.kernels import rulebook as bitmaps
 from spconv.kernels import sites as kernels
 from spconv.threads import threads_for
 
@@ -90,12 +91,16 @@ class SiteSet:
     @cached_property
     def order(self) -> NDArray[np.int64] | None:
         """Rows in ascending order of their keys; None where they are in that order already."""
-        if self._encoded[2]:
+        keys, inside, ascending = self._encoded
+        if ascending:
             return None
-        order = None
-        if fits_bitmap(self.num_cells, len(self)):
-            order = kernels.order_of_keys(self.keys, self.num_cells)
-        return np.argsort(self.keys, kind="stable") if order is None else order
+        if inside and fits_bitmap(self.num_cells, len(self)):
+            bits = bitmaps.empty_bitmap(self.num_cells)
+            bitmaps.mark_keys(keys, bits)
+            ranks, total = bitmaps.rank_bits(bits)
+            if total == len(keys):  # none is given twice
+                return bitmaps.rows_by_rank(keys, bits, ranks)
+        return np.argsort(keys, kind="stable")
 
     @property
     def sorted_keys(self) -> NDArray[np.int64]:

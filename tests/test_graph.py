@@ -10,6 +10,10 @@ from spconv.graph import check_results
 from spconv.memory import WORTH_KEEPING
 
 
+def leaf(*values):
+    return Tensor(np.array(values, np.float64), requires_grad=True)
+
+
 class Input:
     shape = (2, 3)
 
@@ -135,3 +139,33 @@ def test_the_caller_keeps_the_gradient_of_a_leaf():
     a.backward(gradient)
     a.grad *= 7
     np.testing.assert_array_equal(gradient, 1)
+
+
+def test_record_takes_none_for_an_input_without_a_gradient():
+    x, y = leaf(2.0), leaf(3.0)
+    result = record(x.data * y.data, (x, y), lambda gradient: (None, gradient * 2.0))
+    result.sum().backward()
+    assert x.grad is None
+    np.testing.assert_array_equal(y.grad, [2])
+
+
+def test_record_wants_as_many_gradients_as_inputs():
+    x, y = leaf(2.0), leaf(3.0)
+    result = record(x.data * y.data, (x, y), lambda gradient: (gradient,))
+    with pytest.raises(ValueError, match=r"record: .*one gradient or None for each of 2 .* got 1"):
+        result.sum().backward()
+
+
+def test_record_takes_no_array_for_the_gradients():
+    x = leaf([[1.0, 2.0]])
+    result = record(x.data * 2, (x,), lambda gradient: gradient * 2)
+    with pytest.raises(TypeError, match=r"record: .* must return a tuple.* got numpy.ndarray"):
+        result.sum().backward()
+
+
+@pytest.mark.parametrize("wrong", [np.ones((7, 7)), np.float64(1.0)], ids=["larger", "scalar"])
+def test_record_wants_gradients_of_the_inputs_shapes(wrong):
+    x, y = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    result = record(x.data * y.data, (x, y), lambda gradient: [gradient, wrong])
+    with pytest.raises(ValueError, match=r"record: .*for an input of shape \(1, 2\)"):
+        result.sum().backward()

@@ -1,6 +1,15 @@
 """Operations on tensors: one function each, its backward right beneath its forward."""
 
-from spconv.functional.activation import gelu, leaky_relu, relu, sigmoid, silu, tanh
+from spconv.functional.activation import (
+    gelu,
+    leaky_relu,
+    log_sigmoid,
+    relu,
+    sigmoid,
+    silu,
+    softplus,
+    tanh,
+)
 from spconv.functional.conv import inverse_conv, sparse_conv
 from spconv.functional.dense import dense_conv, dense_max_pool, grid_to_rows, rows_to_grid
 from spconv.functional.dropout import batchwise_dropout, draw_channels, dropout
@@ -26,7 +35,6 @@ from spconv.functional.prune import prune
 from spconv.functional.regression import l1_loss, mse_loss, smooth_l1_loss
 from spconv.functional.scatter import scatter
 from spconv.functional.softmax import log_softmax, softmax
-from spconv.functional.softplus import log_sigmoid, softplus
 from spconv.functional.upsample import upsample
 
 __all__ = [

@@ -235,15 +235,6 @@ def check_share(owner: str, p: float) -> None:
         raise ValueError(f"{owner}: p must be in [0, 1], got {p}; it is the share to drop")
 
 
-def check_generator(owner: str, rng: Any) -> None:
-    """Raise TypeError unless it is a generator of NumPy's."""
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError(
-            f"{owner}: rng must be a numpy.random.Generator, got {type_name(rng)}; pass "
-            "numpy.random.default_rng(seed)"
-        )
-
-
 def check_kept(owner: str, name: str, kept: Any, channels: int) -> None:
     """Raise unless they are some of so many channels."""
     if not isinstance(kept, KeptChannels):

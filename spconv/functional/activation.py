@@ -8,7 +8,8 @@ import numpy as np
 
 from spconv.autograd import Tensor, record
 from spconv.checks import check_float
-from spconv.compat import Array
+from spconv.compat import Array, array_module
+from spconv.dtypes import math_type
 from spconv.functional._common import Features, check_features
 from spconv.ops import get_ops
 from spconv.ops.elementwise import logistic
@@ -57,6 +58,28 @@ def gelu(x: Features) -> Features:
     return _elementwise("gelu", x, lambda t: _gate(t, "gelu"), zero_at_zero=True)
 
 
+def softplus(x: Features) -> Features:
+    """``log(1 + exp(x))``, whose slope is the sigmoid.
+
+    Examples
+    --------
+    >>> softplus(Tensor(800.0)).item()
+    800.0
+    """
+    return _elementwise("softplus", x, _softplus, zero_at_zero=False)
+
+
+def log_sigmoid(x: Features) -> Features:
+    """``log(sigmoid(x))``, also where that is 0.
+
+    Examples
+    --------
+    >>> log_sigmoid(Tensor(-800.0)).item()
+    -800.0
+    """
+    return _elementwise("log_sigmoid", x, lambda t: -_softplus(-t), zero_at_zero=False)
+
+
 def _elementwise(
     owner: str, x: Features, function: Callable[[Tensor], Tensor], *, zero_at_zero: bool
 ) -> Features:
@@ -86,6 +109,17 @@ def _sigmoid(x: Tensor) -> Tensor:
         return (gradient * data * (1 - data),)
 
     return record(data, (x,), backward)
+
+
+def _softplus(x: Tensor) -> Tensor:
+    dtype = x.dtype
+    values = x.data.astype(math_type(dtype), copy=False)
+    data = array_module(values).maximum(values, 0) + np.log1p(np.exp(-abs(values)))
+
+    def backward(gradient: Array) -> tuple[Array]:
+        return ((gradient * logistic(values)).astype(dtype, copy=False),)
+
+    return record(data.astype(dtype, copy=False), (x,), backward)
 
 
 def _gate(x: Tensor, kind: str) -> Tensor:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from spconv.autograd import record
-from spconv.checks import check_int
+from spconv.checks import check_generator, check_int
 from spconv.compat import Array
-from spconv.functional._arguments import check_dropped, check_generator, check_share
+from spconv.functional._arguments import check_dropped, check_share
 from spconv.functional._common import Features, check_features, check_sparse, select
 from spconv.ops import get_ops
 from spconv.tensor import KeptChannels, SparseConvTensor

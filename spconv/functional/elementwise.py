@@ -10,7 +10,7 @@ import numpy as np
 from spconv.adjoints import unbroadcast
 from spconv.autograd import Tensor, record
 from spconv.checks import type_name
-from spconv.compat import Array, array_module, is_cupy
+from spconv.compat import Array, array_module, is_array, is_cupy
 from spconv.functional._arguments import check_broadcast, operands
 
 
@@ -113,7 +113,7 @@ def _checked_mask(mask: Any, like: Tensor) -> Array:
     """A copy, because the caller's may change."""
     if isinstance(mask, bool | list):
         mask = np.asarray(mask)
-    if not (isinstance(mask, np.ndarray | np.generic) or is_cupy(mask)) or mask.dtype != bool:
+    if not is_array(mask) or mask.dtype != bool:
         raise TypeError(
             f"where: mask must be an array of bools, got {type_name(mask)} of dtype "
             f"{getattr(mask, 'dtype', None)}; a comparison such as x > 0 is one"

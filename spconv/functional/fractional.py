@@ -14,8 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from spconv.checks import check_float, check_int, type_name
-from spconv.functional._arguments import check_generator
+from spconv.checks import check_float, check_generator, check_int, type_name
 from spconv.functional._common import check_sparse
 from spconv.functional.pool import _max_pool
 from spconv.regions import region_rulebook

@@ -160,14 +160,8 @@ def stack(tensors: Iterable[Tensor], axis: int = 0) -> Tensor:
             f"stack: expected equal shapes, got {' and '.join(str(t.shape) for t in tensors)}; "
             "along an axis that is there concatenate joins others too"
         )
-    xp, count = array_module(tensors[0].data), len(tensors)
-
-    def backward(gradient: Array) -> list[Array]:
-        first = xp.moveaxis(gradient, axis, 0)
-        return [first[i, ...] for i in range(count)]
-
-    data = xp.stack([t.data for t in tensors], axis=axis)
-    return record(data.astype(common_dtype(*tensors), copy=False), tensors, backward)
+    shape = tensors[0].shape
+    return _concat([t.reshape((*shape[:axis], 1, *shape[axis:])) for t in tensors], axis)
 
 
 def _checked(owner: str, tensors: Iterable[Tensor]) -> list[Tensor]:

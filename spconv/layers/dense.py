@@ -32,7 +32,15 @@ class Flatten(Module):
         return x.reshape(len(x), int(np.prod(x.shape[1:])))
 
 
-class _DenseConv(_Convolution):
+class _GridConvolution(_Convolution):
+    def forward(self, x: Tensor) -> Tensor:
+        owner = type(self).__name__
+        return functional.dense_conv(
+            x, self.weight, self.bias, self.geometry, self.groups, owner=owner
+        )
+
+
+class _DenseConv(_GridConvolution):
     """Dense convolution of grids (batch_size, C, *spatial_shape), zero-padded.
 
     Parameters as for :class:`SparseConv`, without ``indice_key``; ``weight`` has the same layout
@@ -63,14 +71,8 @@ class _DenseConv(_Convolution):
             rng=rng,
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        owner = type(self).__name__
-        return functional.dense_conv(
-            x, self.weight, self.bias, self.geometry, self.groups, owner=owner
-        )
 
-
-class _DenseConvTranspose(_Convolution):
+class _DenseConvTranspose(_GridConvolution):
     """Dense transposed convolution of grids (batch_size, C, *spatial_shape).
 
     Every input reaches the outputs under its kernel; what none reaches holds the bias.
@@ -128,10 +130,6 @@ class _DenseConvTranspose(_Convolution):
             output_padding=output_padding,
             rng=rng,
         )
-
-    def forward(self, x: Tensor) -> Tensor:
-        owner = type(self).__name__
-        return functional.dense_conv(x, self.weight, self.bias, self.geometry, owner=owner)
 
 
 class _DenseMaxPool(Module):

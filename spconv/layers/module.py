@@ -9,7 +9,7 @@ import numpy as np
 
 from spconv.autograd import Parameter, Tensor
 from spconv.checks import check_state, type_name
-from spconv.compat import Array, array_module, is_cupy, to_device
+from spconv.compat import Array, array_module, is_array, is_cupy, to_device
 from spconv.dtypes import as_numbers, math_type
 
 Self = TypeVar("Self", bound="Module")
@@ -123,7 +123,7 @@ class Module:
             )
         pairs = [(name, getattr(self, name, None)) for name in names]
         for name, buffer in pairs:
-            if not (isinstance(buffer, np.ndarray | np.generic) or is_cupy(buffer)):
+            if not is_array(buffer):
                 got = type_name(buffer) if hasattr(self, name) else "no such attribute"
                 raise TypeError(
                     f"{owner}: buffer_names has {name!r}, which must be an array, got {got}; "

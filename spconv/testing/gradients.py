@@ -8,8 +8,7 @@ from functools import partial
 import numpy as np
 
 from spconv.autograd import Parameter, Tensor
-from spconv.checks import check_float, check_function, type_name
-from spconv.functional._arguments import check_generator
+from spconv.checks import check_float, check_function, check_generator, type_name
 from spconv.tensor import SparseConvTensor
 
 OWNER = "check_gradients"

@@ -158,14 +158,12 @@ class CudaOps(Ops):
 
     def gate(self, x: Array, kind: str) -> Array:
         y, normal = self._new(x, *x.shape), np.int32(kind == "gelu")
-        arguments = self._dense(x), normal, y, np.int64(y.size)
-        self._run("gates.cu", "gate", y.size, y.dtype, arguments)
+        self._map("gate", self._dense(x), normal, y, file="gates.cu")
         return y
 
     def gate_gradient(self, x: Array, dy: Array, kind: str) -> Array:
         dx, normal = self._new(x, *x.shape), np.int32(kind == "gelu")
-        arguments = self._dense(x), self._dense(dy), normal, dx, np.int64(dx.size)
-        self._run("gates.cu", "gate_gradient", dx.size, dx.dtype, arguments)
+        self._map("gate_gradient", self._dense(x), self._dense(dy), normal, dx, file="gates.cu")
         return dx
 
     def dropout(self, x: Array, threshold: int, scale: float, key: tuple[int, int]) -> Array:
@@ -335,10 +333,10 @@ class CudaOps(Ops):
         sizes = np.int64(y.shape[0]), np.int64(y.shape[1]), np.int32(rulebook.volume)
         self._run("pooling.cu", entry, y.size, like.dtype, (*arrays, *sizes))
 
-    def _map(self, entry: str, *arguments: Any) -> None:
+    def _map(self, entry: str, *arguments: Any, file: str = "activation.cu") -> None:
         target = arguments[-1]
         arguments = (*arguments, np.int64(target.size))
-        self._run("activation.cu", entry, target.size, target.dtype, arguments)
+        self._run(file, entry, target.size, target.dtype, arguments)
 
     def _rectify(self, slope: float | None, dtype: np.dtype) -> tuple[np.int32, np.floating]:
         return np.int32(slope is not None), math_type(dtype)(slope or 0.0)
