@@ -23,18 +23,17 @@ cdef extern from "amx_gemm.h" nogil:
         const int32_t* out_rows
         const int64_t* starts
         int64_t num_in, num_out, volume, groups, cin, cout, w_offset, w_group, w_row, w_column
-        uint16_t* rows
         uint16_t* tiles
         int64_t range_rows
         int parts, rectify, num_threads
         float slope
 
-    int64_t amx_row_size(const amx_convolution* c)
     int64_t amx_weight_size(const amx_convolution* c)
     void amx_convolve(const amx_convolution* c)
 
 cdef extern from "ranges.h" nogil:
-    int64_t range_rows(int64_t num_rows, int64_t row_bytes, int64_t num_threads)
+    int64_t SPCONV_RANGE_BYTES
+    int64_t range_rows(int64_t num_rows, int64_t row_bytes, int64_t bytes, int64_t num_threads)
 
 STATES = (
     "",
@@ -76,12 +75,14 @@ def convolve(const float[:, ::1] x, const float[:, :, ::1] w, float[:, ::1] y,
     if transposed:
         c.w_row, c.w_column = 1, w.shape[2]
     c.parts, c.rectify, c.slope, c.num_threads = parts, rectify, slope, num_threads
-    c.range_rows = range_rows(c.num_out, width * sizeof(float), num_threads)
+    # Larger ranges than without AMX: the weights, which take more time to come, come less often.
+    c.range_rows = range_rows(
+        c.num_out, width * sizeof(float), 2 * SPCONV_RANGE_BYTES, num_threads
+    )
     # One more: an address to hand over where there are no channels.
-    cdef uint16_t[::1] rows = empty(1 + int(c.num_in) * int(amx_row_size(&c)), np.uint16)
     cdef uint16_t[::1] tiles = empty(
         1 + int(c.volume) * int(groups) * int(amx_weight_size(&c)), np.uint16
     )
-    c.rows, c.tiles = &rows[0], &tiles[0]
+    c.tiles = &tiles[0]
     with nogil:
         amx_convolve(&c)

@@ -24,6 +24,7 @@ static int amx_state(int *error) {
     const unsigned xsave = 1u << 27;
     /* SSE, AVX, AVX-512 masks and registers, tile configuration and data */
     const unsigned saved = 1u << 1 | 1u << 2 | 7u << 5 | 3u << 17;
+    const unsigned brain_floats = 1u << 5;                              /* AVX-512 BF16 */
     unsigned a, b, c, d, low, high;
     *error = 0;
     if (!__get_cpuid(1, &a, &b, &c, &d)) return AMX_NO_PROCESSOR;
@@ -31,6 +32,7 @@ static int amx_state(int *error) {
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (b & vectors) != vectors ||
         (d & tiles) != tiles)
         return AMX_NO_PROCESSOR;
+    if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a & brain_floats)) return AMX_NO_PROCESSOR;
     if (!has_xgetbv) return AMX_NO_SYSTEM;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     if ((low & saved) != saved) return AMX_NO_SYSTEM;

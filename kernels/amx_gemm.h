@@ -1,11 +1,12 @@
 /* Indirect GEMM on the tiles of AMX: y[out] += x[in] W over lists of (in, out) rows, in float32.
  *
- * Rows and weights are split into bfloat16 parts once (amx_split.h). Of 32 pairs at a time the
- * parts of the input rows are gathered into tiles, up to AMX_STRIP chunks of 32 channels; their
- * products with two blocks of 16 output channels are summed in four tiles and added to the rows of
- * y. Every output is summed over the offsets in order, over the strips in order and over the
- * channels of a strip in the order of the instruction, whatever the threads and the place of its
- * pairs in a tile.
+ * The weights are split into bfloat16 parts once, the input rows whenever a pair needs them
+ * (amx_split.h): 32 pairs at a time, and up to AMX_STRIP chunks of 32 of their channels. Products
+ * with two blocks of 16 output channels are summed in four tiles and added to the rows of y, and
+ * while the tile unit multiplies, the rows of the next pairs are split and the last sums added
+ * (amx_feed.h). Every output is summed over the offsets in order, over the strips in order and over
+ * the channels of a strip in the order of the instruction, whatever the threads and the place of
+ * its pairs in a tile.
  *
  * With P parts, D = P (P + 1) / 2 products of parts, and S the sum of |x| |w| over the pairs and
  * channels of an output (K pairs, C channels), its error is at most
@@ -19,7 +20,7 @@
  */
 #ifndef SPCONV_AMX_GEMM_H
 #define SPCONV_AMX_GEMM_H
-#include "amx_split.h"
+#include "amx_feed.h"
 #include "pairs.h"
 #include "rectifier.h"
 
@@ -31,65 +32,86 @@ typedef struct {
     int64_t num_in, num_out, volume, groups;
     int64_t cin, cout; /* of one group */
     int64_t w_offset, w_group, w_row, w_column; /* strides of the weight */
-    uint16_t *rows, *tiles; /* room for the parts of x and w */
+    uint16_t *tiles; /* room for the parts of w */
     int64_t range_rows;
     int parts, rectify, num_threads;
     float slope;
 } amx_convolution;
 
-/* Numbers of the parts of one row of x, and of the weight. */
-static inline int64_t amx_row_size(const amx_convolution *c) {
-    return c->groups * amx_chunks(c->cin) * c->parts * AMX_LINE;
-}
+/* Numbers of the parts of an offset's weights. */
 static inline int64_t amx_weight_size(const amx_convolution *c) {
     return amx_blocks(c->cout) * amx_chunks(c->cin) * c->parts * AMX_TILE;
 }
 
 #ifdef SPCONV_AMX
-enum { AMX_STRIP = 4 }; /* chunks: the tiles of 32 rows fill half a first-level cache at most */
+enum { AMX_STRIP = 4 }; /* chunks: two tiles of 32 rows fill a first-level cache at most */
 enum { AMX_PRODUCTS = AMX_MAX_PARTS * (AMX_MAX_PARTS + 1) / 2 };
 
-#define SPCONV_PASTE3(a, b, c) a##_##b##_##c
-#define SPCONV_PASTE(a, b, c) SPCONV_PASTE3(a, b, c)
-#define NAME(function) SPCONV_PASTE(function, TYPE, ISA)
-#define ISA amx
-#define TYPE f32
-#define REAL float
-#define SPCONV_BYTES 64
-#include "vector.h"
-
-/* Lines of up to 32 rows -> tiles [line][half of the rows]; zeros where there is no row. */
-SPCONV_INLINE void amx_gather(const uint16_t *rows, int64_t row_size, const int32_t *in,
-                              int64_t count, int64_t lines, uint16_t *tiles) {
-    const int64_t places = count > AMX_COLUMNS ? 2 * AMX_COLUMNS : AMX_COLUMNS;
-    for (int64_t r = 0; r < places; ++r) {
-        uint16_t *target = tiles + r / AMX_COLUMNS * AMX_TILE + r % AMX_COLUMNS * AMX_LINE;
-        const uint16_t *row = r < count ? rows + in[r] * row_size : 0;
-        for (int64_t line = 0; line < lines; ++line, target += 2 * AMX_TILE) {
-            if (row) memcpy(target, row + line * AMX_LINE, AMX_LINE * sizeof *row);
-            else memset(target, 0, AMX_LINE * sizeof *row);
-        }
-    }
-}
-
-/* Parts of a and b to multiply, for one to three parts: each product shares a part, which stays in
- * its tiles, with the one before. */
+/* Parts of a and b to multiply, for one to three parts: each product but one shares a part, which
+ * stays in its tiles, with the one before. */
 static const uint8_t amx_order[AMX_MAX_PARTS][AMX_PRODUCTS][2] = {
     {{0, 0}},
     {{1, 0}, {0, 0}, {0, 1}},
-    {{2, 0}, {1, 0}, {1, 1}, {0, 1}, {0, 2}, {0, 0}},
+    {{0, 2}, {0, 1}, {1, 1}, {1, 0}, {2, 0}, {0, 0}},
 };
 
-/* sums [block of columns][half of the rows] = tiles a times one or two blocks of weights b. */
-SPCONV_INLINE void amx_multiply(const uint16_t *a, const uint16_t *b, int64_t block_size,
-                                int64_t chunks, int parts, int two_halves, int two_blocks,
-                                float (*sums)[AMX_COLUMNS * AMX_COLUMNS]) {
+/* Up to 32 pairs of one offset and a strip of their channels. */
+typedef struct {
+    int64_t offset, pair, last, chunk; /* the offset's pairs end before `last` */
+} amx_step;
+
+/* The next step with output rows in [begin, end); 0 behind the last one. */
+static SPCONV_TARGET int amx_advance(const amx_convolution *c, amx_step *s, int64_t begin,
+                                     int64_t end) {
+    s->chunk += AMX_STRIP;
+    if (s->chunk < amx_chunks(c->cin)) return 1;
+    s->chunk = 0;
+    s->pair += AMX_PAIRS;
+    while (s->pair >= s->last) {
+        if (++s->offset >= c->volume) return 0;
+        s->pair = lower_bound(c->out_rows, c->starts[s->offset], c->starts[s->offset + 1], begin);
+        s->last = lower_bound(c->out_rows, s->pair, c->starts[s->offset + 1], end);
+    }
+    return 1;
+}
+
+/* The rows of a step, all of them yet to be split; `x` is the first channel of the group. */
+static SPCONV_TARGET amx_rows amx_rows_of(const amx_convolution *c, const amx_step *s,
+                                          const float *x, uint16_t *tiles) {
+    const int64_t left = c->cin - s->chunk * AMX_LINE, most = AMX_STRIP * AMX_LINE;
+    const int64_t pairs = s->last - s->pair;
+    return (amx_rows){
+        .x = x + s->chunk * AMX_LINE,
+        .in = c->in_rows + s->pair,
+        .tiles = tiles,
+        .ldx = c->groups * c->cin,
+        .channels = left < most ? left : most,
+        .pairs_left = pairs,
+        .pieces = pairs < AMX_PAIRS ? pairs : AMX_PAIRS,
+    };
+}
+
+/* Tiles a of a step times one or two blocks of weights b, and what is done beside: so many rows are
+ * split and so many sums added with every product of parts that all are done in the end. What is in
+ * the places of tiles without a pair does not matter, as their sums are not added. */
+typedef struct {
+    const uint16_t *a, *b;
+    int64_t block_size, chunks;
+    amx_rows *rows;
+    amx_sums *sums;
+    int64_t some_rows, some_sums;
+} amx_product;
+
+/* The product in tiles 0 to 3, [block][half of the pairs]. */
+SPCONV_INLINE void amx_multiply(const amx_product *p, int parts, int two_halves, int two_blocks) {
     const uint8_t(*order)[2] = amx_order[parts - 1];
+    const uint16_t *a = p->a, *b = p->b;
     tile_zero(0);
     tile_zero(1);
     tile_zero(2);
     tile_zero(3);
-    for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+    for (int64_t chunk = 0; chunk < p->chunks; ++chunk) {
+        SPCONV_UNROLL
         for (int i = 0; i < parts * (parts + 1) / 2; ++i) {
             if (!i || order[i][0] != order[i - 1][0]) {
                 const uint16_t *left = a + order[i][0] * 2 * AMX_TILE;
@@ -99,59 +121,73 @@ SPCONV_INLINE void amx_multiply(const uint16_t *a, const uint16_t *b, int64_t bl
             if (!i || order[i][1] != order[i - 1][1]) {
                 const uint16_t *right = b + order[i][1] * AMX_TILE;
                 tile_load(6, right, 64);
-                if (two_blocks) tile_load(7, right + block_size, 64);
+                if (two_blocks) tile_load(7, right + p->block_size, 64);
             }
             tile_dot(0, 4, 6);
             if (two_halves) tile_dot(1, 5, 6);
             if (two_blocks) tile_dot(2, 4, 7);
             if (two_halves && two_blocks) tile_dot(3, 5, 7);
+            amx_split_some(p->rows, parts, p->some_rows);
+            amx_add_some(p->sums, p->some_sums);
         }
         a += parts * 2 * AMX_TILE;
         b += parts * AMX_TILE;
     }
-    tile_store(0, sums[0], 64);
-    if (two_halves) tile_store(1, sums[1], 64);
-    if (two_blocks) tile_store(2, sums[2], 64);
-    if (two_halves && two_blocks) tile_store(3, sums[3], 64);
 }
 
-/* y[out[r]] += row r of sums for up to 16 channels. */
-SPCONV_INLINE void amx_add(float *y, int64_t ldy, const int32_t *out, int64_t count, int64_t channels,
-                           const float *sums) {
-    for (int64_t r = 0; r < count; ++r, sums += AMX_COLUMNS) {
-        float *row = y + out[r] * ldy;
-        if (channels >= AMX_COLUMNS) NAME(store)(row, NAME(load)(row) + NAME(load)(sums));
-        else {
-            const int lanes = (int)channels;
-            NAME(store_part)(row, NAME(load_part)(row, lanes) + NAME(load)(sums), lanes);
-        }
+/* Compiled for each number of parts, and for products that fill all tiles. */
+#define AMX_MULTIPLY(parts)                                                                      \
+    static SPCONV_TARGET void amx_multiply_##parts(const amx_product *p, int halves, int blocks) { \
+        if (halves && blocks) amx_multiply(p, parts, 1, 1);                                      \
+        else amx_multiply(p, parts, halves, blocks);                                             \
     }
-}
+AMX_MULTIPLY(1)
+AMX_MULTIPLY(2)
+AMX_MULTIPLY(3)
 
-/* Up to 32 pairs of one offset; `y` is the first channel of the group. */
-static SPCONV_TARGET void amx_pairs(const amx_convolution *c, const uint16_t *rows,
-                                    const uint16_t *weight, float *y, const int32_t *in,
-                                    const int32_t *out, int64_t count) {
-    uint16_t tiles[2 * AMX_STRIP * AMX_MAX_PARTS * AMX_TILE] __attribute__((aligned(64)));
-    float sums[4][AMX_COLUMNS * AMX_COLUMNS] __attribute__((aligned(64)));
-    const int64_t chunks = amx_chunks(c->cin), line = c->parts * AMX_LINE, ldy = c->groups * c->cout;
-    const int64_t block_size = chunks * c->parts * AMX_TILE, half = AMX_COLUMNS;
-    const int two_halves = count > half;
-    for (int64_t chunk = 0; chunk < chunks; chunk += AMX_STRIP) {
-        const int64_t some = chunks - chunk < AMX_STRIP ? chunks - chunk : AMX_STRIP;
-        const uint16_t *right = weight + chunk * c->parts * AMX_TILE;
-        amx_gather(rows + chunk * line, amx_row_size(c), in, count, some * c->parts, tiles);
-        for (int64_t n = 0; n < c->cout; n += 2 * AMX_COLUMNS, right += 2 * block_size) {
+/* All pairs of a group with output rows in [begin, end). */
+static SPCONV_TARGET void amx_group(const amx_convolution *c, int64_t group, int64_t begin,
+                                    int64_t end) {
+    uint16_t tiles[2][2 * AMX_STRIP * AMX_MAX_PARTS * AMX_TILE] __attribute__((aligned(64)));
+    float results[4][AMX_COLUMNS * AMX_COLUMNS] __attribute__((aligned(64)));
+    const float *x = c->x + group * c->cin;
+    float *y = c->y + group * c->cout;
+    const int64_t columns = (amx_blocks(c->cout) + 1) / 2;
+    const int64_t products = c->parts * (c->parts + 1) / 2;
+    amx_step step = {.offset = -1, .chunk = amx_chunks(c->cin)}, next;
+    if (!c->cin || !amx_advance(c, &step, begin, end)) return;
+    amx_rows rows = amx_rows_of(c, &step, x, tiles[0]);
+    amx_sums sums = {.sums = results[0], .ldy = c->groups * c->cout};
+    amx_product p = {.block_size = amx_chunks(c->cin) * c->parts * AMX_TILE,
+                     .rows = &rows, .sums = &sums};
+    amx_split_some(&rows, c->parts, rows.pieces);
+    for (int turn = 0, more = 1; more; turn = !turn, step = next) {
+        const int64_t left = amx_chunks(c->cin) - step.chunk, count = rows.pieces;
+        const int two_halves = count > AMX_COLUMNS;
+        p.chunks = left < AMX_STRIP ? left : AMX_STRIP;
+        p.a = tiles[turn];
+        p.b = c->tiles + (group * c->volume + step.offset) * amx_weight_size(c) +
+              step.chunk * c->parts * AMX_TILE;
+        next = step;
+        more = amx_advance(c, &next, begin, end);
+        if (more) rows = amx_rows_of(c, &next, x, tiles[!turn]);
+        const int64_t times = p.chunks * products;
+        p.some_rows = (rows.pieces + times * columns - 1) / (times * columns);
+        p.some_sums = (AMX_PAIRS + times - 1) / times;
+        for (int64_t n = 0; n < c->cout; n += 2 * AMX_COLUMNS, p.b += 2 * p.block_size) {
             const int two_blocks = c->cout - n > AMX_COLUMNS;
-            amx_multiply(tiles, right, block_size, some, c->parts, two_halves, two_blocks, sums);
-            for (int block = 0; block <= two_blocks; ++block) {
-                const int64_t column = n + block * AMX_COLUMNS, left = c->cout - column;
-                amx_add(y + column, ldy, out, two_halves ? half : count, left, sums[2 * block]);
-                if (two_halves)
-                    amx_add(y + column, ldy, out + half, count - half, left, sums[2 * block + 1]);
-            }
+            if (c->parts == 1) amx_multiply_1(&p, two_halves, two_blocks);
+            else if (c->parts == 2) amx_multiply_2(&p, two_halves, two_blocks);
+            else amx_multiply_3(&p, two_halves, two_blocks);
+            tile_store(0, results[0], 64);
+            if (two_halves) tile_store(1, results[1], 64);
+            if (two_blocks) tile_store(2, results[2], 64);
+            if (two_halves && two_blocks) tile_store(3, results[3], 64);
+            sums.y = y + n, sums.out = c->out_rows + step.pair;
+            sums.channels = c->cout - n, sums.next = 0, sums.pieces = count;
         }
     }
+    amx_add_some(&sums, sums.pieces);
 }
 
 static SPCONV_TARGET void amx_start(const amx_convolution *c, int64_t begin, int64_t end) {
@@ -172,22 +208,12 @@ static SPCONV_TARGET void amx_rectify(float *y, int64_t count, float slope) {
 
 /* All pairs with output rows in [begin, end). */
 static SPCONV_TARGET void amx_range(const amx_convolution *c, int64_t begin, int64_t end) {
-    const int64_t width = c->groups * c->cout, row_size = amx_row_size(c) / c->groups;
-    const int64_t size = amx_weight_size(c);
+    const int64_t width = c->groups * c->cout;
     tile_shapes shapes = {.palette = 1};
     for (int tile = 0; tile < 8; ++tile) shapes.rows[tile] = 16, shapes.row_bytes[tile] = 64;
     amx_start(c, begin, end);
     tile_config(&shapes);
-    for (int64_t group = 0; group < c->groups; ++group)
-        for (int64_t k = 0; k < c->volume; ++k) {
-            int64_t pair = lower_bound(c->out_rows, c->starts[k], c->starts[k + 1], begin);
-            const int64_t last = lower_bound(c->out_rows, pair, c->starts[k + 1], end);
-            for (int64_t some; pair < last; pair += some) {
-                some = last - pair < 2 * AMX_COLUMNS ? last - pair : 2 * AMX_COLUMNS;
-                amx_pairs(c, c->rows + group * row_size, c->tiles + (group * c->volume + k) * size,
-                          c->y + group * c->cout, c->in_rows + pair, c->out_rows + pair, some);
-            }
-        }
+    for (int64_t group = 0; group < c->groups; ++group) amx_group(c, group, begin, end);
     tile_release();
     if (c->rectify) amx_rectify(c->y + begin * width, (end - begin) * width, c->slope);
 }
@@ -200,14 +226,8 @@ static SPCONV_TARGET void amx_range(const amx_convolution *c, int64_t begin, int
 
 /* y = init + residual + sum over the pairs of every offset, rectified if asked for. */
 static void amx_convolve(const amx_convolution *c) {
-    const int64_t row_size = amx_row_size(c), weight_size = amx_weight_size(c);
-    const int64_t group_size = row_size / c->groups;
+    const int64_t weight_size = amx_weight_size(c);
     const int64_t ranges = (c->num_out + c->range_rows - 1) / c->range_rows;
-    SPCONV_PARALLEL("omp parallel for schedule(static) num_threads(c->num_threads)")
-    for (int64_t row = 0; row < c->num_in; ++row)
-        for (int64_t group = 0; group < c->groups; ++group)
-            split_row(c->x + (row * c->groups + group) * c->cin, c->cin, c->parts,
-                      c->rows + row * row_size + group * group_size);
     SPCONV_PARALLEL("omp parallel for schedule(static) num_threads(c->num_threads)")
     for (int64_t task = 0; task < c->groups * c->volume; ++task)
         split_weight(c->w + task / c->volume * c->w_group + task % c->volume * c->w_offset, c->w_row,

@@ -45,7 +45,7 @@ cdef extern from "indirect_gemm.h" nogil:
 cdef extern from "ranges.h" nogil:
     int64_t SPCONV_RANGE_BYTES
     int64_t rows_within(int64_t bytes, int64_t row_bytes)
-    int64_t range_rows(int64_t num_rows, int64_t row_bytes, int64_t num_threads)
+    int64_t range_rows(int64_t num_rows, int64_t row_bytes, int64_t bytes, int64_t num_threads)
 
 ISA_NAMES = ("portable", "avx2", "avx512")
 # Outputs of one tile: a share of a second-level cache, unless the weights would crowd them out.
@@ -129,7 +129,7 @@ def convolve(const floating[:, ::1] x, const floating[:, :, ::1] w, floating[:, 
     first = &init[0] if init is not None else NULL
     if residual is not None:
         added = &residual[0, 0]
-    rows = range_rows(num_out, width * sizeof(floating), num_threads)
+    rows = range_rows(num_out, width * sizeof(floating), SPCONV_RANGE_BYTES, num_threads)
     tile_rows = rows
     if volume * cin * width * sizeof(floating) <= SMALL_WEIGHT_BYTES:
         tile_rows = rows_within(TILE_BYTES, width * sizeof(floating))

@@ -11,10 +11,12 @@ static inline int64_t rows_within(int64_t bytes, int64_t row_bytes) {
     return rows > SPCONV_MIN_ROWS ? rows : SPCONV_MIN_ROWS;
 }
 
-/* Rows of a range: they fit into a second-level cache, and every thread gets several ranges. */
-static inline int64_t range_rows(int64_t num_rows, int64_t row_bytes, int64_t num_threads) {
+/* Rows of a range: they fit into so many bytes, of a second-level cache, and every thread gets
+ * several ranges. */
+static inline int64_t range_rows(int64_t num_rows, int64_t row_bytes, int64_t bytes,
+                                 int64_t num_threads) {
     const int64_t share = (num_rows + 4 * num_threads - 1) / (4 * num_threads);
-    const int64_t most = rows_within(SPCONV_RANGE_BYTES, row_bytes);
+    const int64_t most = rows_within(bytes, row_bytes);
     const int64_t rows = share < most ? share : most;
     return rows > SPCONV_MIN_ROWS ? rows : SPCONV_MIN_ROWS;
 }

@@ -27,7 +27,7 @@ KERNELS = HERE.parents[1] / "kernels"
 CACHE = HERE.parents[1] / "build" / "amx"
 COMPILER = os.environ.get("CC", "gcc")
 HEADERS = (
-    *(f"amx_{part}.h" for part in ("tiles", "split", "gemm")),
+    *(f"amx_{part}.h" for part in ("tiles", "split", "feed", "gemm")),
     *("clones.h", "pairs.h", "rectifier.h", "vector.h"),
 )
 FLAGS = [
@@ -47,7 +47,9 @@ const char *convolve(const amx_convolution *c) {
     tile_check(!tiles_of_thread.configured, "tiles are left configured");
     return emulation_error;
 }
-void split(float *values, int parts, uint16_t *target) { split_line(values, parts, 32, target); }
+void split(const float *values, int parts, uint16_t *target) {
+    split_line(values, 32, parts, 32, target);
+}
 
 const char *misuse(int kind, float *sums, const uint16_t *a, const uint16_t *b) {
     tile_shapes shapes = {.palette = 1};
@@ -86,7 +88,7 @@ const char *convolve(const amx_convolution *c, int64_t *count) {
 }
 """
 WITHOUT_AVX512 = {
-    "avx512f,avx512bw,avx512vl,avx512dq": "avx2",
+    "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16": "avx2",
     "define SPCONV_MASKS 512": "define SPCONV_MASKS 0",
 }
 
@@ -104,7 +106,7 @@ class Convolution(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("num_in", "num_out", "volume", "groups")),
         *((name, ctypes.c_int64) for name in ("cin", "cout")),
         *((name, ctypes.c_int64) for name in ("w_offset", "w_group", "w_row", "w_column")),
-        *((name, ctypes.c_void_p) for name in ("rows", "tiles")),
+        ("tiles", ctypes.c_void_p),
         ("range_rows", ctypes.c_int64),
         *((name, ctypes.c_int) for name in ("parts", "rectify", "num_threads")),
         ("slope", ctypes.c_float),
@@ -197,18 +199,16 @@ def convolve(x, w, book, groups=1, *, transposed=False, epilogue=PLAIN, parts, t
     )  # fmt: skip
     # 0x7fff is a NaN: what is read before it is written shows.
     chunks, blocks = -(-c.cin // 32), -(-c.cout // 16)
-    rows = guarded(len(x) * groups * chunks * parts * 32)
     tiles = guarded(len(w) * groups * chunks * blocks * parts * 512)
-    c.rows, c.tiles = (buffer.ctypes.data + GUARD * 2 for buffer in (rows, tiles))
+    c.tiles = tiles.ctypes.data + GUARD * 2
     count = ctypes.c_int64()
     error = library.convolve(ctypes.byref(c), *([ctypes.byref(count)] if trapped else []))
     if trapped and not count.value and len(book.in_rows):
         raise EmulationError("no instruction trapped")
     if error:
         raise EmulationError(error.decode())
-    for buffer in (rows, tiles):
-        if (buffer[:GUARD] != 0x7FFF).any() or (buffer[len(buffer) - GUARD :] != 0x7FFF).any():
-            raise EmulationError("wrote outside a buffer")
+    if (tiles[:GUARD] != 0x7FFF).any() or (tiles[len(tiles) - GUARD :] != 0x7FFF).any():
+        raise EmulationError("wrote outside the buffer")
     return y
 
 

@@ -167,7 +167,7 @@ def check_parts(**options):
             found = split(row, parts, **options)
             assert np.isfinite(found).all()
             error = abs(found.astype(np.float64).sum(axis=0) - exact)
-            assert (error <= left * abs(exact) + TINY * 2.0**-7 * (abs(exact) < 2.0**-100)).all()
+            assert (error <= left * abs(exact) + TINY * (abs(exact) < 2.0**-100)).all()
 
 
 def test_parts_add_up_to_the_number():
