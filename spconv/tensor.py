@@ -12,6 +12,7 @@ from spconv.autograd import Tensor, record
 from spconv.checks import type_name
 from spconv.compat import Array, array_module, is_cupy, to_device
 from spconv.dtypes import math_type
+from spconv.memory import copied
 from spconv.operators import NoArithmetic
 from spconv.rulebook_cache import RulebookCache
 from spconv.sites import SiteSet, checked_arguments
@@ -353,8 +354,10 @@ def as_ground(ground_state: Array | Tensor | None, features: Tensor) -> Tensor |
 def _int32_copy(indices: Any) -> NDArray[np.int32]:
     """Kernels trust the range that is checked here: a copy, which nobody else can write to."""
     given = np.asarray(indices)
+    if given.dtype == np.int32:
+        return copied(given)
     copy = given.astype(np.int32, order="C")
-    if given.dtype != np.int32 and not np.array_equal(copy, given):
+    if not np.array_equal(copy, given):
         raise ValueError(f"{OWNER}: indices must be integers of 32 bits, got larger or broken ones")
     return copy
 
