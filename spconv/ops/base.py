@@ -379,6 +379,10 @@ class Ops:
         for parameter in learning:
             steps.adam(self.xp, *parameter, factors)
 
+    def unscale(self, gradients: Sequence[Array], scale: float) -> tuple[list[Array], bool]:
+        """Gradients over ``scale``, float32 at least, and whether all of them are finite."""
+        return steps.unscale(self.xp, gradients, scale)
+
     def _rows_by_sample(self, sites: SiteSet) -> Iterator[tuple[int, Array]]:
         """Samples that have sites, and their rows in ascending order."""
         rows = self.xp.asarray(np.argsort(sites.indices[:, 0], kind="stable"))

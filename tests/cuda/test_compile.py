@@ -16,6 +16,7 @@ BY_STORAGE = (
     "normalization",
     "pooling",
     "samples",
+    "unscale",
 )
 KERNELS = [(name, {"STORAGE": storage}) for name in BY_STORAGE for storage in STORAGE]
 KERNELS += [

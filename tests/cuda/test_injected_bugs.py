@@ -70,6 +70,19 @@ def step(ops):
         np.testing.assert_array_equal(weight.numpy(), expected.numpy())
 
 
+def quotients(ops):
+    """Gradients of less than one block, of none, of whole ones and of more."""
+    gradients = [random(size, seed=size) for size in (70, 0, 256, 700, 1)]
+    expected, _ = SPECIFICATION.unscale(gradients, 8.0)
+    actual, finite = ops.unscale([ops.xp.asarray(gradient) for gradient in gradients], 8.0)
+    assert finite
+    for one, other in zip(actual, expected, strict=True):
+        np.testing.assert_array_equal(one.get(), other)
+    for bad in (np.inf, np.nan):
+        gradients[3][600] = bad
+        assert not ops.unscale([ops.xp.asarray(gradient) for gradient in gradients], 8.0)[1]
+
+
 def moving_average(ops):
     arrays = random(4, 37)
     expected = SPECIFICATION.track(tuple(arrays[:2]), tuple(arrays[2:]), 0.1, 2.0)
@@ -180,6 +193,9 @@ BUGS = [  # what goes wrong, check, kernel's text, bug
     ("blocks of all parameters", step, "blockIdx.x - (tensor ? table[tensor - 1] : 0)",
      "blockIdx.x"),
     ("the gradient for the momentum", step, "tensors, STATE, at", "tensors, GRADIENTS, at"),
+    ("quotients of all gradients in one place", quotients, "result[thread_index()]",
+     "result[at.element]"),
+    ("infinities are numbers", quotients, "value - value != 0", "value != value"),
     ("the last task forgotten", GRADIENT, "task < offset_tasks[blockIdx.y + 1]",
      "task + 1 < offset_tasks[blockIdx.y + 1]"),
     ("weights of another column", CONVOLVE, "const int c = transposed ? row : column",

@@ -159,6 +159,7 @@ PLAIN_ON_THE_CPU = ON_THE_CPU_PARTS_OF_OTHERS | {
     "spread_samples",
     "track",
     "union_sites",
+    "unscale",
 }
 """What the compiled engine does not override."""
 

@@ -21,7 +21,7 @@ from spconv.ops.cuda.compiler import NULL
 from spconv.ops.cuda.gemm import CudaGemm
 from spconv.ops.cuda.kernel_store import KernelRulebookStore
 from spconv.ops.cuda.launch import add_parts, column_parts, column_sums, elementwise
-from spconv.ops.cuda.optimizer import optimizer_step
+from spconv.ops.cuda.optimizer import optimizer_step, unscale
 from spconv.ops.cuda.samples import max_samples, sum_samples, sum_segments
 from spconv.ops.epilogue import PLAIN, Epilogue
 from spconv.rulebook import Rulebook
@@ -304,6 +304,9 @@ class CudaOps(Ops):
     ) -> None:
         names = ("beta1", "rest1", "beta2", "rest2", "correction", "eps", "rate", "decay", "shrink")
         optimizer_step(self.xp, "adam", learning, [factors[name] for name in names])
+
+    def unscale(self, gradients: Sequence[Array], scale: float) -> tuple[list[Array], bool]:
+        return unscale(self.xp, gradients, scale)
 
     def _pairs(self, rulebook: Rulebook, k: int) -> tuple[Array, Array]:
         part = slice(int(rulebook.offset_starts[k]), int(rulebook.offset_starts[k + 1]))
