@@ -5,6 +5,7 @@
 //
 // `partial` is memory for the sums of all parts; `finished` has a count for every 32 channels, zero
 // before and after a launch. Grid (parts, channels / 32), block (32, LANES).
+#include "last_block.cuh"
 #include "rectifier.cuh"
 #include "sum_range.cuh"
 
@@ -16,20 +17,6 @@ __device__ __forceinline__ void sum_part(double* partial, i64 rows, i64 channels
     const double sum = sum_range(begin, begin + part < rows ? begin + part : rows, channels,
                                  nullptr, term);
     if (threadIdx.y == 0 && c < channels) partial[blockIdx.x * channels + c] = sum;
-}
-
-// Whether all other blocks of these channels have been here; what they wrote can be read then.
-__device__ __forceinline__ bool is_last(u32* finished) {
-    __shared__ bool last;
-    __threadfence();
-    __syncthreads();
-    if (threadIdx.x == 0 && threadIdx.y == 0) {
-        last = atomicAdd(finished + blockIdx.y, 1u) == gridDim.x - 1;
-        if (last) finished[blockIdx.y] = 0;
-        __threadfence();
-    }
-    __syncthreads();
-    return last;
 }
 
 // One thread for each channel has its sum over all parts, rounded to the math type; the others
@@ -47,7 +34,7 @@ template <class Term>
 __device__ __forceinline__ bool sum_all(double* partial, u32* finished, i64 rows, i64 channels,
                                         i64 part, math& total, Term term) {
     sum_part(partial, rows, channels, part, term);
-    return is_last(finished) && add_all(partial, channels, total);
+    return is_last(finished + blockIdx.y, gridDim.x) && add_all(partial, channels, total);
 }
 
 // The same of two terms, `partial` for both of them: types of their own, with shared memory of their
@@ -59,7 +46,7 @@ __device__ __forceinline__ bool sum_both(double* partial, u32* finished, i64 row
     double* others = partial + gridDim.x * channels;
     sum_part(partial, rows, channels, part, one);
     sum_part(others, rows, channels, part, other);
-    if (!is_last(finished)) return false;
+    if (!is_last(finished + blockIdx.y, gridDim.x)) return false;
     add_all(partial, channels, total);
     __syncthreads();
     return add_all(others, channels, other_total);

@@ -65,7 +65,8 @@ __device__ __forceinline__ i64 thread_index() {
 }
 
 // The first of `count` ascending ends that is greater than `value`; the last one is.
-__device__ __forceinline__ int first_above(const i64* ends, int count, i64 value) {
+template <class T>
+__device__ __forceinline__ int first_above(const T* ends, int count, i64 value) {
     int low = 0, high = count - 1;
     while (low < high) {
         const int middle = (low + high) >> 1;

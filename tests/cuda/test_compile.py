@@ -24,6 +24,7 @@ KERNELS += [
     for s, g in [*zip(STORAGE, STORAGE, strict=True), ("float16", "float")]
 ]
 KERNELS += [("tile_map", {"TILE_ROWS": 64, "KEY": key}) for key in ("u32", "u64")]
+KERNELS += [("tasks", {})]
 KERNELS += [("convert", {"STORAGE": "bfloat16", "FROM": "float"})]
 KERNELS += [("rulebook", {"NDIM": ndim}) for ndim in (1, 2, 3, 4, 8)]
 

@@ -43,8 +43,8 @@ class CudaOps(CudaNormalization):
     """
 
     def __init__(self) -> None:
-        super().__init__(import_cupy())
-        self._store = KernelRulebookStore(self.xp)
+        self._store = KernelRulebookStore(import_cupy())
+        super().__init__(self._store.scratch)
         self._gemm = CudaGemm(self.xp, self._store)
 
     def build_rulebook(self, sites: SiteSet, geometry: Geometry, owner: str) -> Rulebook:

@@ -18,16 +18,17 @@ from spconv.compat import Array
 from spconv.dtypes import math_type
 from spconv.ops.cuda.arithmetic import ARITHMETIC, kind_of, storage_of
 from spconv.ops.cuda.compiler import NULL, Launch, kernel, source
+from spconv.ops.cuda.kernel_store import KernelRulebookStore
 from spconv.ops.cuda.kernel_tile_map import kernel_tile_map
 from spconv.ops.cuda.launch import check_grid, elementwise
-from spconv.ops.cuda.store import RulebookStore
+from spconv.ops.cuda.tasks import Tasks, make_tasks
 from spconv.ops.cuda.tile_map import TileMap, identity_tile_map
 from spconv.ops.cuda.tiles import (
     TILE_ROWS,
     Tile,
     candidate_gradient_tiles,
     candidate_tiles,
-    split_pairs,
+    longest_task,
 )
 from spconv.ops.cuda.tuner import Tuner, cache_file, event_timer
 from spconv.ops.epilogue import Epilogue
@@ -43,7 +44,7 @@ TILES = "tile map"
 class CudaGemm:
     """Launches of the convolution kernels; ``xp`` is ``cupy``."""
 
-    def __init__(self, xp: Any, store: RulebookStore) -> None:
+    def __init__(self, xp: Any, store: KernelRulebookStore) -> None:
         self.xp = xp
         self._store = store
         self._memo = store.memo
@@ -85,9 +86,11 @@ class CudaGemm:
     def weight_gradient(self, x_nc: Array, dy_no: Array, rulebook: Rulebook, groups: int) -> Array:
         """As :meth:`spconv.ops.Ops.weight_gradient`."""
         size = x_nc.shape[1] // groups * dy_no.shape[1]
-        kept, name = self._memo.of(rulebook), ("tasks", size)
+        longest = longest_task(int(rulebook.offset_starts[-1]), size)
+        kept, name = self._memo.of(rulebook), ("tasks", longest)
         if name not in kept:
-            kept[name] = self._upload_tasks(rulebook.offset_starts, size)
+            counts = self._store.counts(rulebook)
+            kept[name] = make_tasks(self.xp, rulebook.offset_starts, longest, counts)
         pairs = self._store.pairs(rulebook)
         return self._gradient(x_nc, dy_no, pairs, kept[name], groups)
 
@@ -102,7 +105,8 @@ class CudaGemm:
         kept = self._memo.of(rulebook)
         if TILES not in kept:
             table, counts = self._store.table(rulebook), self._store.counts(rulebook)
-            kept[TILES] = kernel_tile_map(self.xp, table, rulebook.offset_starts, TILE_ROWS, counts)
+            given = self._store.scratch, table, rulebook.offset_starts, TILE_ROWS, counts
+            kept[TILES] = kernel_tile_map(*given)
         return kept[TILES]
 
     def _is_mirrored(self, rulebook: Rulebook, transposed: bool) -> bool:
@@ -216,7 +220,7 @@ class CudaGemm:
         x_nc: Array,
         dy_no: Array,
         pairs: tuple[Array, Array],
-        tasks: tuple[Array, Array],
+        tasks: Tasks,
         groups: int = 1,
     ) -> Array:
         kind, wide = kind_of(x_nc.dtype), math_type(x_nc.dtype)
@@ -261,24 +265,14 @@ class CudaGemm:
     def _find_architecture(self, device: int) -> int:
         return int(self.xp.cuda.Device(device).compute_capability)
 
-    def _upload_tasks(self, offset_starts: Any, size: int) -> tuple[Array, Array]:
-        task_starts, offset_tasks = split_pairs(offset_starts, size)
-        # One upload: each has its price, however little there is.
-        first, volume = len(task_starts), len(offset_tasks)
-        packed = np.zeros(first + -(-volume // 2), np.int64)
-        packed[:first] = task_starts
-        packed[first:].view(np.int32)[:volume] = offset_tasks
-        both = self.xp.asarray(packed)
-        return both[:first], both[first:].view(np.int32)[:volume]
-
     def _identity_map(self, rows: int, device: int) -> TileMap:
         return identity_tile_map(self.xp, rows, TILE_ROWS)
 
     def _make_identity_pairs(
         self, rows: int, size: int, device: int
-    ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-        count = self.xp.arange(rows, dtype=np.int32)
-        return (count, count), self._upload_tasks(np.array([0, rows], np.int64), size)
+    ) -> tuple[tuple[Array, Array], Tasks]:
+        count, starts = self.xp.arange(rows, dtype=np.int32), np.array([0, rows], np.int64)
+        return (count, count), make_tasks(self.xp, starts, longest_task(rows, size), None)
 
     def _operand(self, array: Array, storage: str) -> Array:
         """As the kernels of a storage type read it: of that type, and aligned.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,9 @@ from spconv.ops.cuda.scratch import Scratch
 class CudaNormalization(Ops):
     """Operations of column_sums.cu and normalization.cu, and what others launch theirs with."""
 
-    def __init__(self, xp: ModuleType) -> None:
-        super().__init__(xp)
-        self._scratch = Scratch(xp)
+    def __init__(self, scratch: Scratch) -> None:
+        super().__init__(scratch.xp)
+        self._scratch = scratch
 
     def sum_rows(self, x_nc: Array) -> Array:
         return self._sum("sums", x_nc)
