@@ -177,7 +177,7 @@ def installed(monkeypatch):
     from spconv.ops.cuda import compiler
 
     memories = [compat.has_cupy, compat.import_cupy, compat.has_gpu]
-    memories += [ops._cuda_ops, compiler._entry, compiler._module]
+    memories += [ops._cuda_ops, compiler.kernel, compiler._module]
     cupy = make_module()
     for memory in memories:
         memory.cache_clear()
