@@ -39,6 +39,8 @@ ALIGNMENT = 16
 STATIC_SHARED = 48 * 1024
 """Dynamic shared memory that a kernel may have without asking."""
 TILES = "tile map"
+BITS = np.dtype(np.uint16)
+"""Of bfloat16 numbers, which neither NumPy nor every CuPy has."""
 
 
 class CudaGemm:
@@ -53,11 +55,6 @@ class CudaGemm:
         # A launch takes a few microseconds; looking these up anew would double them.
         self._kernel = lru_cache(maxsize=None)(self._make_kernel)
         self._architecture = lru_cache(maxsize=None)(self._find_architecture)
-
-    @property
-    def architecture(self) -> int:
-        """Ten times the compute capability of the current device."""
-        return self._architecture(self._memo.device)
 
     def convolve(
         self,
@@ -137,8 +134,9 @@ class CudaGemm:
         kind, wide = kind_of(x_nc.dtype), math_type(x_nc.dtype)
         volume, cin, width = w_kco.shape
         cout = width // groups
-        storage = ARITHMETIC[kind].storage
-        packed = self._pack(w_kco, groups, mode, kind)
+        storage, device = ARITHMETIC[kind].storage, self._memo.device
+        architecture = self._architecture(device)
+        packed = self._pack(w_kco, groups, mode, kind, architecture)
         if mode[0]:
             cin, cout = cout, cin
         y = self.xp.empty((num_out, groups * cout), x_nc.dtype)
@@ -155,10 +153,13 @@ class CudaGemm:
             tiles.in_rows,
             tiles.groups,
             tiles.out_rows,
-            *(np.int32(size) for size in (num_out, cin, cout, volume)),
+            np.int32(num_out),
+            np.int32(cin),
+            np.int32(cout),
+            np.int32(volume),
             wide(1 if slope is None else slope),
         )
-        output, device = storage_of(y.dtype), self._memo.device
+        output = storage_of(y.dtype)
 
         def launch(tile: Tile) -> None:
             function = self._kernel(tile, device, output)
@@ -166,7 +167,7 @@ class CudaGemm:
             function(grid, (tile.block,), arguments, shared_mem=tile.shared_bytes)
 
         shape = kind, output, cin, cout, groups, volume, num_out.bit_length()
-        self._run(candidate_tiles(kind, cin, cout, self.architecture), shape, launch)
+        self._run(candidate_tiles(kind, cin, cout, architecture), shape, launch)
         return y
 
     def _run(
@@ -189,7 +190,9 @@ class CudaGemm:
         device = self.xp.cuda.Device()
         return self.xp.cuda.runtime.getDeviceProperties(device.id)["name"].decode()
 
-    def _pack(self, w_kco: Array, groups: int, mode: tuple[int, int], kind: str) -> Array:
+    def _pack(
+        self, w_kco: Array, groups: int, mode: tuple[int, int], kind: str, architecture: int
+    ) -> Array:
         """Weights as the kernels read them, (groups, K, rows, row length)."""
         transposed, mirrored = mode
         check_grid("CudaOps", "groups", groups)
@@ -198,11 +201,11 @@ class CudaGemm:
         rows, columns = (cin, cout) if transposed else (cout, cin)
         storage, weight, dtype = ARITHMETIC[kind].storage, storage_of(w_kco.dtype), w_kco.dtype
         if storage != weight:
-            dtype = np.dtype(np.uint16)
+            dtype = BITS
         padded = columns + -columns % (ALIGNMENT // dtype.itemsize)
         packed = self.xp.empty((groups, volume, rows, padded), dtype)
         if packed.size:
-            sizes = (np.int32(n) for n in (groups, volume, cin, cout, transposed, mirrored))
+            sizes = map(np.int32, (groups, volume, cin, cout, transposed, mirrored))
             arguments = self._dense(w_kco), packed, *sizes
             elementwise(
                 "pack_weights.cu",
@@ -211,7 +214,7 @@ class CudaGemm:
                 arguments,
                 STORAGE=storage,
                 WEIGHT=weight,
-                ROUND_TF32=int(kind == "tf32" and self.architecture >= 80),
+                ROUND_TF32=int(kind == "tf32" and architecture >= 80),
             )
         return packed
 
@@ -238,6 +241,7 @@ class CudaGemm:
             x, dy = (self._operand(array, ARITHMETIC[kind].storage) for array in (x_nc, dy_no))
             arguments = x, dy, partials, *pairs, task_starts, np.int32(cin), np.int32(cout)
             device = self._memo.device
+            architecture = self._architecture(device)
 
             def launch(tile: Tile) -> None:
                 blocks = -(-cin // tile.rows) * -(-cout // tile.columns)
@@ -247,7 +251,7 @@ class CudaGemm:
                 function(grid, (tile.block,), arguments, shared_mem=tile.shared_bytes)
 
             shape = kind, "gradient", cin, cout, groups, volume, num_tasks.bit_length()
-            candidates = candidate_gradient_tiles(kind, cin, cout, self.architecture)
+            candidates = candidate_gradient_tiles(kind, cin, cout, architecture)
             self._run(candidates, shape, launch)
         added, output = (partials, dw, offset_tasks, np.int64(size)), storage_of(x_nc.dtype)
         elementwise(
@@ -275,13 +279,10 @@ class CudaGemm:
         return (count, count), make_tasks(self.xp, starts, longest_task(rows, size), None)
 
     def _operand(self, array: Array, storage: str) -> Array:
-        """As the kernels of a storage type read it: of that type, and aligned.
-
-        Neither NumPy nor every CuPy has a bfloat16; uint16 holds its bits.
-        """
+        """As the kernels of a storage type read it: of that type, and aligned."""
         if storage == storage_of(array.dtype):
             return self._aligned(array)
-        bits = self.xp.empty(array.shape, np.uint16)
+        bits = self.xp.empty(array.shape, BITS)
         arguments = self._dense(array), bits, np.int64(array.size)
         source = storage_of(array.dtype)
         elementwise("convert.cu", "convert", array.size, arguments, STORAGE=storage, FROM=source)
@@ -292,5 +293,5 @@ class CudaGemm:
 
     def _aligned(self, array: Array) -> Array:
         """Contiguous, and where the kernels' widest copies may start."""
-        array = self._dense(array)
+        array = self.xp.ascontiguousarray(array)
         return array.copy() if array.data.ptr % ALIGNMENT else array

@@ -42,12 +42,15 @@ def kernel_tile_map(
     num_tiles = -(-count // tile_rows)
     cells = num_tiles * volume
     entries = min(cells, int(offset_starts[-1]))
+    # Two arrays, of which the others are parts: asking for memory takes longer than cutting it.
+    memory = (xp.empty if cells else xp.zeros)(count + num_tiles + 1 + 2 * entries, np.int32)
+    ends = count, count + num_tiles + 1, len(memory) - entries
     tiles = TileMap(
-        out_rows=xp.empty(count, np.int32),
-        starts=xp.empty(num_tiles + 1, np.int32) if cells else xp.zeros(num_tiles + 1, np.int32),
-        offsets=xp.empty(entries, np.int32),
+        out_rows=memory[: ends[0]],
+        starts=memory[ends[0] : ends[1]],
+        offsets=memory[ends[1] : ends[2]],
         in_rows=xp.empty((entries, tile_rows), np.int32),
-        groups=xp.empty(entries, np.uint32),
+        groups=memory[ends[2] :].view(np.uint32),
     )
     if not cells:
         return tiles
