@@ -84,7 +84,8 @@ class CudaGemm:
         """As :meth:`spconv.ops.Ops.weight_gradient`."""
         size = x_nc.shape[1] // groups * dy_no.shape[1]
         longest = longest_task(int(rulebook.offset_starts[-1]), size)
-        kept, name = self._memo.of(rulebook), ("tasks", longest)
+        # Those of an inverse are the same.
+        kept, name = self._memo.of(rulebook.origin or rulebook), ("tasks", longest)
         if name not in kept:
             counts = self._store.counts(rulebook)
             kept[name] = make_tasks(self.xp, rulebook.offset_starts, longest, counts)

@@ -117,7 +117,16 @@ class DeviceRulebook(Rulebook):
     @cached_property
     def device_pairs(self) -> tuple[Array, Array]:
         """Input rows and output rows (P,) of all pairs."""
+        origin = self.origin
+        if isinstance(origin, DeviceRulebook) and self._sorted:
+            in_rows, out_rows = origin.device_pairs
+            return out_rows, in_rows
         return self.store.compact(self.device_table, self.num_pairs)
+
+    @property
+    def _sorted(self) -> bool:
+        """Whether rows ascend with the sites on both sides: then an offset's pairs do so too."""
+        return self.in_sites.order is None and self.out_sites.order is None
 
     @property
     def num_pairs(self) -> int:
