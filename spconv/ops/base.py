@@ -16,6 +16,7 @@ import numpy as np
 from spconv.compat import Array
 from spconv.dtypes import math_type
 from spconv.geometry import Geometry
+from spconv.memory import combined
 from spconv.ops import elementwise, row_norm, steps
 from spconv.ops.epilogue import PLAIN, Epilogue
 from spconv.ops.groups import grouped_matmul, transposed_weight
@@ -200,6 +201,10 @@ class Ops:
     def leaky_relu(self, x: Array, slope: float) -> Array:
         """``x`` where positive, else ``slope * x``; any shape."""
         return elementwise.leaky_relu(self.xp, x, slope)
+
+    def add_rectified(self, a: Array, b: Array, slope: float) -> Array:
+        """:meth:`leaky_relu` of a sum."""
+        return self.leaky_relu(combined(np.add, a, b), slope)
 
     def leaky_relu_gradient(self, y: Array, dy: Array, slope: float) -> Array:
         """Gradient of :meth:`leaky_relu` from its result (``slope >= 0`` keeps the sign)."""

@@ -163,6 +163,8 @@ GRADIENT = same("weight_gradient", random(ROWS, 5), random(len(BOOK.out_sites), 
 BUGS = [  # what goes wrong, check, kernel's text, bug
     ("sign of the wrong array", same("leaky_relu_gradient", random(99), random(99, seed=1), 0.5),
      "widen(y[i]), widen(dy[i]), slope), dx", "widen(dy[i]), widen(dy[i]), slope), dx"),
+    ("one of two summands", same("add_rectified", random(99), random(99, seed=1), 0.5),
+     "widen(a[i]) + widen(b[i])", "widen(a[i]) + widen(a[i])"),
     ("a drop per warp", same("dropout", random(99), 1 << 31, 2.0, (5, 6)), "(unsigned)i ^ key",
      "(unsigned)(i >> 5) ^ key"),
     ("two sums in one place", BATCH_GRADIENT, "__syncthreads();\n    return add_all(others",

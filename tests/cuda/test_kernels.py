@@ -99,6 +99,22 @@ def test_leaky_relu(ops, dtype, shape, slope):
     assert y.shape == shape
 
 
+@pytest.mark.parametrize("slope", [0.0, 1 / 3, 2.0])
+@pytest.mark.parametrize("shape", [(), (0, 3), (5,), (3, 171)])
+def test_rectified_sums(ops, dtype, shape, slope):
+    """Those of the two operations, to the bit: the sum is rounded before it is rectified."""
+    a, b = (ops.xp.asarray(random(dtype, *shape, seed=seed)) for seed in (2, 3))
+    y = ops.add_rectified(a, b, slope)
+    assert (y.shape, y.dtype) == (shape, dtype)
+    np.testing.assert_array_equal(y.get(), ops.leaky_relu(a + b, slope).get())
+
+
+def test_rectified_sums_of_other_types(ops):
+    a, b = ops.xp.asarray(random("float32", 3, 5)), ops.xp.asarray(random("float64", 3, 5))
+    y = ops.add_rectified(a, b, 0.5)
+    np.testing.assert_array_equal(y.get(), ops.leaky_relu(a + b, 0.5).get())
+
+
 @pytest.mark.parametrize("kind", ["silu", "gelu"])
 @pytest.mark.parametrize("shape", [(), (0, 3), (5,), (3, 171)])
 def test_gates(ops, dtype, shape, kind):

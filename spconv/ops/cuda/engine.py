@@ -148,6 +148,13 @@ class CudaOps(CudaNormalization):
         self._map("leaky_relu", self._dense(x), math_type(x.dtype)(slope), y)
         return y
 
+    def add_rectified(self, a: Array, b: Array, slope: float) -> Array:
+        if (a.shape, a.dtype) != (b.shape, b.dtype):
+            return super().add_rectified(a, b, slope)
+        y = self._new(a, *a.shape)
+        self._map("add_rectified", self._dense(a), self._dense(b), math_type(a.dtype)(slope), y)
+        return y
+
     def leaky_relu_gradient(self, y: Array, dy: Array, slope: float) -> Array:
         dx = self._new(dy, *dy.shape)
         factor = math_type(dy.dtype)(slope)
