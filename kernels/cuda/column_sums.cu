@@ -107,8 +107,8 @@ extern "C" __global__ void batch_means(const storage* x, double* partial, u32* f
 }
 
 extern "C" __global__ void batch_variances(const storage* x, double* partial, u32* finished,
-                                           const math* weight, math* moments, math count, math eps,
-                                           i64 rows, i64 channels, i64 part) {
+                                           const VECTOR* weight, math* moments, math count,
+                                           math eps, i64 rows, i64 channels, i64 part) {
     math sum;
     if (!sum_all(partial, finished, rows, channels, part, sum, [=](i64 i, i64 c) {
             const double value = widen(x[i]) - moments[c];
@@ -118,7 +118,7 @@ extern "C" __global__ void batch_variances(const storage* x, double* partial, u3
     const i64 c = channel();
     const math variance = sum / count;
     moments[channels + c] = variance;
-    moments[2 * channels + c] = weight[c] / square_root(variance + eps);
+    moments[2 * channels + c] = widen(weight[c]) / square_root(variance + eps);
 }
 
 // The gradient of one element in front of a rectifier with the result y, where `rectify` says that
@@ -143,13 +143,14 @@ extern "C" __global__ void gradient_sums(const storage* dy, const storage* y, co
     totals[channels + channel()] = product;
 }
 
-// What the gradients of batch normalization are made of, `vectors` (5, channels): scale, shift,
-// factor (normalization.cu), and the gradients of weight and bias. `moments`: mean and variance.
+// What the gradients of batch normalization are made of, `vectors` (3, channels): scale, shift and
+// factor (normalization.cu); and `gradients` (2, channels) of weight and bias. `moments`: mean and
+// variance.
 extern "C" __global__ void batch_gradients(const storage* dy, const storage* y, const storage* x,
                                            const math* moments, int rectify, math slope,
-                                           double* partial, u32* finished, const math* weight,
-                                           math* vectors, math count, math eps, i64 rows,
-                                           i64 channels, i64 part) {
+                                           double* partial, u32* finished, const VECTOR* weight,
+                                           math* vectors, VECTOR* gradients, math count, math eps,
+                                           i64 rows, i64 channels, i64 part) {
     math d_bias, d_scale;
     const auto gradient = [=](i64 i) { return (double)gradient_at(dy, y, rectify, slope, i); };
     if (!sum_both(partial, finished, rows, channels, part, d_bias, d_scale,
@@ -157,10 +158,10 @@ extern "C" __global__ void batch_gradients(const storage* dy, const storage* y, 
                   [=](i64 i, i64 c) { return gradient(i) * (double)(widen(x[i]) - moments[c]); }))
         return;
     const i64 c = channel();
-    const math inverse = 1 / square_root(moments[channels + c] + eps), scale = weight[c] * inverse;
+    const math inverse = 1 / square_root(moments[channels + c] + eps), scale = widen(weight[c]) * inverse;
     vectors[c] = scale;
     vectors[channels + c] = -scale * d_bias / count;
     vectors[2 * channels + c] = -scale * (inverse * inverse) * d_scale / count;
-    vectors[3 * channels + c] = d_scale * inverse;
-    vectors[4 * channels + c] = d_bias;
+    narrow(d_scale * inverse, gradients[c]);
+    narrow(d_bias, gradients[channels + c]);
 }

@@ -4,12 +4,12 @@
 
 // y = (x - mean) * scale + bias.
 extern "C" __global__ void normalize(const storage* x, const math* mean, const math* scale,
-                                     const math* bias, storage* y, int rectify, math slope,
+                                     const VECTOR* bias, storage* y, int rectify, math slope,
                                      i64 rows, i64 channels) {
     const i64 i = thread_index();
     if (i >= rows * channels) return;
     const i64 c = i - quotient(i, channels) * channels;
-    const math value = (widen(x[i]) - mean[c]) * scale[c] + bias[c];
+    const math value = (widen(x[i]) - mean[c]) * scale[c] + widen(bias[c]);
     narrow(rectify ? rectified(value, slope) : value, y[i]);
 }
 

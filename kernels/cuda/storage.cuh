@@ -52,6 +52,9 @@ __device__ __forceinline__ double logarithm(double x) { return log(x); }
 #ifdef STORAGE
 typedef STORAGE storage;
 typedef math_of<STORAGE>::type math;
+#ifndef VECTOR  // the type of weights and biases of normalizations
+#define VECTOR math
+#endif
 #endif
 
 // a / b for a >= 0, b > 0. Most pairs fit in 32 bits, which a device divides several times faster.

@@ -265,7 +265,7 @@ class Ops:
         eps: float,
         slope: float | None,
     ) -> tuple[Array, Array, Array]:
-        """Gradients of rows, weight and bias; ``y`` and ``moments`` are of :meth:`batch_norm`."""
+        """Gradients of rows, weight and bias, these of the weight's dtype, of :meth:`batch_norm`."""
         wide = math_type(x_nc.dtype)
         mean, count = moments[0], wide(max(len(x_nc), 1))
         inverse = 1 / self.xp.sqrt(moments[1] + wide(eps))
@@ -273,7 +273,7 @@ class Ops:
         d_bias, d_scale = self.normalize_sums(dy_nc, x_nc, y_nc, mean, slope)
         shift, factor = -scale * d_bias / count, -scale * inverse**2 * d_scale / count
         dx = self.normalize_gradient(dy_nc, x_nc, y_nc, mean, scale, shift, factor, slope)
-        return dx, d_scale * inverse, d_bias
+        return dx, *(d.astype(weight_c.dtype, copy=False) for d in (d_scale * inverse, d_bias))
 
     def layer_norm(
         self, x_nc: Array, weight_c: Array, bias_c: Array, eps: float

@@ -20,6 +20,11 @@ BY_STORAGE = (
 )
 KERNELS = [(name, {"STORAGE": storage}) for name in BY_STORAGE for storage in STORAGE]
 KERNELS += [
+    (name, {"STORAGE": storage, "VECTOR": storage})
+    for name in ("column_sums", "normalization")
+    for storage in ("float16", "bfloat16")
+]
+KERNELS += [
     ("optimizer", {"STORAGE": s, "GRADIENT": g, "MASTER": int("16" in s)})
     for s, g in [*zip(STORAGE, STORAGE, strict=True), ("float16", "float")]
 ]

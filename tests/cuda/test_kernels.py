@@ -171,12 +171,15 @@ def test_normalization(ops, dtype, shape):
     compare(ops, dtype, 4, "moments_gradient", x, *vectors)
 
 
+@pytest.mark.parametrize("narrow", [True, False])
 @pytest.mark.parametrize("slope", [None, 0.0, 0.3])
 @pytest.mark.parametrize("shape", [(0, 3), (1, 1), (7, 183), (300, 33)])
-def test_batch_norm(ops, dtype, shape, slope):
+def test_batch_norm(ops, dtype, shape, slope, narrow):
+    """Weights of the type of rows, or of that of sums."""
     x, dy = random(dtype, *shape), random(dtype, *shape, seed=1)
     wide = math_type(np.dtype(dtype))
-    weight, bias = (random(wide, shape[1], seed=seed) for seed in (2, 3))
+    own = dtype if narrow else wide
+    weight, bias = (random(own, shape[1], seed=seed) for seed in (2, 3))
     device = [ops.xp.asarray(array) for array in (x, weight, bias, dy)]
     exact = [array.astype(np.float64) for array in (x, weight, bias, dy)]
     y, moments = ops.batch_norm(*device[:3], 0.1, slope)
@@ -188,7 +191,7 @@ def test_batch_norm(ops, dtype, shape, slope):
     wanted = exact[3], exact[0], y.get().astype(float), exact[1], statistics, 0.1, slope
     gradients = ops.batch_norm_gradient(*arguments)
     for actual, known, kind in zip(
-        gradients, SPECIFICATION.batch_norm_gradient(*wanted), (dtype, wide, wide), strict=True
+        gradients, SPECIFICATION.batch_norm_gradient(*wanted), (dtype, own, own), strict=True
     ):
         assert actual.dtype == kind
         assert_close(actual.get(), known, tolerance(kind, max(len(x), 16)), "gradients")

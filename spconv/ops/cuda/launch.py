@@ -49,6 +49,7 @@ def sum_columns(
     shape: tuple[int, ...],
     dtype: np.dtype,
     sums: int = 1,
+    **macros: str | int,
 ) -> None:
     """Run an entry point of column_sums.cu over (rows, channels) arrays.
 
@@ -62,5 +63,5 @@ def sum_columns(
     parts, blocks = max(1, -(-rows // part)), -(-channels // 32)
     partial, finished = scratch.of(sums * parts * channels, blocks)
     sizes = np.int64(rows), np.int64(channels), np.int64(part)
-    function = kernel("column_sums.cu", entry, STORAGE=storage_of(dtype))
+    function = kernel("column_sums.cu", entry, STORAGE=storage_of(dtype), **macros)
     function((parts, blocks), (32, 8), (*arrays, partial, finished, *results, *sizes))

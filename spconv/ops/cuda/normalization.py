@@ -38,10 +38,12 @@ class CudaNormalization(Ops):
         dtype, wide = x.dtype, math_type(x.dtype)
         count, moments = wide(max(rows, 1)), self.xp.empty((3, channels), wide)
         sum_columns(self._scratch, "batch_means", (x,), (moments, count), x.shape, dtype)
-        results = self._wide(weight_c, x), moments, count, wide(eps)
-        sum_columns(self._scratch, "batch_variances", (x,), results, x.shape, dtype)
+        weight, macros = self._vector(weight_c, x)
+        results = weight, moments, count, wide(eps)
+        sum_columns(self._scratch, "batch_variances", (x,), results, x.shape, dtype, **macros)
         y, options = self._new(x, rows, channels), self._rectify(slope, dtype)
-        self._by_channel("normalize", y, x, moments, moments[2], self._wide(bias_c, x), y, *options)
+        bias, macros = self._vector(bias_c, x)
+        self._by_channel("normalize", y, x, moments, moments[2], bias, y, *options, **macros)
         return y, moments[:2]
 
     def batch_norm_gradient(
@@ -57,15 +59,18 @@ class CudaNormalization(Ops):
         x, (rows, channels) = self._dense(x_nc), x_nc.shape
         dtype, wide, moments = x.dtype, math_type(x.dtype), self._wide(moments, x)
         dy, y = self._like(dy_nc, x), self._like(y_nc, x)
-        vectors, options = self.xp.empty((5, channels), wide), self._rectify(slope, dtype)
-        numbers = wide(max(rows, 1)), wide(eps)
-        results = self._wide(weight_c, x), vectors, *numbers
+        weight, macros = self._vector(weight_c, x)
+        options, numbers = self._rectify(slope, dtype), (wide(max(rows, 1)), wide(eps))
+        vectors = self.xp.empty((3 if macros else 5, channels), wide)
+        gradients = self.xp.empty((2, channels), weight.dtype) if macros else vectors[3:]
+        results = weight, vectors, gradients, *numbers
         arguments = (dy, y, x, moments, *options), results, x.shape, dtype, 2
-        sum_columns(self._scratch, "batch_gradients", *arguments)
-        scale, shift, factor, d_weight, d_bias = vectors
+        sum_columns(self._scratch, "batch_gradients", *arguments, **macros)
         dx = self._new(x, rows, channels)
-        arrays = dy, x, y, moments, scale, shift, factor, dx
-        return self._by_channel("normalize_gradient", dx, *arrays, *options), d_weight, d_bias
+        arrays = dy, x, y, moments, vectors[0], vectors[1], vectors[2], dx
+        self._by_channel("normalize_gradient", dx, *arrays, *options)
+        d_weight, d_bias = gradients
+        return dx, d_weight, d_bias
 
     def track(
         self, running: tuple[Array, Array], batch: tuple[Array, Array], share: float, factor: float
@@ -139,19 +144,31 @@ class CudaNormalization(Ops):
         """What sums and statistics are: of the math type."""
         return self._dense(vector.astype(math_type(like.dtype), copy=False))
 
+    def _vector(self, vector: Array, like: Array) -> tuple[Array, dict[str, Any]]:
+        """A weight or bias as kernels take it: as it is, if its type is that of rows, or wide."""
+        if vector.dtype != like.dtype or like.dtype.itemsize > 2:
+            return self._wide(vector, like), {}
+        return self._dense(vector), {"VECTOR": storage_of(vector.dtype)}
+
     def _new(self, like: Array, *shape: int) -> Array:
         return self.xp.empty(shape, like.dtype)
 
     def _run(
-        self, file: str, entry: str, count: int, dtype: np.dtype, arguments: tuple[Any, ...]
+        self,
+        file: str,
+        entry: str,
+        count: int,
+        dtype: np.dtype,
+        arguments: tuple[Any, ...],
+        **macros: Any,
     ) -> None:
-        elementwise(file, entry, count, arguments, STORAGE=storage_of(dtype))
+        elementwise(file, entry, count, arguments, STORAGE=storage_of(dtype), **macros)
 
-    def _by_channel(self, entry: str, y: Array, *arguments: Any) -> Array:
+    def _by_channel(self, entry: str, y: Array, *arguments: Any, **macros: Any) -> Array:
         """Run an entry point of normalization.cu for each element of ``y``, and return that."""
         rows, channels = y.shape
         arguments = *arguments, np.int64(rows), np.int64(channels)
-        self._run("normalization.cu", entry, y.size, y.dtype, arguments)
+        self._run("normalization.cu", entry, y.size, y.dtype, arguments, **macros)
         return y
 
     def _rectify(self, slope: float | None, dtype: np.dtype) -> tuple[np.int32, np.floating]:
