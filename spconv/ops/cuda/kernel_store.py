@@ -18,6 +18,10 @@ from spconv.ops.cuda.scratch import Scratch
 from spconv.ops.cuda.store import NO_KEY, RulebookStore, starts_of
 from spconv.sites import SiteSet, fits_bitmap
 
+BITMAP_CELLS = 2**28
+"""Grids up to this size (a bitmap of 32 MB) always get one: a device is through it in less time than
+the array code behind :meth:`~RulebookStore.reached` takes to be launched."""
+
 
 class KernelRulebookStore(RulebookStore):
     """The same arrays as those of the plain store; ``xp`` is ``cupy``."""
@@ -41,7 +45,7 @@ class KernelRulebookStore(RulebookStore):
     ) -> tuple[Array, NDArray[np.int64]]:
         """By a bit for each cell of the grid, where that is worth its memory."""
         cells, xp = batch_size * prod(out_shape), self.xp
-        if not fits_bitmap(cells, len(keys)):
+        if cells > BITMAP_CELLS and not fits_bitmap(cells, len(keys)):
             return super().reached(keys, geometry, in_shape, out_shape, batch_size)
         words = np.int64(-(-cells // 32))
         zeros = xp.zeros(int(words) + geometry.volume + 1, np.uint32)
