@@ -95,7 +95,7 @@ extern "C" __global__ void ground_sums(const storage* dy, const int* winner, dou
         total[channel()] = sum;
 }
 
-// What batch normalization makes of its sums, `moments` (3, channels): the mean; then the variance
+// What batch normalization makes of its sums, `moments` (2, channels): the mean; then the variance,
 // and the scale of rows.
 extern "C" __global__ void batch_means(const storage* x, double* partial, u32* finished,
                                        math* moments, math count, i64 rows, i64 channels,
@@ -107,8 +107,9 @@ extern "C" __global__ void batch_means(const storage* x, double* partial, u32* f
 }
 
 extern "C" __global__ void batch_variances(const storage* x, double* partial, u32* finished,
-                                           const VECTOR* weight, math* moments, math count,
-                                           math eps, i64 rows, i64 channels, i64 part) {
+                                           const VECTOR* weight, math* moments, math* scale,
+                                           math count, math eps, i64 rows, i64 channels,
+                                           i64 part) {
     math sum;
     if (!sum_all(partial, finished, rows, channels, part, sum, [=](i64 i, i64 c) {
             const double value = widen(x[i]) - moments[c];
@@ -118,7 +119,7 @@ extern "C" __global__ void batch_variances(const storage* x, double* partial, u3
     const i64 c = channel();
     const math variance = sum / count;
     moments[channels + c] = variance;
-    moments[2 * channels + c] = widen(weight[c]) / square_root(variance + eps);
+    scale[c] = widen(weight[c]) / square_root(variance + eps);
 }
 
 // The gradient of one element in front of a rectifier with the result y, where `rectify` says that
@@ -144,24 +145,24 @@ extern "C" __global__ void gradient_sums(const storage* dy, const storage* y, co
 }
 
 // What the gradients of batch normalization are made of, `vectors` (3, channels): scale, shift and
-// factor (normalization.cu); and `gradients` (2, channels) of weight and bias. `moments`: mean and
-// variance.
+// factor (normalization.cu); and those of weight and bias. `moments`: mean and variance.
 extern "C" __global__ void batch_gradients(const storage* dy, const storage* y, const storage* x,
                                            const math* moments, int rectify, math slope,
                                            double* partial, u32* finished, const VECTOR* weight,
-                                           math* vectors, VECTOR* gradients, math count, math eps,
-                                           i64 rows, i64 channels, i64 part) {
-    math d_bias, d_scale;
+                                           math* vectors, VECTOR* d_weight, VECTOR* d_bias,
+                                           math count, math eps, i64 rows, i64 channels,
+                                           i64 part) {
+    math sum, product;
     const auto gradient = [=](i64 i) { return (double)gradient_at(dy, y, rectify, slope, i); };
-    if (!sum_both(partial, finished, rows, channels, part, d_bias, d_scale,
+    if (!sum_both(partial, finished, rows, channels, part, sum, product,
                   [=](i64 i, i64) { return gradient(i); },
                   [=](i64 i, i64 c) { return gradient(i) * (double)(widen(x[i]) - moments[c]); }))
         return;
     const i64 c = channel();
     const math inverse = 1 / square_root(moments[channels + c] + eps), scale = widen(weight[c]) * inverse;
     vectors[c] = scale;
-    vectors[channels + c] = -scale * d_bias / count;
-    vectors[2 * channels + c] = -scale * (inverse * inverse) * d_scale / count;
-    narrow(d_scale * inverse, gradients[c]);
-    narrow(d_bias, gradients[channels + c]);
+    vectors[channels + c] = -scale * sum / count;
+    vectors[2 * channels + c] = -scale * (inverse * inverse) * product / count;
+    narrow(product * inverse, d_weight[c]);
+    narrow(sum, d_bias[c]);
 }

@@ -19,8 +19,8 @@ from spconv.ops.cuda.store import NO_KEY, RulebookStore, starts_of
 from spconv.sites import SiteSet, fits_bitmap
 
 BITMAP_CELLS = 2**28
-"""Grids up to this size (a bitmap of 32 MB) always get one: a device is through it in less time than
-the array code behind :meth:`~RulebookStore.reached` takes to be launched."""
+"""Grids up to this size (a bitmap of 32 MB) always get one: a device is through it before the array
+code that sorts candidates is launched."""
 
 
 class KernelRulebookStore(RulebookStore):
@@ -97,7 +97,7 @@ class KernelRulebookStore(RulebookStore):
         return table, counts
 
     def compact(self, table: Array, num_pairs: int) -> tuple[Array, Array]:
-        in_rows, out_rows = self.xp.empty((2, num_pairs), np.int32)
+        in_rows, out_rows = (self.xp.empty(num_pairs, np.int32) for _ in range(2))
         volume, count = table.shape
         ends, size = self.xp.empty(volume * -(-count // THREADS), np.int64), np.int64(count)
         self._over_table("tally_pairs", table, (table, ends, self.scratch.of(0, 1)[1], size))

@@ -42,15 +42,12 @@ def kernel_tile_map(
     num_tiles = -(-count // tile_rows)
     cells = num_tiles * volume
     entries = min(cells, int(offset_starts[-1]))
-    # Two arrays, of which the others are parts: asking for memory takes longer than cutting it.
-    memory = (xp.empty if cells else xp.zeros)(count + num_tiles + 1 + 2 * entries, np.int32)
-    ends = count, count + num_tiles + 1, len(memory) - entries
     tiles = TileMap(
-        out_rows=memory[: ends[0]],
-        starts=memory[ends[0] : ends[1]],
-        offsets=memory[ends[1] : ends[2]],
+        out_rows=xp.empty(count, np.int32),
+        starts=xp.empty(num_tiles + 1, np.int32) if cells else xp.zeros(num_tiles + 1, np.int32),
+        offsets=xp.empty(entries, np.int32),
         in_rows=xp.empty((entries, tile_rows), np.int32),
-        groups=memory[ends[2] :].view(np.uint32),
+        groups=xp.empty(entries, np.uint32),
     )
     if not cells:
         return tiles
@@ -76,10 +73,11 @@ def _sorted_rows(xp: Any, table: Array, counts: Array, macros: dict[str, Any]) -
     if words > 1:
         ranks = xp.empty(volume, np.int32)
         _run("rank_offsets", -(-volume // THREADS), (counts, ranks, np.int32(volume)), macros)
-    keys = xp.empty((words, count), np.uint32 if macros["KEY"] == "u32" else np.uint64)
+    shape = count if words == 1 else (words, count)
+    keys = xp.empty(shape, np.uint32 if macros["KEY"] == "u32" else np.uint64)
     arguments = table, counts, ranks, keys, np.int64(count), np.int32(volume), np.int32(words)
     _run("gray_keys", -(-count // THREADS), arguments, macros)
-    return xp.argsort(keys[0], kind="stable") if words == 1 else xp.lexsort(keys[::-1])
+    return xp.argsort(keys, kind="stable") if words == 1 else xp.lexsort(keys[::-1])
 
 
 def _run(entry: str, blocks: int, arguments: tuple, macros: dict[str, Any]) -> None:

@@ -36,15 +36,16 @@ class CudaNormalization(Ops):
     ) -> tuple[Array, Array]:
         x, (rows, channels) = self._dense(x_nc), x_nc.shape
         dtype, wide = x.dtype, math_type(x.dtype)
-        count, moments = wide(max(rows, 1)), self.xp.empty((3, channels), wide)
+        count, moments = wide(max(rows, 1)), self.xp.empty((2, channels), wide)
+        scale = self.xp.empty(channels, wide)
         sum_columns(self._scratch, "batch_means", (x,), (moments, count), x.shape, dtype)
         weight, macros = self._vector(weight_c, x)
-        results = weight, moments, count, wide(eps)
+        results = weight, moments, scale, count, wide(eps)
         sum_columns(self._scratch, "batch_variances", (x,), results, x.shape, dtype, **macros)
         y, options = self._new(x, rows, channels), self._rectify(slope, dtype)
         bias, macros = self._vector(bias_c, x)
-        self._by_channel("normalize", y, x, moments, moments[2], bias, y, *options, **macros)
-        return y, moments[:2]
+        self._by_channel("normalize", y, x, moments, scale, bias, y, *options, **macros)
+        return y, moments
 
     def batch_norm_gradient(
         self,
@@ -61,15 +62,13 @@ class CudaNormalization(Ops):
         dy, y = self._like(dy_nc, x), self._like(y_nc, x)
         weight, macros = self._vector(weight_c, x)
         options, numbers = self._rectify(slope, dtype), (wide(max(rows, 1)), wide(eps))
-        vectors = self.xp.empty((3 if macros else 5, channels), wide)
-        gradients = self.xp.empty((2, channels), weight.dtype) if macros else vectors[3:]
-        results = weight, vectors, gradients, *numbers
+        vectors, new = self.xp.empty((3, channels), wide), self.xp.empty
+        d_weight, d_bias = new(channels, weight.dtype), new(channels, weight.dtype)
+        results = weight, vectors, d_weight, d_bias, *numbers
         arguments = (dy, y, x, moments, *options), results, x.shape, dtype, 2
         sum_columns(self._scratch, "batch_gradients", *arguments, **macros)
         dx = self._new(x, rows, channels)
-        arrays = dy, x, y, moments, vectors[0], vectors[1], vectors[2], dx
-        self._by_channel("normalize_gradient", dx, *arrays, *options)
-        d_weight, d_bias = gradients
+        self._by_channel("batch_normalize_gradient", dx, dy, x, y, moments, vectors, dx, *options)
         return dx, d_weight, d_bias
 
     def track(

@@ -51,28 +51,20 @@ def optimizer_step(
 
 
 def unscale(xp: ModuleType, gradients: Sequence[Array], scale: float) -> tuple[list[Array], bool]:
-    """As :meth:`spconv.ops.Ops.unscale`; one copy to the host.
-
-    The results of one dtype are views of one array.
-    """
-    kinds: dict[np.dtype, list[int]] = {}
-    for number, gradient in enumerate(gradients):
-        kinds.setdefault(gradient.dtype, []).append(number)
-    results, overflow = list(gradients), xp.zeros(1, np.int32)
-    for dtype, numbers in kinds.items():
+    """As :meth:`spconv.ops.Ops.unscale`; one copy to the host."""
+    kinds: dict[np.dtype, list[Tensors]] = {}
+    results, overflow = [], xp.zeros(1, np.int32)
+    for gradient in gradients:
+        results.append(xp.empty(gradient.shape, math_type(gradient.dtype)))
         # Kept until the launch: a dense copy has an address of its own.
-        dense = [xp.ascontiguousarray(gradients[number]) for number in numbers]
-        table, ends = _table(xp, [(array,) for array in dense], [array.size for array in dense])
-        blocks, wide = int(ends[-1]), math_type(dtype)
-        together = xp.empty(blocks * THREADS, wide)
-        if blocks:
+        pair = xp.ascontiguousarray(gradient), results[-1]
+        kinds.setdefault(gradient.dtype, []).append(pair)
+    for dtype, pairs in kinds.items():
+        table, ends = _table(xp, pairs, [result.size for _, result in pairs])
+        if ends[-1]:
             function = kernel("unscale.cu", "unscale", NO_FMA, STORAGE=storage_of(dtype))
-            arguments = table, np.int32(len(dense)), wide(scale), together, overflow
-            function((blocks,), (THREADS,), arguments)
-        for number, end in zip(numbers, ends.tolist(), strict=True):
-            size, shape = gradients[number].size, gradients[number].shape
-            begin = (end - -(-size // THREADS)) * THREADS
-            results[number] = together[begin : begin + size].reshape(shape)
+            arguments = table, np.int32(len(pairs)), math_type(dtype)(scale), overflow
+            function((int(ends[-1]),), (THREADS,), arguments)
     return results, not int(to_device(overflow, "cpu")[0])
 
 

@@ -39,12 +39,9 @@ def make_tasks(
     if counts is None:
         return _upload(xp, *split_pairs(offset_starts, longest))
     num_tasks = int((-(-np.diff(offset_starts) // longest)).sum())
-    starts, offset_tasks = (
-        xp.empty(num_tasks + volume + 2, np.int64),
-        xp.empty(volume + 1, np.int32),
-    )
-    tasks = Tasks(starts[: num_tasks + 1], offset_tasks)
-    arguments = counts, starts[num_tasks + 1 :], offset_tasks, tasks.starts
+    tasks = Tasks(xp.empty(num_tasks + 1, np.int64), xp.empty(volume + 1, np.int32))
+    memory = xp.empty(volume + 1, np.int64)
+    arguments = counts, memory, tasks.offset_tasks, tasks.starts
     sizes = np.int32(volume), np.int32(num_tasks), np.int64(longest)
     kernel("tasks.cu", "split_pairs")((1,), (THREADS,), (*arguments, *sizes))
     return tasks
