@@ -204,6 +204,10 @@ class CudaGemm:
         if storage != weight:
             dtype = BITS
         padded = columns + -columns % (ALIGNMENT // dtype.itemsize)
+        rounded = kind == "tf32" and architecture >= 80
+        in_order = transposed and not mirrored and groups == 1 and padded == columns
+        if in_order and storage == weight and not rounded:
+            return self._aligned(w_kco)  # packed, they would be the same bytes
         packed = self.xp.empty((groups, volume, rows, padded), dtype)
         if packed.size:
             sizes = map(np.int32, (groups, volume, cin, cout, transposed, mirrored))
@@ -215,7 +219,7 @@ class CudaGemm:
                 arguments,
                 STORAGE=storage,
                 WEIGHT=weight,
-                ROUND_TF32=int(kind == "tf32" and architecture >= 80),
+                ROUND_TF32=int(rounded),
             )
         return packed
 
