@@ -132,9 +132,15 @@ def may_share_memory(array: Array, other: Any) -> bool:
     """
     if type(array) is not type(other):
         return False
-    if is_cupy(array) and array.data.mem is not other.data.mem:
-        return False  # CuPy itself takes longer than a launch to tell
-    return bool(array_module(array).may_share_memory(array, other))
+    if type(array) is np.ndarray or not is_cupy(array):
+        return np.may_share_memory(array, other)
+    # CuPy itself takes longer than a launch to tell.
+    if array.data.mem is not other.data.mem:
+        return False
+    if not (array.flags.c_contiguous and other.flags.c_contiguous):
+        return bool(array_module(array).may_share_memory(array, other))
+    begin, other_begin = array.data.ptr, other.data.ptr
+    return begin < other_begin + other.nbytes and other_begin < begin + array.nbytes
 
 
 def to_device(array: Array, device: str) -> Array:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from spconv.checks import check_int
-from spconv.compat import Array
+from spconv.compat import Array, array_module
 from spconv.kernels import memory
 
 WORTH_KEEPING = 16 * 1024
@@ -61,6 +61,8 @@ def combined(function: np.ufunc, a: Array, b: Array) -> Array:
     array([[1., 0.],
            [1., 0.]])
     """
+    if not isinstance(a, np.ndarray):  # twice as fast as by way of NumPy's function
+        return getattr(array_module(a), function.__name__)(a, b)
     fits = isinstance(b, np.ndarray) and b.dtype == a.dtype
     if fits and a.shape[a.ndim - b.ndim :] == b.shape and _is_large(a):
         return function(a, b, out=memory.empty(a.shape, a.dtype))

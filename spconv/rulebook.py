@@ -83,10 +83,14 @@ class Rulebook:
         return len(self.offset_starts) - 1
 
     @property
+    def origin(self) -> Rulebook | None:
+        """The rulebook that this one is the inverse of, while somebody has it."""
+        return self._origin() if self._origin else None
+
+    @property
     def inverse(self) -> Rulebook:
         """The same pairs with input and output exchanged."""
-        origin = self._origin() if self._origin else None
-        return origin or self._swapped
+        return self.origin or self._swapped
 
     @cached_property
     def _swapped(self) -> Rulebook:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -274,7 +275,12 @@ def check_same_sites(tensors: Sequence[SparseConvTensor], owner: str) -> None:
             )
 
 
-def add_on_same_sites(x: SparseConvTensor, y: SparseConvTensor, owner: str) -> SparseConvTensor:
+def add_on_same_sites(
+    x: SparseConvTensor,
+    y: SparseConvTensor,
+    owner: str,
+    total_of: Callable[[Tensor, Tensor], Tensor] = operator.add,
+) -> SparseConvTensor:
     """Sum of two tensors with equal channels, on the sites that both hold."""
     check_same_grid((x, y), owner)
     check_same_sites((x, y), owner)
@@ -283,8 +289,10 @@ def add_on_same_sites(x: SparseConvTensor, y: SparseConvTensor, owner: str) -> S
         raise ValueError(
             f"{owner}: expected equal channels, got {x.num_channels} and {y.num_channels}"
         )
-    ground = None if x.ground_state is None else x.ground_state + y.ground_state
-    total = x.derive(x.features + y.features, ground)
+    ground = None
+    if x.ground_state is not None and y.ground_state is not None:
+        ground = total_of(x.ground_state, y.ground_state)
+    total = x.derive(total_of(x.features, y.features), ground)
     total.rulebooks = x.rulebooks.joined([y.rulebooks])
     return total
 

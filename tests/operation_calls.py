@@ -35,7 +35,7 @@ X, Y, ROWS, GRID = sparse(), sparse(), tensor(3, 4), tensor(2, 4, 4, 4)
 REGIONS = [np.array([0, 1, 3])] * 2
 
 CALLS = {
-    "add": {"x": X, "y": Y},
+    "add": {"x": X, "y": Y, "negative_slope": 0.1},
     "batch_norm": {"x": ROWS, "weight": tensor(4), "bias": tensor(4), "eps": 1e-5},
     "batchwise_dropout": {"x": X, "kept": KEPT},
     "binary_cross_entropy_with_logits": {
@@ -156,7 +156,11 @@ NO_REGIONS = [
 ]
 
 WRONG = {
-    "add": {"x": [*NO_SPARSE, sparse(5), sparse(ground=np.zeros(4))], "y": [*NO_SPARSE, sparse(2)]},
+    "add": {
+        "x": [*NO_SPARSE, sparse(5), sparse(ground=np.zeros(4))],
+        "y": [*NO_SPARSE, sparse(2)],
+        "negative_slope": NO_NUMBER[1:],
+    },
     "batch_norm": {
         "x": [*NO_TENSOR, tensor(4), GRID, tensor(3, 5)],
         "weight": NO_VECTOR,

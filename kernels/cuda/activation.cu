@@ -6,6 +6,16 @@ extern "C" __global__ void leaky_relu(const storage* x, math slope, storage* y, 
     if (i < count) narrow(rectified(widen(x[i]), slope), y[i]);
 }
 
+// Of a sum, rounded as it would be kept.
+extern "C" __global__ void add_rectified(const storage* a, const storage* b, math slope,
+                                         storage* y, i64 count) {
+    const i64 i = thread_index();
+    if (i >= count) return;
+    storage sum;
+    narrow(widen(a[i]) + widen(b[i]), sum);
+    narrow(rectified(widen(sum), slope), y[i]);
+}
+
 extern "C" __global__ void leaky_relu_gradient(const storage* y, const storage* dy, math slope,
                                                storage* dx, i64 count) {
     const i64 i = thread_index();

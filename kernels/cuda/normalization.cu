@@ -4,13 +4,23 @@
 
 // y = (x - mean) * scale + bias.
 extern "C" __global__ void normalize(const storage* x, const math* mean, const math* scale,
-                                     const math* bias, storage* y, int rectify, math slope,
+                                     const VECTOR* bias, storage* y, int rectify, math slope,
                                      i64 rows, i64 channels) {
     const i64 i = thread_index();
     if (i >= rows * channels) return;
     const i64 c = i - quotient(i, channels) * channels;
-    const math value = (widen(x[i]) - mean[c]) * scale[c] + bias[c];
+    const math value = (widen(x[i]) - mean[c]) * scale[c] + widen(bias[c]);
     narrow(rectify ? rectified(value, slope) : value, y[i]);
+}
+
+__device__ __forceinline__ void gradient_of_one(const storage* dy, const storage* x,
+                                                const storage* y, math mean, math scale,
+                                                math shift, math factor, storage* dx, int rectify,
+                                                math slope, i64 i) {
+    const math gradient = widen(dy[i]);
+    const math kept = rectify ? rectified_gradient(widen(y[i]), gradient, slope) : gradient;
+    const math moments = shift + factor * (widen(x[i]) - mean);
+    narrow(kept * scale + moments, dx[i]);
 }
 
 // dx = dy * scale + (shift + factor * (x - mean)), dy through the rectifier.
@@ -22,10 +32,19 @@ extern "C" __global__ void normalize_gradient(const storage* dy, const storage* 
     const i64 i = thread_index();
     if (i >= rows * channels) return;
     const i64 c = i - quotient(i, channels) * channels;
-    const math gradient = widen(dy[i]);
-    const math kept = rectify ? rectified_gradient(widen(y[i]), gradient, slope) : gradient;
-    const math moments = shift[c] + factor[c] * (widen(x[i]) - mean[c]);
-    narrow(kept * scale[c] + moments, dx[i]);
+    gradient_of_one(dy, x, y, mean[c], scale[c], shift[c], factor[c], dx, rectify, slope, i);
+}
+
+// The same of what batch_gradients (column_sums.cu) made.
+extern "C" __global__ void batch_normalize_gradient(const storage* dy, const storage* x,
+                                                    const storage* y, const math* moments,
+                                                    const math* vectors, storage* dx, int rectify,
+                                                    math slope, i64 rows, i64 channels) {
+    const i64 i = thread_index();
+    if (i >= rows * channels) return;
+    const i64 c = i - quotient(i, channels) * channels;
+    gradient_of_one(dy, x, y, moments[c], vectors[c], vectors[channels + c],
+                    vectors[2 * channels + c], dx, rectify, slope, i);
 }
 
 // dx = shift + factor * (x - mean): what the moments add to the input gradient.

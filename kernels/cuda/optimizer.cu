@@ -6,28 +6,10 @@
 // has been at work on 16-bit ones); the state is of type `math`. With
 // -DMASTER=1 the parameter is kept a second time in `math` precision and rounded from there.
 //
-// `table` has rows of `tensors` entries: the blocks up to the end of a parameter, its size, and the
-// addresses of data, master, gradient and state, 0 for what there is not.
-#include "storage.cuh"
+// The addresses in `table` are those of data, master, gradient and state.
+#include "tensors.cuh"
 
-enum { ENDS, SIZES, DATA, MASTERS, GRADIENTS, STATE };
-
-struct place {
-    int tensor;
-    i64 element;  // or -1: the block reaches over the end
-};
-
-__device__ __forceinline__ place find_place(const i64* table, int tensors) {
-    const int tensor = first_above(table, tensors, blockIdx.x);
-    const i64 block = blockIdx.x - (tensor ? table[tensor - 1] : 0);
-    const i64 element = block * blockDim.x + threadIdx.x;
-    return {tensor, element < table[SIZES * tensors + tensor] ? element : -1};
-}
-
-template <typename T>
-__device__ __forceinline__ T* row(const i64* table, int tensors, int kind, place at) {
-    return (T*)table[kind * tensors + at.tensor];
-}
+enum { DATA = ADDRESSES, MASTERS, GRADIENTS, STATE };
 
 // The copy's value, unless it is not what the parameter was rounded from: somebody changed that.
 __device__ __forceinline__ math parameter(const storage* data, const math* master, i64 i) {

@@ -3,6 +3,7 @@
 //
 //   forward         packed[g][k][o][c] = w[k][c][g * cout + o]
 //   input gradient  packed[g][k][c][o] = w[k][c][g * cout + o]     (transposed = 1)
+// (of one group, without padding and rounding, that is w itself: nothing is launched)
 // mirrored = 1 takes w[volume - 1 - k]: the input gradient of a symmetric submanifold kernel then
 // runs over the tile map of its forward.
 //

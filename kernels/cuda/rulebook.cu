@@ -4,7 +4,7 @@
 //
 // -DNDIM is the number of spatial dimensions. `geometry` holds kernel_size, stride, padding,
 // dilation, in_shape and out_shape, NDIM entries each.
-#include "storage.cuh"
+#include "last_block.cuh"
 
 #define KERNEL_SIZE(axis) geometry[axis]
 #define STRIDE(axis) geometry[NDIM + axis]
@@ -65,21 +65,21 @@ extern "C" __global__ void mark_cells(const i64* keys, const i64* geometry, u32*
     if (outputs) atomicAdd(counts + gridDim.y, outputs);
 }
 
-// sums[block] = marked cells in the words of a block.
-extern "C" __global__ void tally_cells(const u32* bits, int* sums, i64 words) {
+// ends[block] = marked cells in the words up to and with those of a block.
+extern "C" __global__ void tally_cells(const u32* bits, i64* ends, u32* finished, i64 words) {
     __shared__ int sum;
     const i64 w = thread_index();
     if (threadIdx.x == 0) sum = 0;
     __syncthreads();
     if (w < words) atomicAdd(&sum, __popc(bits[w]));
     __syncthreads();
-    if (threadIdx.x == 0) sums[blockIdx.x] = sum;
+    if (threadIdx.x == 0) ends[blockIdx.x] = sum;
+    if (is_last(finished, gridDim.x)) running_sums(ends, gridDim.x);
 }
 
 #define MOST_THREADS 1024
 
-// Keys of the marked cells, ascending; ends[block] are the sums of what the same launch of
-// tally_cells found, up to and with a block.
+// Keys of the marked cells, ascending; `ends` are those of the same launch of tally_cells.
 extern "C" __global__ void list_cells(const u32* bits, const i64* ends, i64* cells, i64 words) {
     __shared__ int sums[MOST_THREADS];  // of the words up to and with a thread's
     const i64 w = thread_index();
@@ -176,16 +176,18 @@ extern "C" __global__ void lookup(const i64* out_keys, const i64* in_keys, const
 
 #define MOST_WARPS 32
 
-// counts[k, block] = entries of `table` (volume, out_count) that the block has and are no -1.
-extern "C" __global__ void tally_pairs(const int* table, int* counts, i64 out_count) {
+// ends[k, block] = entries of `table` (volume, out_count) that are no -1 up to and with a block's.
+extern "C" __global__ void tally_pairs(const int* table, i64* ends, u32* finished,
+                                       i64 out_count) {
     const i64 n = thread_index();
     const int found =
         __syncthreads_count(n < out_count && table[blockIdx.y * out_count + n] >= 0);
-    if (threadIdx.x == 0) counts[(i64)blockIdx.y * gridDim.x + blockIdx.x] = found;
+    if (threadIdx.x == 0) ends[(i64)blockIdx.y * gridDim.x + blockIdx.x] = found;
+    if (is_last(finished, gridDim.x * gridDim.y))
+        running_sums(ends, (i64)gridDim.x * gridDim.y);
 }
 
-// The entries that are no -1, in order; ends[k, block] are the sums of what the same launch of
-// tally_pairs found, up to and with a block.
+// The entries that are no -1, in order; `ends` are those of the same launch of tally_pairs.
 extern "C" __global__ void compact_pairs(const int* table, const i64* ends, int* in_rows,
                                          int* out_rows, i64 out_count) {
     __shared__ int sums[MOST_WARPS];

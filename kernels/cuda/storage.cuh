@@ -52,6 +52,9 @@ __device__ __forceinline__ double logarithm(double x) { return log(x); }
 #ifdef STORAGE
 typedef STORAGE storage;
 typedef math_of<STORAGE>::type math;
+#ifndef VECTOR  // the type of weights and biases of normalizations
+#define VECTOR math
+#endif
 #endif
 
 // a / b for a >= 0, b > 0. Most pairs fit in 32 bits, which a device divides several times faster.
@@ -65,7 +68,8 @@ __device__ __forceinline__ i64 thread_index() {
 }
 
 // The first of `count` ascending ends that is greater than `value`; the last one is.
-__device__ __forceinline__ int first_above(const i64* ends, int count, i64 value) {
+template <class T>
+__device__ __forceinline__ int first_above(const T* ends, int count, i64 value) {
     int low = 0, high = count - 1;
     while (low < high) {
         const int middle = (low + high) >> 1;

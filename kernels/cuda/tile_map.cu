@@ -6,7 +6,7 @@
 // sort key, u32 or u64. A cell is a pair (tile, kernel offset), cell = tile * volume + offset;
 // `order` (count) are the output rows in tile order. Cells are counted in 32 bits, as tables of
 // input rows with 2^31 cells of 64 rows fit nowhere.
-#include "storage.cuh"
+#include "last_block.cuh"
 
 typedef unsigned long long u64;
 
@@ -16,23 +16,31 @@ typedef unsigned long long u64;
 typedef KEY key;
 
 #define KEY_BITS (8 * (int)sizeof(key))
-#define WARPS 8      // of a block that has a tile
-#define SCANNERS 32  // warps of the block that adds up all tiles
+#define WARPS 8  // of a block that has a tile
 
-// Bit of every offset in the masks: of two offsets the one with more pairs, or the first, is lower.
-extern "C" __global__ void rank_offsets(const int* counts, int* ranks, int volume) {
-    const int k = (int)thread_index();
-    if (k >= volume) return;
+// Bit of offset k in the masks: of two offsets the one with more pairs, or the first, is lower.
+__device__ __forceinline__ int rank_of(const int* counts, int volume, int k) {
     int rank = 0;
     for (int other = 0; other < volume; other++)
         rank += counts[other] > counts[k] || (counts[other] == counts[k] && other < k);
-    ranks[k] = rank;
+    return rank;
+}
+
+extern "C" __global__ void rank_offsets(const int* counts, int* ranks, int volume) {
+    const int k = (int)thread_index();
+    if (k < volume) ranks[k] = rank_of(counts, volume, k);
 }
 
 // keys[word, n] = place of row n's offset mask in the Gray code, the most significant word first.
-// ranks[k] is the bit of offset k in the mask.
-extern "C" __global__ void gray_keys(const int* table, const int* ranks, key* keys, i64 count,
-                                     int volume, int words) {
+// `all_ranks` are those of rank_offsets; of no more offsets than a word has bits every block ranks
+// them itself.
+extern "C" __global__ void gray_keys(const int* table, const int* counts, const int* all_ranks,
+                                     key* keys, i64 count, int volume, int words) {
+    __shared__ int own_ranks[KEY_BITS];
+    if (words == 1 && (int)threadIdx.x < volume)
+        own_ranks[threadIdx.x] = rank_of(counts, volume, threadIdx.x);
+    __syncthreads();
+    const int* ranks = words == 1 ? own_ranks : all_ranks;
     const i64 n = thread_index();
     if (n >= count) return;
     key parity = 0;  // of all higher bits: all ones or all zeros
@@ -62,9 +70,10 @@ __device__ __forceinline__ void load_rows(const T* order, i64 count, int (&rows)
 }
 
 // One block for each tile. groups[cell], bit i: one of the rows 16 i to 16 i + 15 is there.
-// starts[tile + 1] becomes the number of the tile's cells that have a row.
+// starts[tile + 1] becomes the number of cells that have a row in the tiles up to and with this one.
 extern "C" __global__ void cell_groups(const int* table, const i64* order, u32* groups,
-                                       int* out_rows, int* starts, i64 count, int volume) {
+                                       int* out_rows, int* starts, u32* finished, i64 count,
+                                       int volume) {
     __shared__ int found_cells[WARPS];
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     int rows[TILE_ROWS / 32], cells = 0;
@@ -88,38 +97,12 @@ extern "C" __global__ void cell_groups(const int* table, const i64* order, u32* 
     }
     if (lane == 0) found_cells[warp] = cells;
     __syncthreads();
-    if (threadIdx.x) return;
-    for (int other = 1; other < WARPS; other++) cells += found_cells[other];
-    starts[blockIdx.x + 1] = cells;
-    if (blockIdx.x == 0) starts[0] = 0;
-}
-
-// Sum of `value` over this and all lower lanes.
-__device__ __forceinline__ int sum_below(int value) {
-#pragma unroll
-    for (int step = 1; step < 32; step *= 2) {
-        const int lower = __shfl_up_sync(0xFFFFFFFFu, value, step);
-        if ((int)(threadIdx.x % 32) >= step) value += lower;
+    if (threadIdx.x == 0) {
+        for (int other = 1; other < WARPS; other++) cells += found_cells[other];
+        starts[blockIdx.x + 1] = cells;
+        if (blockIdx.x == 0) starts[0] = 0;
     }
-    return value;
-}
-
-// Numbers of cells into where the tiles start, in place, by one block.
-extern "C" __global__ void tile_starts(int* starts, int tiles) {
-    __shared__ int sums[SCANNERS];
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    int before = 0;
-    for (i64 first = 0; first < tiles; first += SCANNERS * 32) {
-        const i64 tile = first + threadIdx.x;
-        const int sum = sum_below(tile < tiles ? starts[tile + 1] : 0);
-        if (lane == 31) sums[warp] = sum;
-        __syncthreads();
-        const int totals = sum_below(sums[lane]);
-        const int lower = __shfl_sync(0xFFFFFFFFu, totals, (warp + 31) % 32);
-        if (tile < tiles) starts[tile + 1] = before + (warp ? lower : 0) + sum;
-        before += __shfl_sync(0xFFFFFFFFu, totals, 31);
-        __syncthreads();
-    }
+    if (is_last(finished, gridDim.x)) running_sums(starts + 1, gridDim.x);
 }
 
 // Entries of the cells that have a row. One block for each tile.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import numpy as np
 
 from spconv.autograd import Tensor, record
 from spconv.checks import check_int, type_name
 from spconv.compat import Array, array_module, check_one_device
-from spconv.functional._arguments import check_tensor
+from spconv.functional._arguments import check_slope, check_tensor
 from spconv.functional._common import check_sparse, common_dtype
 from spconv.ops import get_ops
 from spconv.sites import SiteSet
@@ -23,7 +24,12 @@ from spconv.tensor import (
 
 
 def add(
-    x: SparseConvTensor, y: SparseConvTensor, *, union: bool = False, owner: str = "add"
+    x: SparseConvTensor,
+    y: SparseConvTensor,
+    *,
+    union: bool = False,
+    negative_slope: float | None = None,
+    owner: str = "add",
 ) -> SparseConvTensor:
     """Sum of two sparse tensors with equal channels.
 
@@ -33,14 +39,31 @@ def add(
     union : bool
         Allow different sites: the result has the sites of either, sorted; where one tensor is
         inactive it counts with its ground state, or as zero without one.
+    negative_slope : float, optional
+        Of a leaky rectifier on the sum (0: ReLU), computed with it.
 
     Raises
     ------
     ValueError
-        For different sites without ``union``, different channels, or a ground state in one only.
+        For different sites without ``union``, different channels, a ground state in one only, or a
+        negative slope.
     """
+    check_slope(owner, negative_slope)
     x, y = _aligned((x, y), union, owner)
-    return add_on_same_sites(x, y, owner)
+    if negative_slope is None:
+        return add_on_same_sites(x, y, owner)
+    return add_on_same_sites(x, y, owner, partial(_add_rectified, slope=negative_slope))
+
+
+def _add_rectified(x: Tensor, y: Tensor, slope: float) -> Tensor:
+    ops = get_ops(x.data)
+    data = ops.add_rectified(x.data, y.data, slope)
+
+    def backward(gradient: Array) -> tuple[Array, Array]:
+        gradient = ops.leaky_relu_gradient(data, gradient, slope)
+        return gradient, gradient
+
+    return record(data, (x, y), backward)
 
 
 def concat(

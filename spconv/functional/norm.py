@@ -47,7 +47,10 @@ def batch_norm(
     dtype = common_dtype(x, weight, bias)
     check_compiled("batch_norm", dtype, x)
     ops, features = get_ops(x.data), cast(x, dtype)
-    gamma, beta = cast(weight, math_type(dtype)), cast(bias, math_type(dtype))
+    # Those of 16-bit features are widened where they are used.
+    alike = weight.dtype == bias.dtype == dtype
+    wide = dtype if alike else math_type(dtype)
+    gamma, beta = cast(weight, wide), cast(bias, wide)
     data, statistics = ops.batch_norm(features, gamma, beta, eps, negative_slope)
 
     def backward(gradient: Array) -> tuple[Array, ...]:

@@ -274,8 +274,7 @@ def residual_sum(
     if takes_residual(last_layer(layer)):
         run = layer._run if isinstance(layer, SparseSequential) else layer
         return run(x, **given(residual=residual, negative_slope=negative_slope))
-    total = functional.add(residual, layer(x), owner="residual_sum")
-    return total if negative_slope is None else functional.leaky_relu(total, negative_slope)
+    return functional.add(residual, layer(x), negative_slope=negative_slope, owner="residual_sum")
 
 
 def last_layer(layer: Module) -> Module:

@@ -16,6 +16,7 @@ import numpy as np
 from spconv.compat import Array
 from spconv.dtypes import math_type
 from spconv.geometry import Geometry
+from spconv.memory import combined
 from spconv.ops import elementwise, row_norm, steps
 from spconv.ops.epilogue import PLAIN, Epilogue
 from spconv.ops.groups import grouped_matmul, transposed_weight
@@ -201,6 +202,10 @@ class Ops:
         """``x`` where positive, else ``slope * x``; any shape."""
         return elementwise.leaky_relu(self.xp, x, slope)
 
+    def add_rectified(self, a: Array, b: Array, slope: float) -> Array:
+        """:meth:`leaky_relu` of a sum."""
+        return self.leaky_relu(combined(np.add, a, b), slope)
+
     def leaky_relu_gradient(self, y: Array, dy: Array, slope: float) -> Array:
         """Gradient of :meth:`leaky_relu` from its result (``slope >= 0`` keeps the sign)."""
         return elementwise.leaky_relu_gradient(self.xp, y, dy, slope)
@@ -260,7 +265,7 @@ class Ops:
         eps: float,
         slope: float | None,
     ) -> tuple[Array, Array, Array]:
-        """Gradients of rows, weight and bias; ``y`` and ``moments`` are of :meth:`batch_norm`."""
+        """Gradients of rows, weight and bias, of the weight's dtype, of :meth:`batch_norm`."""
         wide = math_type(x_nc.dtype)
         mean, count = moments[0], wide(max(len(x_nc), 1))
         inverse = 1 / self.xp.sqrt(moments[1] + wide(eps))
@@ -268,7 +273,7 @@ class Ops:
         d_bias, d_scale = self.normalize_sums(dy_nc, x_nc, y_nc, mean, slope)
         shift, factor = -scale * d_bias / count, -scale * inverse**2 * d_scale / count
         dx = self.normalize_gradient(dy_nc, x_nc, y_nc, mean, scale, shift, factor, slope)
-        return dx, d_scale * inverse, d_bias
+        return dx, *(d.astype(weight_c.dtype, copy=False) for d in (d_scale * inverse, d_bias))
 
     def layer_norm(
         self, x_nc: Array, weight_c: Array, bias_c: Array, eps: float
@@ -378,6 +383,10 @@ class Ops:
         """
         for parameter in learning:
             steps.adam(self.xp, *parameter, factors)
+
+    def unscale(self, gradients: Sequence[Array], scale: float) -> tuple[list[Array], bool]:
+        """Gradients over ``scale``, float32 at least, and whether all of them are finite."""
+        return steps.unscale(self.xp, gradients, scale)
 
     def _rows_by_sample(self, sites: SiteSet) -> Iterator[tuple[int, Array]]:
         """Samples that have sites, and their rows in ascending order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import ModuleType
 
 import numpy as np
@@ -68,6 +69,16 @@ def adam(
     xp.subtract(value, scratch, out=value)
     if master is not None:
         data[...] = master
+
+
+def unscale(xp: ModuleType, gradients: Sequence[Array], scale: float) -> tuple[list[Array], bool]:
+    """Quotients and whether they are finite, see :meth:`spconv.ops.Ops.unscale`."""
+    results, finite = [], True
+    for gradient in gradients:
+        wide = np.result_type(gradient.dtype, np.float32)
+        results.append(gradient.astype(wide) / wide.type(scale))
+        finite = finite & xp.isfinite(results[-1]).all()
+    return results, bool(finite)
 
 
 def _kept(master: Array, data: Array) -> Array:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
-
-import numpy as np
 
 from spconv.autograd import Tensor
 from spconv.checks import check_float, check_int, check_state, type_name
-from spconv.compat import array_module
+from spconv.compat import array_module, is_cupy
+from spconv.ops import get_ops
 from spconv.optim.base import Optimizer
 from spconv.optim.clip import clip_grad_norm
 
@@ -82,13 +80,18 @@ class LossScaler:
                 f"LossScaler.step: expected an Optimizer, got {type_name(optimizer)}; call "
                 "scaler.step(optimizer) in the place of optimizer.step()"
             )
-        finite: Any = True
-        for parameter in optimizer.parameters.values():
-            if parameter.grad is not None:
-                wide = np.result_type(parameter.grad.dtype, np.float32)
-                parameter.grad = parameter.grad.astype(wide) / wide.type(self.scale)
-                finite = finite & array_module(parameter.grad).isfinite(parameter.grad).all()
-        if not bool(finite):
+        finite = True
+        learning = [p for p in optimizer.parameters.values() if p.grad is not None]
+        for on_gpu in (False, True):
+            here = [p for p in learning if is_cupy(p.grad) == on_gpu]
+            if not here:
+                continue
+            ops = get_ops(here[0].grad)
+            gradients, fine = ops.unscale([p.grad for p in here], self.scale)
+            for parameter, gradient in zip(here, gradients, strict=True):
+                parameter.grad = gradient
+            finite = finite and fine
+        if not finite:
             self.scale, self.good_steps = max(self.scale / 2, 2.0**-24), 0
             return False
         if clip_norm is not None:

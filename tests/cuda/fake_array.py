@@ -39,8 +39,13 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
     flags = property(lambda self: self.host.flags)
     T = property(lambda self: ndarray(self.host.T))
     data = property(
-        lambda self: types.SimpleNamespace(ptr=self.host.ctypes.data, mem=allocation(self.host))
+        lambda self: types.SimpleNamespace(
+            ptr=self.host.ctypes.data, mem=allocation(self.host), memset_async=self.set_bytes
+        )
     )
+
+    def set_bytes(self, value: int, count: int) -> None:
+        self.host.reshape(-1).view(np.uint8)[:count] = value
 
     def get(self) -> np.ndarray:
         COPIES["to_host"] += 1

@@ -116,6 +116,13 @@ def ascontiguousarray(array):
     return array if dense is array.host else ndarray(dense)
 
 
+def empty(shape, dtype=float):
+    """Of bytes that no kernel takes for a result: freed memory would still have the last one's."""
+    array = np.empty(shape, dtype)
+    array.reshape(-1).view(np.uint8)[:] = 0xFF
+    return ndarray(array)
+
+
 def bincount(x, weights=None, minlength=None):
     """Waits for the smallest and for the largest number, of which there has to be one."""
     if not x.size:
@@ -138,7 +145,7 @@ def make_module() -> types.ModuleType:
     cupy.emulated = True
     cupy.ndarray, cupy.RawModule, cupy.asarray = ndarray, RawModule, asarray
     cupy.array = lambda array, dtype=None, order="K": asarray(array, dtype).copy(order)
-    cupy.ascontiguousarray, cupy.bincount = ascontiguousarray, bincount
+    cupy.ascontiguousarray, cupy.bincount, cupy.empty = ascontiguousarray, bincount, empty
     cupy.cuda = types.SimpleNamespace(
         is_available=lambda: True,
         compiler=types.SimpleNamespace(CompileException=CompileException),
@@ -149,6 +156,7 @@ def make_module() -> types.ModuleType:
             getDevice=device,
         ),
         Device=Device,
+        get_current_stream=lambda: types.SimpleNamespace(ptr=0),
     )
     return cupy
 
@@ -169,7 +177,7 @@ def installed(monkeypatch):
     from spconv.ops.cuda import compiler
 
     memories = [compat.has_cupy, compat.import_cupy, compat.has_gpu]
-    memories += [ops._cuda_ops, compiler._entry, compiler._module]
+    memories += [ops._cuda_ops, compiler.kernel, compiler._module]
     cupy = make_module()
     for memory in memories:
         memory.cache_clear()

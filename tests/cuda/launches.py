@@ -13,6 +13,7 @@ from spconv.ops.cuda.tiles import (
     Tile,
     choose_gradient_tile,
     choose_tile,
+    longest_task,
     split_pairs,
 )
 
@@ -89,7 +90,7 @@ def run_weight_gradient(
     cin, cout = x.shape[1] // groups, dy.shape[1] // groups
     tile = tile or choose_gradient_tile(kind, cin, cout)
     size = cin * groups * cout
-    task_starts, offset_tasks = split(pairs.starts, size)
+    task_starts, offset_tasks = split(pairs.starts, longest_task(int(pairs.starts[-1]), size))
     real = accumulator(kind)
     partials = np.full((len(task_starts) - 1, size), np.nan, real)
     result = np.full((pairs.volume, cin, groups * cout), np.nan, real)

@@ -16,13 +16,20 @@ BY_STORAGE = (
     "normalization",
     "pooling",
     "samples",
+    "unscale",
 )
 KERNELS = [(name, {"STORAGE": storage}) for name in BY_STORAGE for storage in STORAGE]
+KERNELS += [
+    (name, {"STORAGE": storage, "VECTOR": storage})
+    for name in ("column_sums", "normalization")
+    for storage in ("float16", "bfloat16")
+]
 KERNELS += [
     ("optimizer", {"STORAGE": s, "GRADIENT": g, "MASTER": int("16" in s)})
     for s, g in [*zip(STORAGE, STORAGE, strict=True), ("float16", "float")]
 ]
 KERNELS += [("tile_map", {"TILE_ROWS": 64, "KEY": key}) for key in ("u32", "u64")]
+KERNELS += [("tasks", {})]
 KERNELS += [("convert", {"STORAGE": "bfloat16", "FROM": "float"})]
 KERNELS += [("rulebook", {"NDIM": ndim}) for ndim in (1, 2, 3, 4, 8)]
 

@@ -55,7 +55,7 @@ def cupy(monkeypatch):
         ),
     )
     memories = [compat.has_cupy, compat.import_cupy, compat.has_gpu]
-    memories += [compiler._entry, compiler._module]
+    memories += [compiler.kernel, compiler._module]
     for memory in memories:
         memory.cache_clear()
     with monkeypatch.context() as patch:

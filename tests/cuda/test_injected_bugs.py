@@ -70,6 +70,19 @@ def step(ops):
         np.testing.assert_array_equal(weight.numpy(), expected.numpy())
 
 
+def quotients(ops):
+    """Gradients of less than one block, of none, of whole ones and of more."""
+    gradients = [random(size, seed=size) for size in (70, 0, 256, 700, 1)]
+    expected, _ = SPECIFICATION.unscale(gradients, 8.0)
+    actual, finite = ops.unscale([ops.xp.asarray(gradient) for gradient in gradients], 8.0)
+    assert finite
+    for one, other in zip(actual, expected, strict=True):
+        np.testing.assert_array_equal(one.get(), other)
+    for bad in (np.inf, np.nan):
+        gradients[3][600] = bad
+        assert not ops.unscale([ops.xp.asarray(gradient) for gradient in gradients], 8.0)[1]
+
+
 def moving_average(ops):
     arrays = random(4, 37)
     expected = SPECIFICATION.track(tuple(arrays[:2]), tuple(arrays[2:]), 0.1, 2.0)
@@ -115,12 +128,12 @@ def cells_of_bits(ops):
     """The kernels alone, with room around the result for what a bug writes."""
     xp, marked = ops.xp, np.random.default_rng(3).random(700 * 32) < 0.1
     bits = np.packbits(marked, bitorder="little").view("<u4")
-    sums, cells = xp.zeros(3, np.int32), xp.zeros(1 << 22, np.int64)[1 << 21 :]
+    ends, cells = xp.zeros(3, np.int64), xp.zeros(1 << 22, np.int64)[1 << 21 :]
     words, shape = np.int64(len(bits)), ((3, 1), (256,))
-    kernel("rulebook.cu", "tally_cells", NDIM=1)(*shape, (xp.asarray(bits), sums, words))
+    arguments = xp.asarray(bits), ends, xp.zeros(1, np.uint32), words
+    kernel("rulebook.cu", "tally_cells", NDIM=1)(*shape, arguments)
     expected = [part.sum() for part in np.array_split(marked, [256 * 32, 512 * 32])]
-    np.testing.assert_array_equal(sums.get(), expected)
-    ends = xp.asarray(np.cumsum(expected))
+    np.testing.assert_array_equal(ends.get(), np.cumsum(expected))
     kernel("rulebook.cu", "list_cells", NDIM=1)(*shape, (xp.asarray(bits), ends, cells, words))
     np.testing.assert_array_equal(cells.get()[: marked.sum()], np.flatnonzero(marked))
 
@@ -150,13 +163,17 @@ GRADIENT = same("weight_gradient", random(ROWS, 5), random(len(BOOK.out_sites), 
 BUGS = [  # what goes wrong, check, kernel's text, bug
     ("sign of the wrong array", same("leaky_relu_gradient", random(99), random(99, seed=1), 0.5),
      "widen(y[i]), widen(dy[i]), slope), dx", "widen(dy[i]), widen(dy[i]), slope), dx"),
+    ("one of two summands", same("add_rectified", random(99), random(99, seed=1), 0.5),
+     "widen(a[i]) + widen(b[i])", "widen(a[i]) + widen(a[i])"),
     ("a drop per warp", same("dropout", random(99), 1 << 31, 2.0, (5, 6)), "(unsigned)i ^ key",
      "(unsigned)(i >> 5) ^ key"),
-    ("two sums in one place", BATCH_GRADIENT, "__syncthreads();\n    add_all(partial + parts",
-     "add_all(partial + parts"),
-    ("the sum of another part", BATCH_GRADIENT, "partial + gridDim.x * channels", "partial"),
+    ("two sums in one place", BATCH_GRADIENT, "__syncthreads();\n    return add_all(others",
+     "return add_all(others"),
+    ("the last block but one", same("sum_rows", random(300, 40)), "== blocks - 1", "== blocks - 2"),
+    ("counts for the next launch", same("batch_norm", random(300, 40), *random(2, 40), 0.1, None),
+     "if (last) *finished = 0;", ""),
     ("variances of a sum", same("batch_norm", random(300, 40), *random(2, 40), 0.1, None),
-     "variance[c] = sum / count", "variance[c] = sum"),
+     "variance = sum / count", "variance = sum"),
     ("means of a sum", same("batch_norm", random(300, 40), *random(2, 40), 0.1, None),
      "= sum / count;\n}", "= sum;\n}"),
     ("old for new", moving_average, "keep * widen(old_mean[c])", "share * widen(old_mean[c])"),
@@ -180,6 +197,9 @@ BUGS = [  # what goes wrong, check, kernel's text, bug
     ("blocks of all parameters", step, "blockIdx.x - (tensor ? table[tensor - 1] : 0)",
      "blockIdx.x"),
     ("the gradient for the momentum", step, "tensors, STATE, at", "tensors, GRADIENTS, at"),
+    ("quotients of the first rows", quotients, "ADDRESSES + 1, at)[at.element]",
+     "ADDRESSES + 1, at)[at.element % 256]"),
+    ("infinities are numbers", quotients, "value - value != 0", "value != value"),
     ("the last task forgotten", GRADIENT, "task < offset_tasks[blockIdx.y + 1]",
      "task + 1 < offset_tasks[blockIdx.y + 1]"),
     ("weights of another column", CONVOLVE, "const int c = transposed ? row : column",

@@ -7,6 +7,7 @@ from emulation import EmulationError, emulate
 from fake_cupy import COPIES
 
 from spconv.ops.cuda.kernel_tile_map import kernel_tile_map
+from spconv.ops.cuda.scratch import Scratch
 from spconv.ops.cuda.store import RulebookStore
 from spconv.ops.cuda.tile_map import build_tile_map
 from spconv.rulebook import build_rulebook
@@ -24,7 +25,7 @@ def check(cupy, pairs, tile_rows=64):
     table = cupy.asarray(table_of(pairs))
     before = COPIES["to_host"]
     counts = cupy.asarray(np.diff(pairs.starts).astype(np.int32)) if tile_rows == 64 else None
-    tiles = kernel_tile_map(cupy, table, pairs.starts, tile_rows, counts)
+    tiles = kernel_tile_map(Scratch(cupy), table, pairs.starts, tile_rows, counts)
     assert COPIES["to_host"] == before
     assert tiles.num_tiles == expected.num_tiles
     assert tiles.tile_rows == tile_rows
@@ -55,7 +56,7 @@ def test_a_real_rulebook(cupy, rng):
     sites = np.argwhere(rng.random((2, 20, 20)) < 0.3)
     book = build_rulebook(sites, (20, 20), 2, 3, submanifold=True)
     tiles = kernel_tile_map(
-        cupy, cupy.asarray(np.ascontiguousarray(book.table.T)), book.offset_starts, 64
+        Scratch(cupy), cupy.asarray(np.ascontiguousarray(book.table.T)), book.offset_starts, 64
     )
     rows = (tiles.in_rows[: int(tiles.starts.get()[-1])].get() >= 0).sum()
     assert rows == book.num_pairs

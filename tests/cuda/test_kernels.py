@@ -99,6 +99,22 @@ def test_leaky_relu(ops, dtype, shape, slope):
     assert y.shape == shape
 
 
+@pytest.mark.parametrize("slope", [0.0, 1 / 3, 2.0])
+@pytest.mark.parametrize("shape", [(), (0, 3), (5,), (3, 171)])
+def test_rectified_sums(ops, dtype, shape, slope):
+    """Those of the two operations, to the bit: the sum is rounded before it is rectified."""
+    a, b = (ops.xp.asarray(random(dtype, *shape, seed=seed)) for seed in (2, 3))
+    y = ops.add_rectified(a, b, slope)
+    assert (y.shape, y.dtype) == (shape, dtype)
+    np.testing.assert_array_equal(y.get(), ops.leaky_relu(a + b, slope).get())
+
+
+def test_rectified_sums_of_other_types(ops):
+    a, b = ops.xp.asarray(random("float32", 3, 5)), ops.xp.asarray(random("float64", 3, 5))
+    y = ops.add_rectified(a, b, 0.5)
+    np.testing.assert_array_equal(y.get(), ops.leaky_relu(a + b, 0.5).get())
+
+
 @pytest.mark.parametrize("kind", ["silu", "gelu"])
 @pytest.mark.parametrize("shape", [(), (0, 3), (5,), (3, 171)])
 def test_gates(ops, dtype, shape, kind):
@@ -155,12 +171,15 @@ def test_normalization(ops, dtype, shape):
     compare(ops, dtype, 4, "moments_gradient", x, *vectors)
 
 
+@pytest.mark.parametrize("narrow", [True, False])
 @pytest.mark.parametrize("slope", [None, 0.0, 0.3])
 @pytest.mark.parametrize("shape", [(0, 3), (1, 1), (7, 183), (300, 33)])
-def test_batch_norm(ops, dtype, shape, slope):
+def test_batch_norm(ops, dtype, shape, slope, narrow):
+    """Weights of the type of rows, or of that of sums."""
     x, dy = random(dtype, *shape), random(dtype, *shape, seed=1)
     wide = math_type(np.dtype(dtype))
-    weight, bias = (random(wide, shape[1], seed=seed) for seed in (2, 3))
+    own = dtype if narrow else wide
+    weight, bias = (random(own, shape[1], seed=seed) for seed in (2, 3))
     device = [ops.xp.asarray(array) for array in (x, weight, bias, dy)]
     exact = [array.astype(np.float64) for array in (x, weight, bias, dy)]
     y, moments = ops.batch_norm(*device[:3], 0.1, slope)
@@ -172,7 +191,7 @@ def test_batch_norm(ops, dtype, shape, slope):
     wanted = exact[3], exact[0], y.get().astype(float), exact[1], statistics, 0.1, slope
     gradients = ops.batch_norm_gradient(*arguments)
     for actual, known, kind in zip(
-        gradients, SPECIFICATION.batch_norm_gradient(*wanted), (dtype, wide, wide), strict=True
+        gradients, SPECIFICATION.batch_norm_gradient(*wanted), (dtype, own, own), strict=True
     ):
         assert actual.dtype == kind
         assert_close(actual.get(), known, tolerance(kind, max(len(x), 16)), "gradients")

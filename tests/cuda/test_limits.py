@@ -28,12 +28,12 @@ def test_kernel_offsets_of_a_rulebook_made_on_the_device(emulated):
         layer(x)
 
 
-def map_of_the_specification(xp, table, offset_starts, tile_rows, counts=None):
+def map_of_the_specification(scratch, table, offset_starts, tile_rows, counts=None):
     """The kernels' own takes seconds: each of 65,536 offsets finds its rank among all others."""
     table = table.get()
     pairs = (array.astype(np.int32) for array in (table[table >= 0], np.nonzero(table >= 0)[1]))
     tiles = build_tile_map(np, *pairs, offset_starts, table.shape[1], tile_rows)
-    return TileMap(**{name: xp.asarray(array) for name, array in vars(tiles).items()})
+    return TileMap(**{name: scratch.xp.asarray(array) for name, array in vars(tiles).items()})
 
 
 @pytest.mark.parametrize("quick", [True, pytest.param(False, marks=pytest.mark.slow)])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import spconv
 from spconv.geometry import Geometry
-from spconv.ops.cuda import CudaOps
+from spconv.ops.cuda import CudaOps, kernel_store
 from spconv.ops.cuda.kernel_store import KernelRulebookStore
 from spconv.ops.cuda.store import RulebookStore
 from spconv.rulebook import build
@@ -109,6 +109,7 @@ def test_kernels(cupy, geometry, density, sort, cells, monkeypatch):
     """Whether outputs are found by a bit for each cell or by sorting their keys."""
     monkeypatch.setattr(spconv.sites, "BITMAP_CELLS_ALWAYS", cells)
     monkeypatch.setattr(spconv.sites, "BITMAP_CELLS_PER_SITE", 0)
+    monkeypatch.setattr(kernel_store, "BITMAP_CELLS", cells)
     sites = some_sites((6, 7, 5, 3)[: geometry.ndim], density=density, sort=sort)
     RawKernel.launches.clear()
     book = KernelRulebookStore(cupy).build(sites, geometry, "test")

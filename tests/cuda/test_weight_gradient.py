@@ -32,7 +32,7 @@ CASES = [  # kind, cin, cout, groups, volume, density
 ]
 
 
-def small_tasks(starts, size):
+def small_tasks(starts, longest):
     """Many tasks per offset, their ends anywhere within a tile of pairs."""
     counts = np.diff(starts)
     tasks = -(-counts // 29)

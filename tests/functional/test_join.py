@@ -46,6 +46,30 @@ def test_equal_sites_keep_their_order(ground):
         np.testing.assert_array_equal(both.dense().numpy(), np.concatenate(grids, axis=1))
 
 
+@with_or_without_ground
+@pytest.mark.parametrize("union", [False, True])
+@pytest.mark.parametrize("slope", [0.0, 1 / 3])
+def test_a_rectifier_on_a_sum(ground, union, slope):
+    """The numbers and gradients of the two operations."""
+    results = []
+    for together in (True, False):
+        rng = np.random.default_rng(0)
+        x = random_sparse_tensor(rng, (4, 5), ground=ground)
+        x = x.derive(spconv.Parameter(x.features.data), x.ground_state)
+        y = x.derive(spconv.Parameter(rng.standard_normal(x.features.shape)), x.ground_state)
+        if together:
+            total = functional.add(x, y, union=union, negative_slope=slope)
+        else:
+            total = functional.leaky_relu(functional.add(x, y, union=union), slope)
+        (total.features * total.features).sum().backward()
+        grounds = [total.ground_state.numpy()] if ground else []
+        results.append([total.features.numpy(), x.features.grad, y.features.grad, *grounds])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(ValueError, match="add: negative_slope must be"):
+        functional.add(x, y, union=union, negative_slope=-1.0)
+
+
 @given(
     densities=st.lists(st.sampled_from([0.0, 0.1, 0.5, 1.0]), min_size=2, max_size=2),
     ndim=st.integers(1, 4),

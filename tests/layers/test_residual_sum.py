@@ -162,6 +162,7 @@ def operations(monkeypatch, function):
         for name in ("convolve", "leaky_relu", "normalize"):
             patch.setattr(CpuOps, name, counted(name, getattr(CpuOps, name)))
         patch.setattr(spconv.Tensor, "__add__", counted("add", spconv.Tensor.__add__))
+        patch.setattr(CpuOps, "add_rectified", counted("add", CpuOps.add_rectified))
         function()
     return calls
 

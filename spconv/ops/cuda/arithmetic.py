@@ -50,6 +50,7 @@ def kind_of(dtype: np.dtype) -> str:
     return get_cuda_precision() if name == "float32" else name
 
 
+@cache
 def storage_of(dtype: np.dtype) -> str:
     """Name in the sources of a floating point dtype.
 

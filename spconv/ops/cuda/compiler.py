@@ -72,6 +72,7 @@ def _lines(file: str, seen: set[str]) -> list[str]:
     return lines
 
 
+@cache  # itself, since every launch comes here
 def kernel(file: str, entry: str, *options: str, **macros: str | int) -> Launch:
     """Return an entry point of ``kernels/cuda/FILE``, compiled for the current device.
 
@@ -92,15 +93,10 @@ def kernel(file: str, entry: str, *options: str, **macros: str | int) -> Launch:
     RuntimeError
         If no device answers, the driver is too old, or the source does not compile.
     """
-    return _entry(file, entry, options, tuple(macros.items()))
-
-
-@cache
-def _entry(file: str, entry: str, options: tuple[str, ...], macros: Macros) -> Launch:
     check_device()
     cupy = import_cupy()
     try:
-        return _module(file, options, tuple(sorted(macros))).get_function(entry)
+        return _module(file, options, tuple(sorted(macros.items()))).get_function(entry)
     except (ImportError, OSError, RuntimeError) as error:
         if "nvrtc" not in str(error).lower():
             raise
@@ -111,7 +107,7 @@ def _entry(file: str, entry: str, options: tuple[str, ...], macros: Macros) -> L
             f"libraries of CUDA, 'cupy-cuda{built}x[ctk]'"
         ) from error
     except cupy.cuda.compiler.CompileException as error:
-        defined = " ".join(f"{name}={value}" for name, value in macros)
+        defined = " ".join(f"{name}={value}" for name, value in macros.items())
         arch = cupy.cuda.Device().compute_capability
         raise RuntimeError(
             f"spconv: kernels/cuda/{file} ({defined}) did not compile for compute capability "

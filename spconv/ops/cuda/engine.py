@@ -15,20 +15,18 @@ import numpy as np
 from spconv.compat import Array, import_cupy
 from spconv.dtypes import math_type
 from spconv.geometry import Geometry
-from spconv.ops.base import Ops
-from spconv.ops.cuda.arithmetic import NO_FMA, storage_of
 from spconv.ops.cuda.compiler import NULL
 from spconv.ops.cuda.gemm import CudaGemm
 from spconv.ops.cuda.kernel_store import KernelRulebookStore
-from spconv.ops.cuda.launch import add_parts, column_parts, column_sums, elementwise
-from spconv.ops.cuda.optimizer import optimizer_step
+from spconv.ops.cuda.normalization import CudaNormalization
+from spconv.ops.cuda.optimizer import optimizer_step, unscale
 from spconv.ops.cuda.samples import max_samples, sum_samples, sum_segments
 from spconv.ops.epilogue import PLAIN, Epilogue
 from spconv.rulebook import Rulebook
 from spconv.sites import SiteSet
 
 
-class CudaOps(Ops):
+class CudaOps(CudaNormalization):
     """CuPy arrays: float32, float64, float16, or bfloat16 where CuPy has it.
 
     Sums run in float32 (float64 arrays: in float64, and so do all sums over sites) and in a fixed
@@ -45,8 +43,8 @@ class CudaOps(Ops):
     """
 
     def __init__(self) -> None:
-        super().__init__(import_cupy())
-        self._store = KernelRulebookStore(self.xp)
+        self._store = KernelRulebookStore(import_cupy())
+        super().__init__(self._store.scratch)
         self._gemm = CudaGemm(self.xp, self._store)
 
     def build_rulebook(self, sites: SiteSet, geometry: Geometry, owner: str) -> Rulebook:
@@ -100,7 +98,7 @@ class CudaOps(Ops):
         return y, winner
 
     def max_ground_gradient(self, dy_nc: Array, winner_nc: Array) -> Array:
-        return self._sum("ground_parts", dy_nc, self._dense(winner_nc))
+        return self._sum("ground_sums", dy_nc, self._dense(winner_nc))
 
     def max_pairs_gradient(self, dy_nc: Array, winner_nc: Array, rulebook: Rulebook) -> Array:
         dx = self._new(dy_nc, len(rulebook.in_sites), dy_nc.shape[1])
@@ -150,6 +148,13 @@ class CudaOps(Ops):
         self._map("leaky_relu", self._dense(x), math_type(x.dtype)(slope), y)
         return y
 
+    def add_rectified(self, a: Array, b: Array, slope: float) -> Array:
+        if (a.shape, a.dtype) != (b.shape, b.dtype):
+            return super().add_rectified(a, b, slope)
+        y = self._new(a, *a.shape)
+        self._map("add_rectified", self._dense(a), self._dense(b), math_type(a.dtype)(slope), y)
+        return y
+
     def leaky_relu_gradient(self, y: Array, dy: Array, slope: float) -> Array:
         dx = self._new(dy, *dy.shape)
         factor = math_type(dy.dtype)(slope)
@@ -171,103 +176,6 @@ class CudaOps(Ops):
         numbers = np.uint32(key[0]), np.uint32(key[1]), np.int64(threshold)
         self._map("dropout", self._dense(x), *numbers, math_type(x.dtype)(scale), y)
         return y
-
-    def sum_rows(self, x_nc: Array) -> Array:
-        return self._sum("sum_parts", x_nc)
-
-    def sum_centred_squares(self, x_nc: Array, mean_c: Array) -> Array:
-        return self._sum("centred_square_parts", x_nc, self._wide(mean_c, x_nc))
-
-    def sum_centred_products(self, dy_nc: Array, x_nc: Array, mean_c: Array) -> Array:
-        mean = self._wide(mean_c, dy_nc)
-        return self._sum("centred_product_parts", dy_nc, self._dense(x_nc), mean)
-
-    def batch_norm(
-        self, x_nc: Array, weight_c: Array, bias_c: Array, eps: float, slope: float | None
-    ) -> tuple[Array, Array]:
-        x, (rows, channels) = self._dense(x_nc), x_nc.shape
-        wide, sizes = math_type(x.dtype), (rows, channels, x.dtype)
-        count, weight = wide(max(rows, 1)), self._wide(weight_c, x)
-        moments, scale = self.xp.empty((2, channels), wide), self.xp.empty(channels, wide)
-        mean, variance = moments[0], moments[1]
-        partial = column_parts(self.xp, "sum_parts", (x,), *sizes)
-        add_parts("add_means", partial, (mean, count), x.dtype)
-        partial = column_parts(self.xp, "centred_square_parts", (x, mean), *sizes)
-        add_parts("add_variances", partial, (weight, variance, scale, count, wide(eps)), x.dtype)
-        return self.normalize(x, mean, scale, bias_c, slope), moments
-
-    def batch_norm_gradient(
-        self,
-        dy_nc: Array,
-        x_nc: Array,
-        y_nc: Array,
-        weight_c: Array,
-        moments: Array,
-        eps: float,
-        slope: float | None,
-    ) -> tuple[Array, Array, Array]:
-        x, (rows, channels) = self._dense(x_nc), x_nc.shape
-        wide, statistics = math_type(x.dtype), self._wide(moments, x)
-        dy, y = (self._dense(array.astype(x.dtype, copy=False)) for array in (dy_nc, y_nc))
-        partial = self._gradient_parts(dy, x, y, statistics[0], slope)
-        vectors, count = self.xp.empty((5, channels), wide), wide(max(rows, 1))
-        arguments = self._wide(weight_c, x), statistics[1], vectors, count, wide(eps)
-        add_parts("add_gradients", partial, arguments, x.dtype)
-        scale, shift, factor, d_weight, d_bias = vectors
-        dx = self.normalize_gradient(dy, x, y, statistics[0], scale, shift, factor, slope)
-        return dx, d_weight, d_bias
-
-    def track(
-        self, running: tuple[Array, Array], batch: tuple[Array, Array], share: float, factor: float
-    ) -> tuple[Array, Array]:
-        dtype, channels = np.result_type(running[0].dtype, batch[0].dtype), len(batch[0])
-        arrays = (self._dense(a.astype(dtype, copy=False)) for a in (*running, *batch))
-        result, wide = self.xp.empty((2, channels), dtype), math_type(dtype)
-        numbers = wide(1 - share), wide(share), wide(factor), np.int64(channels)
-        arguments = *arrays, result, *numbers
-        elementwise(
-            "normalization.cu", "track", channels, arguments, NO_FMA, STORAGE=storage_of(dtype)
-        )
-        return result[0], result[1]
-
-    def normalize(
-        self,
-        x_nc: Array,
-        mean_c: Array,
-        scale_c: Array,
-        bias_c: Array,
-        slope: float | None = None,
-    ) -> Array:
-        options = self._rectify(slope, x_nc.dtype)
-        return self._by_channel("normalize", (x_nc,), (mean_c, scale_c, bias_c), options)
-
-    def normalize_sums(
-        self, dy_nc: Array, x_nc: Array, y_nc: Array, mean_c: Array, slope: float | None
-    ) -> tuple[Array, Array]:
-        partial = self._gradient_parts(dy_nc, x_nc, y_nc, mean_c, slope)
-        totals = tuple(self.xp.empty(mean_c.shape, math_type(dy_nc.dtype)) for _ in range(2))
-        for number, total in enumerate(totals):
-            add_parts("add_parts", partial[number : number + 1], (total,), dy_nc.dtype)
-        return totals
-
-    def normalize_gradient(
-        self,
-        dy_nc: Array,
-        x_nc: Array,
-        y_nc: Array,
-        mean_c: Array,
-        scale_c: Array,
-        shift_c: Array,
-        factor_c: Array,
-        slope: float | None,
-    ) -> Array:
-        channels, options = (mean_c, scale_c, shift_c, factor_c), self._rectify(slope, x_nc.dtype)
-        return self._by_channel("normalize_gradient", (dy_nc, x_nc, y_nc), channels, options)
-
-    def moments_gradient(
-        self, x_nc: Array, mean_c: Array, shift_c: Array, factor_c: Array
-    ) -> Array:
-        return self._by_channel("moments_gradient", (x_nc,), (mean_c, shift_c, factor_c))
 
     def cross_entropy(self, logits_nc: Array, labels_n: Array) -> tuple[Array, Array]:
         logits, (rows, classes) = self._dense(logits_nc), logits_nc.shape
@@ -305,6 +213,9 @@ class CudaOps(Ops):
         names = ("beta1", "rest1", "beta2", "rest2", "correction", "eps", "rate", "decay", "shrink")
         optimizer_step(self.xp, "adam", learning, [factors[name] for name in names])
 
+    def unscale(self, gradients: Sequence[Array], scale: float) -> tuple[list[Array], bool]:
+        return unscale(self.xp, gradients, scale)
+
     def _pairs(self, rulebook: Rulebook, k: int) -> tuple[Array, Array]:
         part = slice(int(rulebook.offset_starts[k]), int(rulebook.offset_starts[k + 1]))
         in_rows, out_rows = self._store.pairs(rulebook)
@@ -312,21 +223,6 @@ class CudaOps(Ops):
 
     def _table(self, rulebook: Rulebook) -> Array:
         return self._store.table(rulebook)
-
-    def _dense(self, array: Array) -> Array:
-        return self.xp.ascontiguousarray(array)
-
-    def _wide(self, vector: Array, like: Array) -> Array:
-        """What sums and statistics are: of the math type."""
-        return self._dense(vector.astype(math_type(like.dtype), copy=False))
-
-    def _new(self, like: Array, *shape: int) -> Array:
-        return self.xp.empty(shape, like.dtype)
-
-    def _run(
-        self, file: str, entry: str, count: int, dtype: np.dtype, arguments: tuple[Any, ...]
-    ) -> None:
-        elementwise(file, entry, count, arguments, STORAGE=storage_of(dtype))
 
     def _pool(self, entry: str, like: Array, rulebook: Rulebook, *arrays: Any) -> None:
         y = arrays[-1]
@@ -337,34 +233,3 @@ class CudaOps(Ops):
         target = arguments[-1]
         arguments = (*arguments, np.int64(target.size))
         self._run(file, entry, target.size, target.dtype, arguments)
-
-    def _rectify(self, slope: float | None, dtype: np.dtype) -> tuple[np.int32, np.floating]:
-        return np.int32(slope is not None), math_type(dtype)(slope or 0.0)
-
-    def _gradient_parts(
-        self, dy_nc: Array, x_nc: Array, y_nc: Array, mean_c: Array, slope: float | None
-    ) -> Array:
-        """Parts of the two sums of ``normalize_sums``, (2, parts, C)."""
-        dtype, (rows, channels) = dy_nc.dtype, dy_nc.shape
-        dy, y, x = (self._dense(a.astype(dtype, copy=False)) for a in (dy_nc, y_nc, x_nc))
-        arrays = dy, y, x, self._wide(mean_c, dy), *self._rectify(slope, dtype)
-        return column_parts(self.xp, "gradient_parts", arrays, rows, channels, dtype, 2)
-
-    def _by_channel(
-        self,
-        entry: str,
-        arrays_nc: tuple[Array, ...],
-        vectors_c: tuple[Array, ...],
-        options: tuple[Any, ...] = (),
-    ) -> Array:
-        y = self._new(arrays_nc[0], *arrays_nc[0].shape)
-        arrays = (self._dense(array.astype(y.dtype, copy=False)) for array in arrays_nc)
-        vectors = (self._wide(vector, y) for vector in vectors_c)
-        arguments = *arrays, *vectors, y, *options, *(np.int64(size) for size in y.shape)
-        self._run("normalization.cu", entry, y.size, y.dtype, arguments)
-        return y
-
-    def _sum(self, entry: str, x_nc: Array, *others: Array) -> Array:
-        rows, channels = x_nc.shape
-        arrays = self._dense(x_nc), *others
-        return column_sums(self.xp, entry, arrays, rows, channels, x_nc.dtype)

@@ -18,16 +18,17 @@ from spconv.compat import Array
 from spconv.dtypes import math_type
 from spconv.ops.cuda.arithmetic import ARITHMETIC, kind_of, storage_of
 from spconv.ops.cuda.compiler import NULL, Launch, kernel, source
+from spconv.ops.cuda.kernel_store import KernelRulebookStore
 from spconv.ops.cuda.kernel_tile_map import kernel_tile_map
 from spconv.ops.cuda.launch import check_grid, elementwise
-from spconv.ops.cuda.store import RulebookStore
+from spconv.ops.cuda.tasks import Tasks, make_tasks
 from spconv.ops.cuda.tile_map import TileMap, identity_tile_map
 from spconv.ops.cuda.tiles import (
     TILE_ROWS,
     Tile,
     candidate_gradient_tiles,
     candidate_tiles,
-    split_pairs,
+    longest_task,
 )
 from spconv.ops.cuda.tuner import Tuner, cache_file, event_timer
 from spconv.ops.epilogue import Epilogue
@@ -38,12 +39,14 @@ ALIGNMENT = 16
 STATIC_SHARED = 48 * 1024
 """Dynamic shared memory that a kernel may have without asking."""
 TILES = "tile map"
+BITS = np.dtype(np.uint16)
+"""Of bfloat16 numbers, which neither NumPy nor every CuPy has."""
 
 
 class CudaGemm:
     """Launches of the convolution kernels; ``xp`` is ``cupy``."""
 
-    def __init__(self, xp: Any, store: RulebookStore) -> None:
+    def __init__(self, xp: Any, store: KernelRulebookStore) -> None:
         self.xp = xp
         self._store = store
         self._memo = store.memo
@@ -52,11 +55,6 @@ class CudaGemm:
         # A launch takes a few microseconds; looking these up anew would double them.
         self._kernel = lru_cache(maxsize=None)(self._make_kernel)
         self._architecture = lru_cache(maxsize=None)(self._find_architecture)
-
-    @property
-    def architecture(self) -> int:
-        """Ten times the compute capability of the current device."""
-        return self._architecture(self._memo.device)
 
     def convolve(
         self,
@@ -85,9 +83,12 @@ class CudaGemm:
     def weight_gradient(self, x_nc: Array, dy_no: Array, rulebook: Rulebook, groups: int) -> Array:
         """As :meth:`spconv.ops.Ops.weight_gradient`."""
         size = x_nc.shape[1] // groups * dy_no.shape[1]
-        kept, name = self._memo.of(rulebook), ("tasks", size)
+        longest = longest_task(int(rulebook.offset_starts[-1]), size)
+        # Those of an inverse are the same.
+        kept, name = self._memo.of(rulebook.origin or rulebook), ("tasks", longest)
         if name not in kept:
-            kept[name] = self._upload_tasks(rulebook.offset_starts, size)
+            counts = self._store.counts(rulebook)
+            kept[name] = make_tasks(self.xp, rulebook.offset_starts, longest, counts)
         pairs = self._store.pairs(rulebook)
         return self._gradient(x_nc, dy_no, pairs, kept[name], groups)
 
@@ -102,7 +103,8 @@ class CudaGemm:
         kept = self._memo.of(rulebook)
         if TILES not in kept:
             table, counts = self._store.table(rulebook), self._store.counts(rulebook)
-            kept[TILES] = kernel_tile_map(self.xp, table, rulebook.offset_starts, TILE_ROWS, counts)
+            given = self._store.scratch, table, rulebook.offset_starts, TILE_ROWS, counts
+            kept[TILES] = kernel_tile_map(*given)
         return kept[TILES]
 
     def _is_mirrored(self, rulebook: Rulebook, transposed: bool) -> bool:
@@ -133,8 +135,9 @@ class CudaGemm:
         kind, wide = kind_of(x_nc.dtype), math_type(x_nc.dtype)
         volume, cin, width = w_kco.shape
         cout = width // groups
-        storage = ARITHMETIC[kind].storage
-        packed = self._pack(w_kco, groups, mode, kind)
+        storage, device = ARITHMETIC[kind].storage, self._memo.device
+        architecture = self._architecture(device)
+        packed = self._pack(w_kco, groups, mode, kind, architecture)
         if mode[0]:
             cin, cout = cout, cin
         y = self.xp.empty((num_out, groups * cout), x_nc.dtype)
@@ -151,10 +154,13 @@ class CudaGemm:
             tiles.in_rows,
             tiles.groups,
             tiles.out_rows,
-            *(np.int32(size) for size in (num_out, cin, cout, volume)),
+            np.int32(num_out),
+            np.int32(cin),
+            np.int32(cout),
+            np.int32(volume),
             wide(1 if slope is None else slope),
         )
-        output, device = storage_of(y.dtype), self._memo.device
+        output = storage_of(y.dtype)
 
         def launch(tile: Tile) -> None:
             function = self._kernel(tile, device, output)
@@ -162,7 +168,7 @@ class CudaGemm:
             function(grid, (tile.block,), arguments, shared_mem=tile.shared_bytes)
 
         shape = kind, output, cin, cout, groups, volume, num_out.bit_length()
-        self._run(candidate_tiles(kind, cin, cout, self.architecture), shape, launch)
+        self._run(candidate_tiles(kind, cin, cout, architecture), shape, launch)
         return y
 
     def _run(
@@ -185,7 +191,9 @@ class CudaGemm:
         device = self.xp.cuda.Device()
         return self.xp.cuda.runtime.getDeviceProperties(device.id)["name"].decode()
 
-    def _pack(self, w_kco: Array, groups: int, mode: tuple[int, int], kind: str) -> Array:
+    def _pack(
+        self, w_kco: Array, groups: int, mode: tuple[int, int], kind: str, architecture: int
+    ) -> Array:
         """Weights as the kernels read them, (groups, K, rows, row length)."""
         transposed, mirrored = mode
         check_grid("CudaOps", "groups", groups)
@@ -194,11 +202,15 @@ class CudaGemm:
         rows, columns = (cin, cout) if transposed else (cout, cin)
         storage, weight, dtype = ARITHMETIC[kind].storage, storage_of(w_kco.dtype), w_kco.dtype
         if storage != weight:
-            dtype = np.dtype(np.uint16)
+            dtype = BITS
         padded = columns + -columns % (ALIGNMENT // dtype.itemsize)
+        rounded = kind == "tf32" and architecture >= 80
+        in_order = transposed and not mirrored and groups == 1 and padded == columns
+        if in_order and storage == weight and not rounded:
+            return self._aligned(w_kco)  # packed, they would be the same bytes
         packed = self.xp.empty((groups, volume, rows, padded), dtype)
         if packed.size:
-            sizes = (np.int32(n) for n in (groups, volume, cin, cout, transposed, mirrored))
+            sizes = map(np.int32, (groups, volume, cin, cout, transposed, mirrored))
             arguments = self._dense(w_kco), packed, *sizes
             elementwise(
                 "pack_weights.cu",
@@ -207,7 +219,7 @@ class CudaGemm:
                 arguments,
                 STORAGE=storage,
                 WEIGHT=weight,
-                ROUND_TF32=int(kind == "tf32" and self.architecture >= 80),
+                ROUND_TF32=int(rounded),
             )
         return packed
 
@@ -216,7 +228,7 @@ class CudaGemm:
         x_nc: Array,
         dy_no: Array,
         pairs: tuple[Array, Array],
-        tasks: tuple[Array, Array],
+        tasks: Tasks,
         groups: int = 1,
     ) -> Array:
         kind, wide = kind_of(x_nc.dtype), math_type(x_nc.dtype)
@@ -234,6 +246,7 @@ class CudaGemm:
             x, dy = (self._operand(array, ARITHMETIC[kind].storage) for array in (x_nc, dy_no))
             arguments = x, dy, partials, *pairs, task_starts, np.int32(cin), np.int32(cout)
             device = self._memo.device
+            architecture = self._architecture(device)
 
             def launch(tile: Tile) -> None:
                 blocks = -(-cin // tile.rows) * -(-cout // tile.columns)
@@ -243,7 +256,7 @@ class CudaGemm:
                 function(grid, (tile.block,), arguments, shared_mem=tile.shared_bytes)
 
             shape = kind, "gradient", cin, cout, groups, volume, num_tasks.bit_length()
-            candidates = candidate_gradient_tiles(kind, cin, cout, self.architecture)
+            candidates = candidate_gradient_tiles(kind, cin, cout, architecture)
             self._run(candidates, shape, launch)
         added, output = (partials, dw, offset_tasks, np.int64(size)), storage_of(x_nc.dtype)
         elementwise(
@@ -261,33 +274,20 @@ class CudaGemm:
     def _find_architecture(self, device: int) -> int:
         return int(self.xp.cuda.Device(device).compute_capability)
 
-    def _upload_tasks(self, offset_starts: Any, size: int) -> tuple[Array, Array]:
-        task_starts, offset_tasks = split_pairs(offset_starts, size)
-        # One upload: each has its price, however little there is.
-        first, volume = len(task_starts), len(offset_tasks)
-        packed = np.zeros(first + -(-volume // 2), np.int64)
-        packed[:first] = task_starts
-        packed[first:].view(np.int32)[:volume] = offset_tasks
-        both = self.xp.asarray(packed)
-        return both[:first], both[first:].view(np.int32)[:volume]
-
     def _identity_map(self, rows: int, device: int) -> TileMap:
         return identity_tile_map(self.xp, rows, TILE_ROWS)
 
     def _make_identity_pairs(
         self, rows: int, size: int, device: int
-    ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-        count = self.xp.arange(rows, dtype=np.int32)
-        return (count, count), self._upload_tasks(np.array([0, rows], np.int64), size)
+    ) -> tuple[tuple[Array, Array], Tasks]:
+        count, starts = self.xp.arange(rows, dtype=np.int32), np.array([0, rows], np.int64)
+        return (count, count), make_tasks(self.xp, starts, longest_task(rows, size), None)
 
     def _operand(self, array: Array, storage: str) -> Array:
-        """As the kernels of a storage type read it: of that type, and aligned.
-
-        Neither NumPy nor every CuPy has a bfloat16; uint16 holds its bits.
-        """
+        """As the kernels of a storage type read it: of that type, and aligned."""
         if storage == storage_of(array.dtype):
             return self._aligned(array)
-        bits = self.xp.empty(array.shape, np.uint16)
+        bits = self.xp.empty(array.shape, BITS)
         arguments = self._dense(array), bits, np.int64(array.size)
         source = storage_of(array.dtype)
         elementwise("convert.cu", "convert", array.size, arguments, STORAGE=storage, FROM=source)
@@ -298,5 +298,5 @@ class CudaGemm:
 
     def _aligned(self, array: Array) -> Array:
         """Contiguous, and where the kernels' widest copies may start."""
-        array = self._dense(array)
+        array = self.xp.ascontiguousarray(array)
         return array.copy() if array.data.ptr % ALIGNMENT else array

@@ -14,8 +14,13 @@ from spconv.geometry import Geometry
 from spconv.ops.cuda.compiler import NULL
 from spconv.ops.cuda.launch import THREADS, check_grid, elementwise
 from spconv.ops.cuda.rulebook import DeviceRulebook
+from spconv.ops.cuda.scratch import Scratch
 from spconv.ops.cuda.store import NO_KEY, RulebookStore, starts_of
 from spconv.sites import SiteSet, fits_bitmap
+
+BITMAP_CELLS = 2**28
+"""Grids up to this size (a bitmap of 32 MB) always get one: a device is through it before the array
+code that sorts candidates is launched."""
 
 
 class KernelRulebookStore(RulebookStore):
@@ -23,6 +28,7 @@ class KernelRulebookStore(RulebookStore):
 
     def __init__(self, xp: ModuleType) -> None:
         super().__init__(xp)
+        self.scratch = Scratch(xp)
         self._kept_numbers = lru_cache(maxsize=256)(self._upload_numbers)
 
     def build(self, sites: SiteSet, geometry: Geometry, owner: str) -> DeviceRulebook:
@@ -39,22 +45,22 @@ class KernelRulebookStore(RulebookStore):
     ) -> tuple[Array, NDArray[np.int64]]:
         """By a bit for each cell of the grid, where that is worth its memory."""
         cells, xp = batch_size * prod(out_shape), self.xp
-        if not fits_bitmap(cells, len(keys)):
+        if cells > BITMAP_CELLS and not fits_bitmap(cells, len(keys)):
             return super().reached(keys, geometry, in_shape, out_shape, batch_size)
         words = np.int64(-(-cells // 32))
-        bits, counts = xp.zeros(words, np.uint32), xp.zeros(geometry.volume + 1, np.int32)
+        zeros = xp.zeros(int(words) + geometry.volume + 1, np.uint32)
+        bits, counts = zeros[: int(words)], zeros[int(words) :].view(np.int32)
         numbers = self._numbers(geometry, in_shape, out_shape)
         arguments = keys, numbers, bits, counts, np.int64(len(keys)), np.int32(geometry.transposed)
         self._run("mark_cells", len(keys), arguments, geometry, geometry.volume)
         found = to_device(counts, "cpu")
         reached = xp.empty(int(found[-1]), np.int64)
         if len(reached):
-            sums = xp.empty(-(-int(words) // THREADS), np.int32)
-            elementwise("rulebook.cu", "tally_cells", int(words), (bits, sums, words), NDIM=1)
-            ends = xp.cumsum(sums, dtype=np.int64)
-            elementwise(
-                "rulebook.cu", "list_cells", int(words), (bits, ends, reached, words), NDIM=1
-            )
+            ends = xp.empty(-(-int(words) // THREADS), np.int64)
+            tallied = bits, ends, self.scratch.of(0, 1)[1], words
+            elementwise("rulebook.cu", "tally_cells", int(words), tallied, NDIM=1)
+            listed = bits, ends, reached, words
+            elementwise("rulebook.cu", "list_cells", int(words), listed, NDIM=1)
         return reached, starts_of(found[:-1])
 
     def candidate_keys(
@@ -93,15 +99,14 @@ class KernelRulebookStore(RulebookStore):
     def compact(self, table: Array, num_pairs: int) -> tuple[Array, Array]:
         in_rows, out_rows = (self.xp.empty(num_pairs, np.int32) for _ in range(2))
         volume, count = table.shape
-        counts = self.xp.empty(volume * -(-count // THREADS), np.int32)
-        self._over_table("tally_pairs", table, (table, counts, np.int64(count)))
-        ends = self.xp.cumsum(counts, dtype=np.int64)
-        arguments = table, ends, in_rows, out_rows, np.int64(count)
-        self._over_table("compact_pairs", table, arguments)
+        ends, size = self.xp.empty(volume * -(-count // THREADS), np.int64), np.int64(count)
+        self._over_table("tally_pairs", table, (table, ends, self.scratch.of(0, 1)[1], size))
+        self._over_table("compact_pairs", table, (table, ends, in_rows, out_rows, size))
         return in_rows, out_rows
 
     def invert(self, table: Array, in_count: int) -> Array:
-        inverse = self.xp.full((table.shape[0], in_count), -1, np.int32)
+        inverse = self.xp.empty((table.shape[0], in_count), np.int32)
+        inverse.data.memset_async(0xFF, inverse.nbytes)  # -1, sooner than full() makes it
         arguments = table, inverse, np.int64(table.shape[1]), np.int64(in_count)
         self._over_table("invert_table", table, arguments)
         return inverse

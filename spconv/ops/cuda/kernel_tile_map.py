@@ -8,15 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spconv.compat import Array
-from spconv.ops.cuda.compiler import kernel
+from spconv.ops.cuda.compiler import NULL, kernel
 from spconv.ops.cuda.launch import THREADS
+from spconv.ops.cuda.scratch import Scratch
 from spconv.ops.cuda.tile_map import TileMap
-
-SCAN_THREADS = 1024
 
 
 def kernel_tile_map(
-    xp: Any,
+    scratch: Scratch,
     table: Array,
     offset_starts: NDArray[np.int64],
     tile_rows: int,
@@ -29,8 +28,8 @@ def kernel_tile_map(
 
     Parameters
     ----------
-    xp : module
-        ``cupy``.
+    scratch : Scratch
+        Of ``cupy``.
     table : int32 array (K, N_out) on the device
         Input row of every output and offset, -1 where there is none.
     offset_starts : int64 ndarray (K + 1,) on the host
@@ -39,7 +38,7 @@ def kernel_tile_map(
     counts : int32 array (K,) on the device, optional
         Differences of ``offset_starts``, which are uploaded without it.
     """
-    volume, count = table.shape
+    xp, (volume, count) = scratch.xp, table.shape
     num_tiles = -(-count // tile_rows)
     cells = num_tiles * volume
     entries = min(cells, int(offset_starts[-1]))
@@ -59,27 +58,27 @@ def kernel_tile_map(
     order = _sorted_rows(xp, table, counts, macros)
     groups = xp.empty(cells, np.uint32)
     sizes = np.int64(count), np.int32(volume)
-    made = groups, tiles.out_rows, tiles.starts
-    _run("cell_groups", num_tiles, THREADS, (table, order, *made, *sizes), macros)
-    _run("tile_starts", 1, SCAN_THREADS, (tiles.starts, np.int32(num_tiles)), macros)
+    made = groups, tiles.out_rows, tiles.starts, scratch.of(0, 1)[1]
+    _run("cell_groups", num_tiles, (table, order, *made, *sizes), macros)
     arguments = table, tiles.out_rows, groups, tiles.starts
     targets = tiles.offsets, tiles.in_rows, tiles.groups
-    _run("fill_entries", num_tiles, THREADS, (*arguments, *targets, *sizes), macros)
+    _run("fill_entries", num_tiles, (*arguments, *targets, *sizes), macros)
     return tiles
 
 
 def _sorted_rows(xp: Any, table: Array, counts: Array, macros: dict[str, Any]) -> Array:
     """Output rows (N_out,) int64 in the Gray order of their offset masks, ties in order of rows."""
     volume, count = table.shape
-    ranks = xp.empty(volume, np.int32)
-    blocks = -(-volume // THREADS), -(-count // THREADS)
-    _run("rank_offsets", blocks[0], THREADS, (counts, ranks, np.int32(volume)), macros)
-    words = -(-volume // 64)
-    keys = xp.empty((words, count), np.uint32 if macros["KEY"] == "u32" else np.uint64)
-    arguments = table, ranks, keys, np.int64(count), np.int32(volume), np.int32(words)
-    _run("gray_keys", blocks[1], THREADS, arguments, macros)
-    return xp.argsort(keys[0], kind="stable") if words == 1 else xp.lexsort(keys[::-1])
+    words, ranks = -(-volume // 64), NULL
+    if words > 1:
+        ranks = xp.empty(volume, np.int32)
+        _run("rank_offsets", -(-volume // THREADS), (counts, ranks, np.int32(volume)), macros)
+    shape = count if words == 1 else (words, count)
+    keys = xp.empty(shape, np.uint32 if macros["KEY"] == "u32" else np.uint64)
+    arguments = table, counts, ranks, keys, np.int64(count), np.int32(volume), np.int32(words)
+    _run("gray_keys", -(-count // THREADS), arguments, macros)
+    return xp.argsort(keys, kind="stable") if words == 1 else xp.lexsort(keys[::-1])
 
 
-def _run(entry: str, blocks: int, threads: int, arguments: tuple, macros: dict[str, Any]) -> None:
-    kernel("tile_map.cu", entry, **macros)((blocks,), (threads,), arguments)
+def _run(entry: str, blocks: int, arguments: tuple, macros: dict[str, Any]) -> None:
+    kernel("tile_map.cu", entry, **macros)((blocks,), (THREADS,), arguments)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 
-from spconv.compat import Array
-from spconv.dtypes import math_type
 from spconv.ops.cuda.arithmetic import storage_of
 from spconv.ops.cuda.compiler import kernel
+from spconv.ops.cuda.scratch import Scratch
 
 THREADS = 256
 MAX_PARTS = 1024
@@ -42,44 +41,27 @@ def elementwise(
         function((-(-count // THREADS), rows), (THREADS,), arguments)
 
 
-def column_sums(
-    xp: ModuleType, entry: str, arrays: tuple[Array, ...], rows: int, channels: int, dtype: np.dtype
-) -> Array:
-    """Sums (C,), math type, over rows of what ``entry`` of column_sums.cu makes of ``arrays``."""
-    total = xp.empty(channels, math_type(dtype))
-    partial = column_parts(xp, entry, arrays, rows, channels, dtype)
-    add_parts("add_parts", partial, (total,), dtype)
-    return total
-
-
-def column_parts(
-    xp: ModuleType,
+def sum_columns(
+    scratch: Scratch,
     entry: str,
-    arrays: tuple[Array, ...],
-    rows: int,
-    channels: int,
+    arrays: tuple[Any, ...],
+    results: tuple[Any, ...],
+    shape: tuple[int, ...],
     dtype: np.dtype,
     sums: int = 1,
-) -> Array:
-    """The first stage of column sums: sums of parts of the rows, (sums, parts, C) float64.
+    **macros: str | int,
+) -> None:
+    """Run an entry point of column_sums.cu over (rows, channels) arrays.
 
     The number of parts follows from the number of rows alone, so the sums have the same bits on
     every device.
     """
+    rows, channels = shape
+    if not channels:
+        return
     part = max(MIN_ROWS_PER_PART, -(-rows // MAX_PARTS))
-    parts, blocks = -(-rows // part), -(-channels // 32)
-    partial = xp.empty((sums, parts, channels), np.float64)
-    if partial.size:
-        sizes = np.int64(rows), np.int64(channels), np.int64(part)
-        function = kernel("column_sums.cu", entry, STORAGE=storage_of(dtype))
-        function((parts, blocks), (32, 8), (*arrays, partial, *sizes))
-    return partial
-
-
-def add_parts(entry: str, partial: Array, arguments: tuple, dtype: np.dtype) -> None:
-    """The second stage: ``entry`` of column_sums.cu, which may do more with the sums."""
-    parts, channels = partial.shape[1:]
-    if channels:
-        function = kernel("column_sums.cu", entry, STORAGE=storage_of(dtype))
-        sizes = np.int64(parts), np.int64(channels)
-        function((1, -(-channels // 32)), (32, 8), (partial, *arguments, *sizes))
+    parts, blocks = max(1, -(-rows // part)), -(-channels // 32)
+    partial, finished = scratch.of(sums * parts * channels, blocks)
+    sizes = np.int64(rows), np.int64(channels), np.int64(part)
+    function = kernel("column_sums.cu", entry, STORAGE=storage_of(dtype), **macros)
+    function((parts, blocks), (32, 8), (*arrays, partial, finished, *results, *sizes))

@@ -34,7 +34,10 @@ class DeviceMemo:
 
     def of(self, owner: Any) -> dict[Any, Any]:
         """What is kept with ``owner`` on the current device; to be filled by the caller."""
-        return self._kept.setdefault(owner, {}).setdefault(self.device, {})
+        devices = self._kept.get(owner)
+        if devices is None:
+            devices = self._kept.setdefault(owner, {})
+        return devices.setdefault(self.device, {})
 
     def has(self, owner: Any, name: Any) -> bool:
         """Whether something of that name is kept with ``owner`` on the current device."""

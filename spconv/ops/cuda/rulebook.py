@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from functools import cached_property
+from collections.abc import Callable
+from functools import cached_property, partial
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -70,8 +71,9 @@ class DeviceRulebook(Rulebook):
 
     Parameters
     ----------
-    table : int32 array (K, N_out) on the device
-        Input row of every output and offset, -1 where there is none.
+    make_table : callable
+        Gives the input row (K, N_out) of every output and offset, -1 where there is none, int32 on
+        the device; called when somebody needs that.
     counts : int32 array (K,) on the device
         Number of pairs of every offset.
     offset_starts : int64 ndarray (K + 1,) on the host
@@ -82,7 +84,7 @@ class DeviceRulebook(Rulebook):
 
     def __init__(
         self,
-        table: Array,
+        make_table: Callable[[], Array],
         counts: Array,
         offset_starts: NDArray[np.int64],
         in_sites: SiteSet,
@@ -92,7 +94,7 @@ class DeviceRulebook(Rulebook):
         origin: weakref.ref[Rulebook] | None = None,
     ) -> None:
         fields = {
-            "device_table": table,
+            "make_table": make_table,
             "device_counts": counts,
             "offset_starts": read_only(offset_starts),
             "in_sites": in_sites,
@@ -104,14 +106,27 @@ class DeviceRulebook(Rulebook):
         for name, value in fields.items():
             object.__setattr__(self, name, value)
 
-    device_table: Array
+    make_table: Callable[[], Array]
     device_counts: Array
     store: RulebookStore
 
     @cached_property
+    def device_table(self) -> Array:
+        return self.make_table()
+
+    @cached_property
     def device_pairs(self) -> tuple[Array, Array]:
         """Input rows and output rows (P,) of all pairs."""
+        origin = self.origin
+        if isinstance(origin, DeviceRulebook) and self._sorted:
+            in_rows, out_rows = origin.device_pairs
+            return out_rows, in_rows
         return self.store.compact(self.device_table, self.num_pairs)
+
+    @property
+    def _sorted(self) -> bool:
+        """Whether rows ascend with the sites on both sides: then an offset's pairs do so too."""
+        return self.in_sites.order is None and self.out_sites.order is None
 
     @property
     def num_pairs(self) -> int:
@@ -137,7 +152,7 @@ class DeviceRulebook(Rulebook):
     @cached_property
     def _swapped(self) -> Rulebook:
         return DeviceRulebook(
-            self.store.invert(self.device_table, len(self.in_sites)),
+            partial(self.store.invert, self.device_table, len(self.in_sites)),
             self.device_counts,
             self.offset_starts,
             self.out_sites,

@@ -60,7 +60,7 @@ class RulebookStore:
             table, counts = self.lookup(out_keys, in_keys, in_order, geometry, *shapes)
             out_sites = DeviceSites(out_keys, out_shape, sites.batch_size)
         check_rows(len(sites), len(out_sites), owner)
-        return DeviceRulebook(table, counts, starts, sites, out_sites, geometry, self)
+        return DeviceRulebook(lambda: table, counts, starts, sites, out_sites, geometry, self)
 
     def site_keys(self, sites: SiteSet) -> tuple[Array, Array | None, Array]:
         """Ascending keys of the sites, their rows (None: the same), and the keys in row order."""

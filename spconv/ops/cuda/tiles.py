@@ -181,33 +181,46 @@ def candidate_gradient_tiles(
     )
 
 
+def longest_task(num_pairs: int, size: int) -> int:
+    """Pairs of one task of the weight gradient, at most.
+
+    Parameters
+    ----------
+    num_pairs : int
+        Of all offsets.
+    size : int
+        Elements of one partial sum, ``cin * groups * cout``: of K offsets there are at most K tasks
+        more than fit :data:`MAX_PARTIALS` elements.
+    """
+    wanted = max(1, min(TARGET_TASKS, MAX_PARTIALS // max(size, 1)))
+    return max(MIN_PAIRS, -(-num_pairs // wanted))
+
+
 def split_pairs(
-    offset_starts: NDArray[np.int64], size: int
+    offset_starts: NDArray[np.int64], longest: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Cut the pairs of every offset into tasks of the weight gradient.
 
     Parameters
     ----------
     offset_starts : int64 ndarray (K + 1,)
-    size : int
-        Elements of one partial sum, ``cin * groups * cout``.
+    longest : int
+        See :func:`longest_task`.
 
     Returns
     -------
     task_starts : int64 ndarray (num_tasks + 1,)
         Task t holds the pairs ``task_starts[t]:task_starts[t + 1]``, all of one offset, never
-        none. At most K tasks more than fit :data:`MAX_PARTIALS` elements of partial sums.
+        none.
     offset_tasks : int32 ndarray (K + 1,)
         Tasks of offset k: ``offset_tasks[k]:offset_tasks[k + 1]``.
 
     Examples
     --------
-    >>> split_pairs(np.array([0, 600, 600, 700]), size=256)
+    >>> split_pairs(np.array([0, 600, 600, 700]), longest=512)
     (array([  0, 300, 600, 700]), array([0, 2, 2, 3], dtype=int32))
     """
     counts = np.diff(offset_starts)
-    wanted = max(1, min(TARGET_TASKS, MAX_PARTIALS // max(size, 1)))
-    longest = max(MIN_PAIRS, -(-int(offset_starts[-1]) // wanted))
     tasks = -(-counts // longest)
     offset_tasks = np.concatenate([[0], np.cumsum(tasks)])
     offset = np.repeat(np.arange(len(counts)), tasks)
