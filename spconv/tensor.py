@@ -362,10 +362,8 @@ def as_ground(ground_state: Array | Tensor | None, features: Tensor) -> Tensor |
 def _int32_copy(indices: Any) -> NDArray[np.int32]:
     """Kernels trust the range that is checked here: a copy, which nobody else can write to."""
     given = np.asarray(indices)
-    if given.dtype == np.int32:
-        return copied(given)
-    copy = given.astype(np.int32, order="C")
-    if not np.array_equal(copy, given):
+    copy = copied(given) if given.dtype == np.int32 else given.astype(np.int32, order="C")
+    if given.dtype != np.int32 and not np.array_equal(copy, given):
         raise ValueError(f"{OWNER}: indices must be integers of 32 bits, got larger or broken ones")
     return copy
 

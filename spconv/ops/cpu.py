@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -23,14 +23,12 @@ from spconv.ops import steps
 from spconv.ops.base import Ops
 from spconv.ops.epilogue import PLAIN, Epilogue
 from spconv.ops.layout import like, mapped
-from spconv.ops.settings import get_cpu_precision
+from spconv.ops.matrix_unit import num_parts
 from spconv.ops.work import conv_threads, gate_threads, row_threads
 from spconv.rulebook import Rulebook
 from spconv.sites import SiteSet
 
 INSTRUCTION_SETS: tuple[str, ...] = convolution.ISA_NAMES
-PARTS = {"bfloat16": 1, "bfloat16x2": 2, "bfloat16x3": 3}
-LEAST_TILE_CHANNELS = 16
 COMPILED: frozenset[np.dtype] = frozenset((np.dtype(np.float32), np.dtype(np.float64)))
 """What the kernels are compiled for: float16 and other byte orders are not among them."""
 
@@ -105,8 +103,9 @@ class CpuOps(Ops):
         init, residual, slope = epilogue
         width = w_kco.shape[1] * groups if transposed else w_kco.shape[2]
         y = memory.empty((num_out, width), x_nc.dtype)
-        kernel, form = self._convolution(x_nc, groups)
-        kernel(
+        parts = num_parts(x_nc, w_kco, groups) if self._takes_amx else 0
+        convolve = amx.convolve if parts else convolution.convolve
+        convolve(
             np.ascontiguousarray(x_nc),
             np.ascontiguousarray(w_kco),
             y,
@@ -117,17 +116,10 @@ class CpuOps(Ops):
             transposed,
             slope is not None,
             slope or 0.0,
-            form,
+            parts or self.isa,
             conv_threads(len(pairs[0]), w_kco),
         )
         return y
-
-    def _convolution(self, x_nc: Array, groups: int) -> tuple[Callable[..., None], int]:
-        """The kernel to convolve with, and its instruction set or number of parts."""
-        parts = PARTS.get(get_cpu_precision()) if self._takes_amx else None
-        if parts and x_nc.dtype == np.float32 and x_nc.shape[1] >= groups * LEAST_TILE_CHANNELS:
-            return amx.convolve, parts
-        return convolution.convolve, self.isa
 
     def _gradient(self, x_nc: Array, dy_no: Array, pairs: Pairs, groups: int = 1) -> Array:
         in_rows, _, offset_starts = pairs

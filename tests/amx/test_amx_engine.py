@@ -10,13 +10,17 @@ from test_amx_kernel import BOOKS, layer
 import spconv
 from spconv import functional
 from spconv.ops import CpuOps, Epilogue, get_ops
-from spconv.ops.cpu import PARTS, convolution
+from spconv.ops.cpu import convolution
+from spconv.ops.matrix_unit import LEAST_CHANNELS, PARTS
 from spconv.testing import assert_close, tolerance
 
 
 @pytest.fixture
 def calls(monkeypatch):
-    """The emulated module in place of the real one; the numbers of parts it was called with."""
+    """The emulated module in place of the real one, for products of any width.
+
+    Gives the numbers of parts that it was called with.
+    """
     pytest.importorskip("Cython", reason="needs Cython to compile the adapter")
     module, found = emulated_module(), []
 
@@ -30,6 +34,8 @@ def calls(monkeypatch):
 
     monkeypatch.setattr(spconv.ops.cpu, "amx", Counting)
     monkeypatch.setattr(spconv.ops.settings, "amx", Counting)
+    for parts in LEAST_CHANNELS:
+        monkeypatch.setitem(LEAST_CHANNELS, parts, 0)
     threads = spconv.get_num_threads()
     yield found
     spconv.set_cpu_precision("float32")
@@ -90,11 +96,8 @@ def test_no_channels(precision, calls):
 
 
 def test_what_stays_on_the_vector_units(precision, calls):
-    """Narrow groups, float64, engines of one instruction set, weight gradients, "float32"."""
+    """float64, engines of one instruction set, weight gradients, "float32"."""
     book, ops = BOOKS["regular"], CpuOps()
-    for cin, groups in [(15, 1), (45, 3)]:
-        x, w, *_ = layer(book, cin, 6, groups)
-        ops.convolve(x, w, book, groups)
     x, w, *_ = layer(book, 32, 6)
     ops.convolve(exactly(x), exactly(w), book)
     ops.weight_gradient(x, ops.convolve(exactly(x), exactly(w), book).astype(np.float32), book)
@@ -104,6 +107,16 @@ def test_what_stays_on_the_vector_units(precision, calls):
     spconv.set_cpu_precision("float32")
     ops.convolve(x, w, book)
     assert calls == []
+
+
+def test_narrow_groups_stay_on_the_vector_units(precision, calls, monkeypatch):
+    parts, book, ops = PARTS[precision], BOOKS["pointwise"], CpuOps()
+    monkeypatch.setitem(LEAST_CHANNELS, parts, 20)
+    for cin, cout, groups in [(19, 40, 1), (40, 19, 1), (40, 38, 2), (20, 20, 1), (40, 60, 2)]:
+        x, w, *_ = layer(book, cin, cout, groups)
+        ops.convolve(x, w, book, groups)
+        ops.convolve(ops.convolve(x, w, book, groups), w, book.inverse, groups, transposed=True)
+    assert calls == 6 * [parts]
 
 
 def train(seed=0):
