@@ -53,6 +53,7 @@ OPERATIONS = {
     "union_sites": JOINS,
     "rows_among": JOINS,
     "scatter_add": JOINS,
+    "add_rectified": ACTIVATION,
     "leaky_relu": ACTIVATION,
     "leaky_relu_gradient": ACTIVATION,
     "gate": ACTIVATION,
@@ -75,6 +76,7 @@ OPERATIONS = {
     "cross_entropy": LOSS,
     "cross_entropy_gradient": LOSS,
     "sgd_step": OPTIMIZER,
+    "unscale": OPTIMIZER,
     "adam_step": OPTIMIZER,
 }
 """Operations of the engine; one that is not named here counts under its own name."""

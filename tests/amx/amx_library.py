@@ -182,13 +182,15 @@ def convolve(x, w, book, groups=1, *, transposed=False, epilogue=PLAIN, parts, t
     arrays = [np.ascontiguousarray(a) if a is not None else None for a in (x, w, init, residual)]
     x, w, init, residual = arrays
     width = w.shape[1] * groups if transposed else w.shape[2]
-    # Behind the rows of the pairs come more, so that a bug writes to row 0 and not anywhere.
+    # Behind the rows of the pairs come more, so that a bug writes to row 0 and not anywhere; behind
+    # the features is what must not be read.
+    features = np.append(x, np.full(64, np.nan, np.float32))
     more = np.zeros(64, np.int32)
     in_rows, out_rows = np.append(book.in_rows, more), np.append(book.out_rows, more)
     y = np.full((len(book.out_sites), width), np.nan, np.float32)
     c = Convolution(
         **{name: None if a is None else a.ctypes.data
-           for name, a in [("x", x), ("w", w), ("init", init), ("residual", residual), ("y", y),
+           for name, a in [("x", features), ("w", w), ("init", init), ("residual", residual), ("y", y),
                            ("in_rows", in_rows), ("out_rows", out_rows),
                            ("starts", book.offset_starts)]},
         num_in=len(x), num_out=len(y), volume=len(w), groups=groups, cin=x.shape[1] // groups,
