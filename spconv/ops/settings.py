@@ -18,8 +18,8 @@ def set_cpu_precision(precision: str) -> None:
     The choice is between the vector units and, on Linux on a processor that has it, the matrix
     unit AMX, which multiplies bfloat16 numbers of 8 bits and adds in float32. It holds for the
     forward pass and the input gradient of convolutions and for the forward pass of linear layers.
-    Weight gradients, groups of fewer than 16 input channels (tiles would be padding for the most
-    part), other dtypes and engines held to one instruction set stay on the vector units.
+    Weight gradients, groups of fewer than 32 input or output channels (64 in three parts), where
+    AVX-512 is faster, other dtypes and engines held to one instruction set stay on the vector units.
 
     Parameters
     ----------
@@ -39,10 +39,10 @@ def set_cpu_precision(precision: str) -> None:
 
     Notes
     -----
-    On an Intel Xeon with AMX, submanifold layers of 64 and 128 channels take 1.5 and 1.2 times as
-    long in "bfloat16x3" as in "float32" on AVX-512, 1.0 and 0.7 times in "bfloat16x2", 0.5 and 0.4
-    times in "bfloat16"; with 16 channels the matrix unit is slower throughout. So the default
-    is "float32".
+    On one core of an Intel Xeon, submanifold layers of 64 to 128 channels take 0.7 to 1.4 times as
+    long in "bfloat16x3" as in "float32" on AVX-512, 0.5 to 0.9 times in "bfloat16x2" and 0.3 to 0.6
+    times in "bfloat16": the less, the more channels and the less other processes do to the caches.
+    So the default is "float32".
 
     Examples
     --------
