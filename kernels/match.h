@@ -8,6 +8,10 @@
  * Offsets that differ in their last index only form a group. If the group spans at most 64 cells of
  * the last axis, one look at the bitmap answers for the whole group; with a stride of s only every
  * s-th kernel index meets an output, and those outputs are neighbours.
+ *
+ * Where the grid is too large for a bitmap, its lines along the last axis may not be: of those that
+ * have an output, put together without the others, a bitmap is small again, and keys that are counted
+ * within it are in the order of those of the grid.
  */
 #ifndef SPCONV_MATCH_H
 #define SPCONV_MATCH_H
@@ -25,7 +29,9 @@ typedef struct {
     int64_t last_step, last_extent;
     int64_t first_tap, tap_step; /* kernel index j of the last axis: output = input + first + j*step */
     int64_t stride; /* of the last axis */
-    int windowed;
+    int windowed, in_lines; /* in_lines: the terms of the leading axes sum to the number of a line */
+    const uint64_t *line_bits; /* lines to count keys in, if there */
+    const int32_t *line_ranks;
     uint64_t *bits; /* either a bitmap with ranks ... */
     const int32_t *ranks;
     const int64_t *keys; /* ... or sorted keys */
@@ -87,7 +93,7 @@ SPCONV_FORCE_INLINE int64_t match_compact(const int axes, const int64_t *const *
     return count;
 }
 
-SPCONV_POPCNT_CLONES static void match_lead(const spconv_matcher *m, int64_t group, spconv_scratch *s) {
+SPCONV_FORCE_INLINE void match_sites(const spconv_matcher *m, int64_t group, spconv_scratch *s) {
     const int64_t *terms[SPCONV_MAX_DIMS];
     const int axes = (int)m->ndim - 1;
     for (int axis = axes - 1; axis >= 0; --axis) {
@@ -98,6 +104,22 @@ SPCONV_POPCNT_CLONES static void match_lead(const spconv_matcher *m, int64_t gro
     if (axes == 1) s->count = match_compact(1, terms, m->num_sites, s->lead, s->sites);
     else if (axes == 2) s->count = match_compact(2, terms, m->num_sites, s->lead, s->sites);
     else s->count = match_compact(axes, terms, m->num_sites, s->lead, s->sites);
+}
+
+SPCONV_POPCNT_CLONES static void match_lead(const spconv_matcher *m, int64_t group, spconv_scratch *s) {
+    match_sites(m, group, s);
+    if (m->line_bits)
+        for (int64_t i = 0; i < s->count; ++i)
+            s->lead[i] = m->last_extent * site_count(m->line_bits, m->line_ranks, s->lead[i]);
+    else if (m->in_lines)
+        for (int64_t i = 0; i < s->count; ++i) s->lead[i] *= m->last_extent;
+}
+
+/* Mark every line that the group reaches. */
+SPCONV_POPCNT_CLONES static void match_mark_lines(const spconv_matcher *m, int64_t group,
+                                                  spconv_scratch *s) {
+    match_sites(m, group, s);
+    for (int64_t i = 0; i < s->count; ++i) site_mark(m->bits, s->lead[i]);
 }
 
 /* The window of one site: its first cell on the last axis, and the bits of the taps inside. */

@@ -17,7 +17,9 @@ cdef extern from "match.h" nogil:
         const int64_t* first_term
         const int32_t* last
         int64_t last_step, last_extent, first_tap, tap_step, stride
-        int windowed
+        int windowed, in_lines
+        const uint64_t* line_bits
+        const int32_t* line_ranks
         uint64_t* bits
         const int32_t* ranks
         const int64_t* keys
@@ -33,6 +35,7 @@ cdef extern from "match.h" nogil:
         int64_t count
 
     void match_mark(const spconv_matcher* m, int64_t group, spconv_scratch* scratch)
+    void match_mark_lines(const spconv_matcher* m, int64_t group, spconv_scratch* scratch)
     void match_group(const spconv_matcher* m, int64_t group, spconv_scratch* scratch,
                      int64_t* counts)
     void match_lead(const spconv_matcher* m, int64_t group, spconv_scratch* scratch)
@@ -90,6 +93,16 @@ def marked_keys(const uint64_t[::1] bits, const int32_t[::1] ranks, Py_ssize_t t
     return keys
 
 
+def keys_in_lines(int64_t[::1] keys, const int64_t[::1] lines, int64_t extent):
+    """Ascending keys within some lines of a grid -> within the grid, in place."""
+    cdef Py_ssize_t i, line = 0
+    with nogil:
+        for i in range(keys.shape[0]):
+            while keys[i] >= (line + 1) * extent:
+                line += 1
+            keys[i] += (lines[line] - line) * extent
+
+
 def rows_by_rank(const int64_t[::1] keys, const uint64_t[::1] bits, const int32_t[::1] ranks):
     """Rows (N,) int64 in ascending order of their keys, which are distinct and all marked."""
     cdef Py_ssize_t n = keys.shape[0], i
@@ -112,6 +125,8 @@ cdef class Matcher:
     symmetric : bool
         Output sites are the input's and offset K - 1 - k points opposite to offset k, so that
         half of the pairs are the other half with rows exchanged.
+    in_lines : bool
+        Output cells are to be found by lines along the last axis; with more axes than that.
     num_threads : int
     """
 
@@ -125,6 +140,8 @@ cdef class Matcher:
     cdef int64_t[::1] first_term
     cdef uint64_t[::1] bits
     cdef const int32_t[::1] ranks
+    cdef const uint64_t[::1] line_bits
+    cdef const int32_t[::1] line_ranks
     cdef const int64_t[::1] keys
     cdef int64_t[:, ::1] lead
     cdef int32_t[:, ::1] sites
@@ -133,7 +150,7 @@ cdef class Matcher:
     def __init__(self, const int32_t[:, ::1] indices, const int64_t[::1] kernel_size,
                  const int64_t[::1] stride, const int64_t[::1] padding,
                  const int64_t[::1] dilation, const int64_t[::1] out_shape,
-                 bint transposed, bint symmetric, int num_threads):
+                 bint transposed, bint symmetric, bint in_lines, int num_threads):
         cdef Py_ssize_t axis, n = indices.shape[0], ndim = kernel_size.shape[0]
         cdef Py_ssize_t last = ndim - 1, num_terms = 0
         cdef int64_t[::1] first_term = np.empty(ndim, np.int64)
@@ -150,6 +167,7 @@ cdef class Matcher:
         self.transposed, self.num_threads = transposed, num_threads
         self.m.num_sites, self.m.ndim, self.m.group_size = n, ndim, kernel_size[last]
         self.m.computed = self.volume // 2 + 1 if symmetric else self.volume
+        self.m.in_lines = in_lines
         if n == 0:
             return
         for axis in range(last):
@@ -172,10 +190,13 @@ cdef class Matcher:
             self.fill_terms(last)
 
     cdef void fill_terms(self, Py_ssize_t axis) noexcept:
-        """The terms of one axis; the first one's hold the sample in the batch as well."""
+        """The terms of one axis; the first one's hold the sample in the batch as well.
+
+        The leading axes' are numbers of lines with ``in_lines``.
+        """
         cdef Py_ssize_t j, later, taps = self.kernel_size[axis]
         cdef int64_t cell = 1, sample_cell
-        for later in range(axis + 1, self.out_shape.shape[0]):
+        for later in range(axis + 1, self.out_shape.shape[0] - self.m.in_lines):
             cell *= self.out_shape[later]
         sample_cell = cell * self.out_shape[axis] if axis == 0 else 0
         for j in prange(taps, nogil=True, schedule="static", num_threads=self.num_threads):
@@ -204,8 +225,8 @@ cdef class Matcher:
         cdef spconv_scratch scratch = self.scratch(thread, slot)
         match_group(&self.m, group, &scratch, counts)
 
-    def mark(self, uint64_t[::1] bits):
-        """Mark every output cell that some offset reaches."""
+    def mark(self, uint64_t[::1] bits, bint lines=False):
+        """Mark every output cell, or with ``lines`` every line of them, that some offset reaches."""
         cdef Py_ssize_t words = bits.shape[0], groups = self.num_groups if self.m.num_sites else 0
         cdef Py_ssize_t group, word, thread
         # Every thread has a bitmap of its own; to put them together must not be most of the work.
@@ -215,18 +236,22 @@ cdef class Matcher:
                                              np.uint64)
         self.reserve(threads, 0)
         for group in prange(groups, nogil=True, schedule="dynamic", num_threads=threads):
-            self.mark_group(group, threadid(),
+            self.mark_group(group, threadid(), lines,
                             &others[threadid() - 1, 0] if threadid() else &bits[0])
         for word in prange(words if threads > 1 else 0, nogil=True, schedule="static",
                            num_threads=threads):
             for thread in range(threads - 1):
                 bits[word] = bits[word] | others[thread, word]
 
-    cdef void mark_group(self, Py_ssize_t group, int thread, uint64_t* bits) noexcept nogil:
+    cdef void mark_group(self, Py_ssize_t group, int thread, bint lines,
+                         uint64_t* bits) noexcept nogil:
         cdef spconv_matcher own = self.m
         cdef spconv_scratch scratch = self.scratch(thread, 0)
         own.bits = bits
-        match_mark(&own, group, &scratch)
+        if lines:
+            match_mark_lines(&own, group, &scratch)
+        else:
+            match_mark(&own, group, &scratch)
 
     def reached_keys(self):
         """Keys of all output cells that some offset reaches, sorted and unique."""
@@ -244,6 +269,11 @@ cdef class Matcher:
                 keys = lead[:count] + term[sites[:count]]
                 parts.append(keys[keys >= 0])
         return np.unique(np.concatenate(parts))
+
+    def use_lines(self, const uint64_t[::1] bits, const int32_t[::1] ranks):
+        """Count output cells within the lines that are marked in this bitmap only."""
+        self.line_bits, self.line_ranks = bits, ranks
+        self.m.line_bits, self.m.line_ranks = &bits[0], &ranks[0]
 
     def use_bits(self, uint64_t[::1] bits, const int32_t[::1] ranks):
         """Look output rows up in a marked and ranked bitmap."""

@@ -25,6 +25,8 @@ from spconv.threads import threads_for
 MAX_ROWS = 2**31 - 1
 SCRATCH_BYTES = 64 * 2**20
 """Pairs are found in about so much memory at once."""
+LINE_CELLS_PER_SITE = 4096
+"""With more cells than that in the lines that have an output, keys are sorted instead."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,6 +226,7 @@ def build(sites: SiteSet, geometry: Geometry, owner: str) -> Rulebook:
     if geometry.disjoint and geometry.volume <= MAX_ROWS and fits_bitmap(num_cells, len(sites)):
         return _build_disjoint(sites, geometry, out_shape, owner)
     num_threads = threads_for(3.0 * len(sites) * geometry.volume)
+    in_lines = not geometry.submanifold and _fits_lines(out_shape, sites)
     matcher = kernels.Matcher(
         sites.sorted_indices,
         *(
@@ -238,13 +241,14 @@ def build(sites: SiteSet, geometry: Geometry, owner: str) -> Rulebook:
         ),
         geometry.transposed,
         geometry.submanifold and is_symmetric(geometry),
+        in_lines,
         num_threads,
     )
     out_sites = sites
     if geometry.submanifold:
         _index_sites(matcher, sites)
     else:
-        out_sites = _reached_sites(matcher, out_shape, sites, owner)
+        out_sites = _reached_sites(matcher, out_shape, sites, in_lines, owner)
     check_rows(len(sites), len(out_sites), owner)
     in_rows, out_rows, starts = matcher.pairs(SCRATCH_BYTES)
     if sites.order is not None:
@@ -269,7 +273,8 @@ def _build_disjoint(
         bits,
         threads_for(5.0 * len(sites)),
     )
-    out_sites, ranks = _marked_sites(bits, out_shape, sites, owner)
+    out_keys, ranks = _marked_keys(bits, sites, owner)
+    out_sites = SiteSet.of_keys(out_keys, out_shape, sites.batch_size)
     in_rows, out_rows, starts = disjoint.pairs(keys, offsets, counts, bits, ranks)
     if sites.order is not None:
         in_rows = sites.order.astype(np.int32)[in_rows]
@@ -292,30 +297,50 @@ def _index_sites(matcher: kernels.Matcher, sites: SiteSet) -> None:
         matcher.use_keys(sites.sorted_keys)
 
 
+def _fits_lines(shape: tuple[int, ...], sites: SiteSet) -> bool:
+    """Whether a grid is too large for a bitmap, and its lines along the last axis are not."""
+    lines = sites.batch_size * prod(shape[:-1])
+    return (
+        len(shape) > 1
+        and fits_bitmap(lines, len(sites))
+        and not fits_bitmap(lines * shape[-1], len(sites))
+    )
+
+
 def _reached_sites(
-    matcher: kernels.Matcher, shape: tuple[int, ...], sites: SiteSet, owner: str
+    matcher: kernels.Matcher, shape: tuple[int, ...], sites: SiteSet, in_lines: bool, owner: str
 ) -> SiteSet:
     """Sites that some offset reaches, sorted; the matcher finds rows among them."""
-    num_cells = sites.batch_size * prod(shape)
-    if fits_bitmap(num_cells, len(sites)):
+    lines, num_cells = None, sites.batch_size * prod(shape)
+    fits = fits_bitmap(num_cells, len(sites))
+    if in_lines:
+        line_bits = kernels.empty_bitmap(sites.batch_size * prod(shape[:-1]))
+        matcher.mark(line_bits, lines=True)
+        lines, ranks = _marked_keys(line_bits, sites, owner)
+        num_cells = len(lines) * shape[-1]
+        fits = num_cells <= LINE_CELLS_PER_SITE * len(sites)
+        if fits:
+            matcher.use_lines(line_bits, ranks)
+    if fits:
         bits = kernels.empty_bitmap(num_cells)
         matcher.mark(bits)
-        out_sites, ranks = _marked_sites(bits, shape, sites, owner)
+        keys, ranks = _marked_keys(bits, sites, owner)
         matcher.use_bits(bits, ranks)
-        return out_sites
-    keys = matcher.reached_keys()
-    matcher.use_keys(keys)
+        if lines is not None:
+            kernels.keys_in_lines(keys, lines, shape[-1])
+    else:
+        keys = matcher.reached_keys()
+        matcher.use_keys(keys)
     return SiteSet.of_keys(keys, shape, sites.batch_size)
 
 
-def _marked_sites(
-    bits: NDArray[np.uint64], shape: tuple[int, ...], sites: SiteSet, owner: str
-) -> tuple[SiteSet, NDArray[np.int32]]:
-    """The marked sites, sorted, and the number of those before each of the bitmap's words."""
+def _marked_keys(
+    bits: NDArray[np.uint64], sites: SiteSet, owner: str
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """The marked keys, sorted, and the number of those before each of the bitmap's words."""
     ranks, total = kernels.rank_bits(bits)
     check_rows(len(sites), total, owner)  # ranks are int32
-    keys = kernels.marked_keys(bits, ranks, total, threads_for(total))
-    return SiteSet.of_keys(keys, shape, sites.batch_size), ranks
+    return kernels.marked_keys(bits, ranks, total, threads_for(total)), ranks
 
 
 def check_rows(num_in: int, num_out: int, owner: str) -> None:

@@ -76,7 +76,7 @@ def refuse_bitmaps(patch):
 
 
 def check(monkeypatch, indices, shape, batch_size, *arguments, **options):
-    """Through the bitmap, also with little memory, and through sorted keys."""
+    """Through the bitmap, also with little memory, through sorted keys, and line by line."""
     expected = reference_rulebook(indices, shape, batch_size, *arguments, **options)
     assert_equal(build_rulebook(indices, shape, batch_size, *arguments, **options), expected)
     with monkeypatch.context() as patch:
@@ -85,7 +85,29 @@ def check(monkeypatch, indices, shape, batch_size, *arguments, **options):
     with monkeypatch.context() as patch:
         refuse_bitmaps(patch)
         assert_equal(build_rulebook(indices, shape, batch_size, *arguments, **options), expected)
+    for cells in (2**20, -1):
+        with monkeypatch.context() as patch:
+            patch.setattr(spconv.rulebook, "fits_bitmap", lambda *sizes: False)
+            patch.setattr(spconv.rulebook, "_fits_lines", lambda shape, sites: len(shape) > 1)
+            patch.setattr(spconv.rulebook, "LINE_CELLS_PER_SITE", cells)
+            book = build_rulebook(indices, shape, batch_size, *arguments, **options)
+            assert_equal(book, expected)
     return expected
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_large_grid_with_few_lines(stride):
+    """Neither a bitmap of its cells nor sorting: as laser scans are."""
+    shape, rng = (1400, 1400, 300), np.random.default_rng(0)
+    # Near each other, so that outputs have several inputs.
+    indices = rng.permutation(np.unique(rng.integers(0, (2, 12, 9, 300), (300, 4)), axis=0))
+    indices[::3] += np.array([0, 1300, 1300, 0])
+    sites = spconv.sites.SiteSet(indices.astype(np.int32), shape, 2)
+    out_shape = tuple(extent // stride for extent in shape)
+    assert spconv.rulebook._fits_lines(out_shape, sites)
+    options = {"kernel_size": 3, "stride": stride, "padding": 1}
+    expected = reference_rulebook(indices, shape, 2, **options)
+    assert_equal(build_rulebook(indices, shape, 2, **options), expected)
 
 
 @pytest.mark.parametrize("ndim", SHAPES)

@@ -190,8 +190,8 @@ def convolve(x, w, book, groups=1, *, transposed=False, epilogue=PLAIN, parts, t
     y = np.full((len(book.out_sites), width), np.nan, np.float32)
     c = Convolution(
         **{name: None if a is None else a.ctypes.data
-           for name, a in [("x", features), ("w", w), ("init", init), ("residual", residual), ("y", y),
-                           ("in_rows", in_rows), ("out_rows", out_rows),
+           for name, a in [("x", features), ("w", w), ("init", init), ("residual", residual),
+                           ("y", y), ("in_rows", in_rows), ("out_rows", out_rows),
                            ("starts", book.offset_starts)]},
         num_in=len(x), num_out=len(y), volume=len(w), groups=groups, cin=x.shape[1] // groups,
         cout=width // groups, w_offset=w.shape[1] * w.shape[2], w_group=w.shape[2] // groups,
