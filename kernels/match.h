@@ -10,8 +10,8 @@
  * s-th kernel index meets an output, and those outputs are neighbours.
  *
  * Where the grid is too large for a bitmap, its lines along the last axis may not be: of those that
- * have an output, put together without the others, a bitmap is small again, and keys that are counted
- * within it are in the order of those of the grid.
+ * may have an output, put together without the others, a bitmap is small again, and keys that are
+ * counted within it are in the order of those of the grid.
  */
 #ifndef SPCONV_MATCH_H
 #define SPCONV_MATCH_H
@@ -108,10 +108,17 @@ SPCONV_FORCE_INLINE void match_sites(const spconv_matcher *m, int64_t group, spc
 
 SPCONV_POPCNT_CLONES static void match_lead(const spconv_matcher *m, int64_t group, spconv_scratch *s) {
     match_sites(m, group, s);
-    if (m->line_bits)
-        for (int64_t i = 0; i < s->count; ++i)
-            s->lead[i] = m->last_extent * site_count(m->line_bits, m->line_ranks, s->lead[i]);
-    else if (m->in_lines)
+    if (m->line_bits) {
+        const int64_t count = s->count;
+        int64_t kept = 0;
+        for (int64_t i = 0; i < count; ++i) {
+            const int64_t line = s->lead[i];
+            s->sites[kept] = s->sites[i];
+            s->lead[kept] = m->last_extent * site_count(m->line_bits, m->line_ranks, line);
+            kept += (int64_t)(site_window(m->line_bits, line) & 1);
+        }
+        s->count = kept;
+    } else if (m->in_lines)
         for (int64_t i = 0; i < s->count; ++i) s->lead[i] *= m->last_extent;
 }
 

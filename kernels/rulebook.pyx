@@ -93,6 +93,17 @@ def marked_keys(const uint64_t[::1] bits, const int32_t[::1] ranks, Py_ssize_t t
     return keys
 
 
+def mark_in_lines(const int64_t[::1] keys, const int64_t[::1] lines, int64_t extent,
+                  const uint64_t[::1] line_bits, const int32_t[::1] line_ranks, uint64_t[::1] bits):
+    """Mark cells by key, and the line of every key, in a bitmap of the marked lines alone."""
+    cdef Py_ssize_t i
+    cdef int64_t missing
+    with nogil:
+        for i in range(keys.shape[0]):
+            missing = lines[i] - site_count(&line_bits[0], &line_ranks[0], lines[i])
+            site_mark(&bits[0], keys[i] - missing * extent)
+
+
 def keys_in_lines(int64_t[::1] keys, const int64_t[::1] lines, int64_t extent):
     """Ascending keys within some lines of a grid -> within the grid, in place."""
     cdef Py_ssize_t i, line = 0

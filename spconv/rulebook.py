@@ -26,7 +26,7 @@ MAX_ROWS = 2**31 - 1
 SCRATCH_BYTES = 64 * 2**20
 """Pairs are found in about so much memory at once."""
 LINE_CELLS_PER_SITE = 4096
-"""With more cells than that in the lines that have an output, keys are sorted instead."""
+"""With more cells than that in the lines that may have an output, keys are compared instead."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,7 +226,7 @@ def build(sites: SiteSet, geometry: Geometry, owner: str) -> Rulebook:
     if geometry.disjoint and geometry.volume <= MAX_ROWS and fits_bitmap(num_cells, len(sites)):
         return _build_disjoint(sites, geometry, out_shape, owner)
     num_threads = threads_for(3.0 * len(sites) * geometry.volume)
-    in_lines = not geometry.submanifold and _fits_lines(out_shape, sites)
+    in_lines = _fits_lines(out_shape, sites)
     matcher = kernels.Matcher(
         sites.sorted_indices,
         *(
@@ -246,7 +246,7 @@ def build(sites: SiteSet, geometry: Geometry, owner: str) -> Rulebook:
     )
     out_sites = sites
     if geometry.submanifold:
-        _index_sites(matcher, sites)
+        _index_sites(matcher, sites, in_lines)
     else:
         out_sites = _reached_sites(matcher, out_shape, sites, in_lines, owner)
     check_rows(len(sites), len(out_sites), owner)
@@ -287,14 +287,25 @@ def is_symmetric(geometry: Geometry) -> bool:
     return all(span % 2 == 0 for span in spans)
 
 
-def _index_sites(matcher: kernels.Matcher, sites: SiteSet) -> None:
+def _index_sites(matcher: kernels.Matcher, sites: SiteSet, in_lines: bool) -> None:
     """Let the matcher find rows among the (sorted) input sites."""
-    if fits_bitmap(sites.num_cells, len(sites)):
+    bits, extent = None, sites.spatial_shape[-1]
+    if in_lines:
+        lines = sites.keys // extent
+        line_bits = kernels.empty_bitmap(sites.num_cells // extent)
+        kernels.mark_keys(lines, line_bits)
+        ranks, num_lines = kernels.rank_bits(line_bits)
+        if num_lines * extent <= LINE_CELLS_PER_SITE * len(sites):
+            bits = kernels.empty_bitmap(num_lines * extent)
+            kernels.mark_in_lines(sites.keys, lines, extent, line_bits, ranks, bits)
+            matcher.use_lines(line_bits, ranks)
+    elif fits_bitmap(sites.num_cells, len(sites)):
         bits = kernels.empty_bitmap(sites.num_cells)
         kernels.mark_keys(sites.keys, bits)
-        matcher.use_bits(bits, kernels.rank_bits(bits)[0])
-    else:
+    if bits is None:
         matcher.use_keys(sites.sorted_keys)
+    else:
+        matcher.use_bits(bits, kernels.rank_bits(bits)[0])
 
 
 def _fits_lines(shape: tuple[int, ...], sites: SiteSet) -> bool:
