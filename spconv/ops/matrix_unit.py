@@ -10,8 +10,8 @@ from spconv.ops.settings import get_cpu_precision
 PARTS = {"bfloat16": 1, "bfloat16x2": 2, "bfloat16x3": 3}
 """Precision -> numbers of 8 bits that an operand is split into."""
 LEAST_CHANNELS = {1: 32, 2: 32, 3: 64}
-"""Input and output channels of a group, by parts, from which on AMX can gain on AVX-512: measured on
-3-D surfaces, on one core of a quiet Xeon. With fewer, tiles are padding for a good part.
+"""Input and output channels of a group, by parts, from which on AMX can gain on AVX-512: measured
+on 3-D surfaces, on one core of a quiet Xeon. With fewer, tiles are padding for a good part.
 """
 
 

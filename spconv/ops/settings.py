@@ -19,7 +19,8 @@ def set_cpu_precision(precision: str) -> None:
     unit AMX, which multiplies bfloat16 numbers of 8 bits and adds in float32. It holds for the
     forward pass and the input gradient of convolutions and for the forward pass of linear layers.
     Weight gradients, groups of fewer than 32 input or output channels (64 in three parts), where
-    AVX-512 is faster, other dtypes and engines held to one instruction set stay on the vector units.
+    AVX-512 is faster, other dtypes and engines held to one instruction set stay on the vector
+    units.
 
     Parameters
     ----------
