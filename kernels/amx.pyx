@@ -22,7 +22,7 @@ cdef extern from "amx_gemm.h" nogil:
         const int32_t* in_rows
         const int32_t* out_rows
         const int64_t* starts
-        int64_t num_in, num_out, volume, groups, cin, cout, w_offset, w_group, w_row, w_column
+        int64_t num_out, volume, groups, cin, cout, w_offset, w_group, w_row, w_column
         uint16_t* tiles
         int64_t range_rows
         int parts, rectify, num_threads
@@ -68,7 +68,7 @@ def convolve(const float[:, ::1] x, const float[:, :, ::1] w, float[:, ::1] y,
     c.in_rows = &in_rows[0] if in_rows.shape[0] else NULL
     c.out_rows = &out_rows[0] if in_rows.shape[0] else NULL
     c.y, c.starts = &y[0, 0], &offset_starts[0]
-    c.num_in, c.num_out, c.volume, c.groups = x.shape[0], y.shape[0], w.shape[0], groups
+    c.num_out, c.volume, c.groups = y.shape[0], w.shape[0], groups
     c.cin, c.cout = x.shape[1] // groups, width // groups
     c.w_offset, c.w_group = w.shape[1] * w.shape[2], w.shape[2] // groups
     c.w_row, c.w_column = w.shape[2], 1

@@ -29,7 +29,7 @@ typedef struct {
     float *y;
     const int32_t *in_rows, *out_rows;
     const int64_t *starts;
-    int64_t num_in, num_out, volume, groups;
+    int64_t num_out, volume, groups;
     int64_t cin, cout; /* of one group */
     int64_t w_offset, w_group, w_row, w_column; /* strides of the weight */
     uint16_t *tiles; /* room for the parts of w */
@@ -47,8 +47,8 @@ static inline int64_t amx_weight_size(const amx_convolution *c) {
 enum { AMX_STRIP = 4 }; /* chunks: two tiles of 32 rows fill a first-level cache at most */
 enum { AMX_PRODUCTS = AMX_MAX_PARTS * (AMX_MAX_PARTS + 1) / 2 };
 
-/* Parts of a and b to multiply, for one to three parts: each product but one shares a part, which
- * stays in its tiles, with the one before. */
+/* Parts of a and b to multiply, for one to three parts: each product but the first shares a part,
+ * which stays in its tiles, with the one before. */
 static const uint8_t amx_order[AMX_MAX_PARTS][AMX_PRODUCTS][2] = {
     {{0, 0}},
     {{1, 0}, {0, 0}, {0, 1}},

@@ -265,7 +265,7 @@ class Ops:
         eps: float,
         slope: float | None,
     ) -> tuple[Array, Array, Array]:
-        """Gradients of rows, weight and bias, of the weight's dtype, of :meth:`batch_norm`."""
+        """Of :meth:`batch_norm`: gradients of rows; of weight and bias, in the weight's dtype."""
         wide = math_type(x_nc.dtype)
         mean, count = moments[0], wide(max(len(x_nc), 1))
         inverse = 1 / self.xp.sqrt(moments[1] + wide(eps))

@@ -103,7 +103,7 @@ class Convolution(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_void_p) for name in ("x", "w", "init", "residual", "y")),
         *((name, ctypes.c_void_p) for name in ("in_rows", "out_rows", "starts")),
-        *((name, ctypes.c_int64) for name in ("num_in", "num_out", "volume", "groups")),
+        *((name, ctypes.c_int64) for name in ("num_out", "volume", "groups")),
         *((name, ctypes.c_int64) for name in ("cin", "cout")),
         *((name, ctypes.c_int64) for name in ("w_offset", "w_group", "w_row", "w_column")),
         ("tiles", ctypes.c_void_p),
@@ -193,7 +193,7 @@ def convolve(x, w, book, groups=1, *, transposed=False, epilogue=PLAIN, parts, t
            for name, a in [("x", features), ("w", w), ("init", init), ("residual", residual),
                            ("y", y), ("in_rows", in_rows), ("out_rows", out_rows),
                            ("starts", book.offset_starts)]},
-        num_in=len(x), num_out=len(y), volume=len(w), groups=groups, cin=x.shape[1] // groups,
+        num_out=len(y), volume=len(w), groups=groups, cin=x.shape[1] // groups,
         cout=width // groups, w_offset=w.shape[1] * w.shape[2], w_group=w.shape[2] // groups,
         w_row=1 if transposed else w.shape[2], w_column=w.shape[2] if transposed else 1,
         range_rows=range_rows, parts=parts, rectify=slope is not None, slope=slope or 0.0,

@@ -148,7 +148,6 @@ ROWS, LABELS = len(BOOK.in_sites), np.arange(40) % 45
 BATCH_GRADIENT = same(
     "batch_norm_gradient", *random(3, 300, 40), random(40), np.abs(random(2, 40)), 0.1, 0.5
 )
-MAX = same("max_pairs", random(ROWS, 3), BOOK)
 MAX_GRADIENT = same(
     "max_pairs_gradient",
     random(len(BOOK.out_sites), 3),

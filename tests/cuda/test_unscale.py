@@ -1,5 +1,8 @@
 """Gradients of scaled losses on the GPU: those of the specification, with one copy to the host."""
 
+import types
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from fake_cupy import COPIES, RawKernel
@@ -83,4 +86,23 @@ def test_equal_steps_upload_no_table_again(emulated, monkeypatch):
         weight.grad = kept[gradient]
         sgd.step()
         assert len(uploads) == expected
+    assert weight.numpy().tolist() == [-3.0] * 3
+
+
+def test_streams_have_tables_of_their_own(emulated, monkeypatch):
+    """A kernel on one stream does not wait for what was uploaded on another."""
+    uploads, asarray = [], emulated.asarray
+    weight = Parameter(asarray(np.ones(3, np.float32)))
+    weight.grad = asarray(np.ones(3, np.float32))
+    sgd = SGD([("w", weight)], lr=1.0)
+    monkeypatch.setattr(emulated, "asarray", lambda array: uploads.append(1) or asarray(array))
+    sgd.step()
+    with ThreadPoolExecutor(1) as other:
+        other.submit(sgd.step).result()
+    assert len(uploads) == 2
+    stream = types.SimpleNamespace(ptr=5)
+    monkeypatch.setattr(emulated.cuda, "get_current_stream", lambda: stream)
+    sgd.step()
+    sgd.step()
+    assert len(uploads) == 3
     assert weight.numpy().tolist() == [-3.0] * 3

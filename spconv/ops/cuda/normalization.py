@@ -1,4 +1,4 @@
-"""Sums over rows and batch normalization on the GPU, one launch each."""
+"""Sums over rows on the GPU, one launch each, and batch normalization, made of such."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from types import ModuleType
@@ -77,11 +78,13 @@ def _table(
         [0 if array is None else array.data.ptr for array in column]
         for column in zip(*tensors, strict=True)
     ]
-    rows = np.array([ends, sizes, *columns], np.int64)
-    return _uploaded(xp, rows.tobytes(), len(rows), xp.cuda.runtime.getDevice()), ends
+    rows, cuda = np.array([ends, sizes, *columns], np.int64), xp.cuda
+    # Another stream, which each thread may have, would not wait for the upload.
+    where = threading.get_ident(), cuda.runtime.getDevice(), cuda.get_current_stream().ptr
+    return _uploaded(xp, rows.tobytes(), len(rows), where), ends
 
 
 @lru_cache(maxsize=16)
-def _uploaded(xp: ModuleType, table: bytes, rows: int, device: int) -> Array:
+def _uploaded(xp: ModuleType, table: bytes, rows: int, where: tuple[int, int, int]) -> Array:
     """A table on the device: arrays of equal steps mostly get the same memory again."""
     return xp.asarray(np.frombuffer(table, np.int64).reshape(rows, -1))
