@@ -50,6 +50,7 @@ def add(
     """
     check_slope(owner, negative_slope)
     x, y = _aligned((x, y), union, owner)
+    check_one_device(owner, x.features.data, y.features.data)
     if negative_slope is None:
         return add_on_same_sites(x, y, owner)
     return add_on_same_sites(x, y, owner, partial(_add_rectified, slope=negative_slope))

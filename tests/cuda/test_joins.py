@@ -88,3 +88,11 @@ def test_pruned_float16(cupy):
     y.features.sum().backward()
     assert y.features.dtype == half.grad.dtype == np.float16
     np.testing.assert_array_equal(half.grad.get()[:, 0], half.data.get()[:, 1] > 0)
+
+
+def test_sums_of_two_devices_are_refused(cupy):
+    x, y, *_ = branches("cpu", ground=False)
+    for options in ({}, {"union": True}, {"negative_slope": 0.0}):
+        other = y if options.get("union") else x
+        with pytest.raises(TypeError, match="add: expected all on one device, got cuda and cpu"):
+            add(x.to("cuda"), other, **options)

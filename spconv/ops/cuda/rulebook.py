@@ -112,7 +112,9 @@ class DeviceRulebook(Rulebook):
 
     @cached_property
     def device_table(self) -> Array:
-        return self.make_table()
+        table = self.make_table()
+        object.__setattr__(self, "make_table", lambda: table)  # what it was made from may go
+        return table
 
     @cached_property
     def device_pairs(self) -> tuple[Array, Array]:
