@@ -9,7 +9,7 @@ from .memory import empty
 from libc.stdint cimport int32_t, int64_t, uint16_t
 
 cdef extern from "amx_detect.h" nogil:
-    int AMX_USABLE, AMX_NO_PERMISSION
+    int AMX_NO_PERMISSION
     int amx_state(int* error)
 
 cdef extern from "amx_gemm.h" nogil:

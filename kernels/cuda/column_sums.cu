@@ -54,11 +54,26 @@ __device__ __forceinline__ bool sum_both(double* partial, u32* finished, i64 row
 
 __device__ __forceinline__ i64 channel() { return (i64)blockIdx.y * 32 + threadIdx.x; }
 
+// What is summed, of element i in channel c.
+struct value_of {
+    const storage* x;
+    __device__ __forceinline__ double operator()(i64 i, i64) const { return widen(x[i]); }
+};
+
+// Square of the deviation from a row.
+struct square_of {
+    const storage* x;
+    const math* mean;
+    __device__ __forceinline__ double operator()(i64 i, i64 c) const {
+        const double value = widen(x[i]) - mean[c];
+        return value * value;
+    }
+};
+
 extern "C" __global__ void sums(const storage* x, double* partial, u32* finished, math* total,
                                 i64 rows, i64 channels, i64 part) {
     math sum;
-    if (sum_all(partial, finished, rows, channels, part, sum,
-                [=](i64 i, i64) { return (double)widen(x[i]); }))
+    if (sum_all(partial, finished, rows, channels, part, sum, value_of{x}))
         total[channel()] = sum;
 }
 
@@ -67,10 +82,7 @@ extern "C" __global__ void centred_squares(const storage* x, const math* mean, d
                                            u32* finished, math* total, i64 rows, i64 channels,
                                            i64 part) {
     math sum;
-    if (sum_all(partial, finished, rows, channels, part, sum, [=](i64 i, i64 c) {
-            const double value = widen(x[i]) - mean[c];
-            return value * value;
-        }))
+    if (sum_all(partial, finished, rows, channels, part, sum, square_of{x, mean}))
         total[channel()] = sum;
 }
 
@@ -101,8 +113,7 @@ extern "C" __global__ void batch_means(const storage* x, double* partial, u32* f
                                        math* moments, math count, i64 rows, i64 channels,
                                        i64 part) {
     math sum;
-    if (sum_all(partial, finished, rows, channels, part, sum,
-                [=](i64 i, i64) { return (double)widen(x[i]); }))
+    if (sum_all(partial, finished, rows, channels, part, sum, value_of{x}))
         moments[channel()] = sum / count;
 }
 
@@ -111,22 +122,22 @@ extern "C" __global__ void batch_variances(const storage* x, double* partial, u3
                                            math count, math eps, i64 rows, i64 channels,
                                            i64 part) {
     math sum;
-    if (!sum_all(partial, finished, rows, channels, part, sum, [=](i64 i, i64 c) {
-            const double value = widen(x[i]) - moments[c];
-            return value * value;
-        }))
-        return;
+    if (!sum_all(partial, finished, rows, channels, part, sum, square_of{x, moments})) return;
     const i64 c = channel();
     const math variance = sum / count;
     moments[channels + c] = variance;
     scale[c] = widen(weight[c]) / square_root(variance + eps);
 }
 
-// The gradient of one element in front of a rectifier with the result y, where `rectify` says that
-// there is one.
-__device__ __forceinline__ math gradient_at(const storage* dy, const storage* y, int rectify,
-                                            math slope, i64 i) {
-    return rectify ? rectified_gradient(widen(y[i]), widen(dy[i]), slope) : widen(dy[i]);
+// Of dy in front of the rectifier, and of that times the deviation of x.
+__device__ __forceinline__ bool sum_gradients(const storage* dy, const storage* y,
+                                              const storage* x, const math* mean, int rectify,
+                                              math slope, double* partial, u32* finished, i64 rows,
+                                              i64 channels, i64 part, math& sum, math& product) {
+    const auto gradient = [=](i64 i) { return (double)gradient_at(dy, y, rectify, slope, i); };
+    return sum_both(partial, finished, rows, channels, part, sum, product,
+                    [=](i64 i, i64) { return gradient(i); },
+                    [=](i64 i, i64 c) { return gradient(i) * (double)(widen(x[i]) - mean[c]); });
 }
 
 // totals[0] of dy, totals[1] of that times the deviation of x.
@@ -135,10 +146,8 @@ extern "C" __global__ void gradient_sums(const storage* dy, const storage* y, co
                                          double* partial, u32* finished, math* totals, i64 rows,
                                          i64 channels, i64 part) {
     math sum, product;
-    const auto gradient = [=](i64 i) { return (double)gradient_at(dy, y, rectify, slope, i); };
-    if (!sum_both(partial, finished, rows, channels, part, sum, product,
-                  [=](i64 i, i64) { return gradient(i); },
-                  [=](i64 i, i64 c) { return gradient(i) * (double)(widen(x[i]) - mean[c]); }))
+    if (!sum_gradients(dy, y, x, mean, rectify, slope, partial, finished, rows, channels, part, sum,
+                       product))
         return;
     totals[channel()] = sum;
     totals[channels + channel()] = product;
@@ -153,13 +162,12 @@ extern "C" __global__ void batch_gradients(const storage* dy, const storage* y, 
                                            math count, math eps, i64 rows, i64 channels,
                                            i64 part) {
     math sum, product;
-    const auto gradient = [=](i64 i) { return (double)gradient_at(dy, y, rectify, slope, i); };
-    if (!sum_both(partial, finished, rows, channels, part, sum, product,
-                  [=](i64 i, i64) { return gradient(i); },
-                  [=](i64 i, i64 c) { return gradient(i) * (double)(widen(x[i]) - moments[c]); }))
+    if (!sum_gradients(dy, y, x, moments, rectify, slope, partial, finished, rows, channels, part,
+                       sum, product))
         return;
     const i64 c = channel();
-    const math inverse = 1 / square_root(moments[channels + c] + eps), scale = widen(weight[c]) * inverse;
+    const math inverse = 1 / square_root(moments[channels + c] + eps);
+    const math scale = widen(weight[c]) * inverse;
     vectors[c] = scale;
     vectors[channels + c] = -scale * sum / count;
     vectors[2 * channels + c] = -scale * (inverse * inverse) * product / count;

@@ -17,10 +17,8 @@ __device__ __forceinline__ void gradient_of_one(const storage* dy, const storage
                                                 const storage* y, math mean, math scale,
                                                 math shift, math factor, storage* dx, int rectify,
                                                 math slope, i64 i) {
-    const math gradient = widen(dy[i]);
-    const math kept = rectify ? rectified_gradient(widen(y[i]), gradient, slope) : gradient;
     const math moments = shift + factor * (widen(x[i]) - mean);
-    narrow(kept * scale + moments, dx[i]);
+    narrow(gradient_at(dy, y, rectify, slope, i) * scale + moments, dx[i]);
 }
 
 // dx = dy * scale + (shift + factor * (x - mean)), dy through the rectifier.

@@ -38,6 +38,20 @@ def emulated(monkeypatch):
         yield module
 
 
+@pytest.fixture
+def inject(emulated, monkeypatch):
+    """Call it with pieces of text to replace in the sources of kernels that run from then on."""
+    from emulation import emulate
+
+    def into_sources(replace):
+        def broken(*arguments, **options):
+            emulate(*arguments, **options, replace=replace)
+
+        monkeypatch.setattr("fake_cupy.emulate", broken)
+
+    return into_sources
+
+
 @pytest.fixture(params=["emulated", pytest.param("device", marks=pytest.mark.gpu)])
 def cupy(request):
     """The stand-in, and CuPy itself where there is a device: the same tests run on both."""

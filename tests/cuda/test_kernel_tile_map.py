@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from convolutions import random_pairs
-from emulation import EmulationError, emulate
+from emulation import EmulationError
 from fake_cupy import COPIES
 
 from spconv.ops.cuda.kernel_tile_map import kernel_tile_map
@@ -77,13 +77,9 @@ BUGS = {
 
 
 @pytest.mark.parametrize("bug", BUGS)
-def test_injected_bugs_are_caught(emulated, monkeypatch, rng, bug):
+def test_injected_bugs_are_caught(emulated, inject, rng, bug):
     pairs = random_pairs(rng, 99, 200, 65, 0.3)
     check(emulated, pairs)
-
-    def broken(*arguments, **options):
-        emulate(*arguments, **options, replace=BUGS[bug])
-
-    monkeypatch.setattr("fake_cupy.emulate", broken)
+    inject(BUGS[bug])
     with pytest.raises((AssertionError, EmulationError, IndexError)):
         check(emulated, pairs)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from emulation import EmulationError, emulate
+from emulation import EmulationError
 from fake_cupy import RawKernel
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -58,14 +58,10 @@ BUGS = {
 
 
 @pytest.mark.parametrize("bug", BUGS)
-def test_injected_bugs_are_caught(emulated, monkeypatch, rng, bug):
+def test_injected_bugs_are_caught(emulated, inject, monkeypatch, rng, bug):
     monkeypatch.setattr(RawKernel, "order", "reverse")
     counts = rng.integers(0, 1200, 2100)
     check(emulated, counts, 600)
-
-    def broken(*arguments, **options):
-        emulate(*arguments, **options, replace=BUGS[bug])
-
-    monkeypatch.setattr("fake_cupy.emulate", broken)
+    inject(BUGS[bug])
     with pytest.raises((AssertionError, EmulationError, IndexError)):
         check(emulated, counts, 600)
