@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .memory import empty
+from .memory import empty, zeros
 
 from cython cimport floating
 from cython.parallel cimport prange, threadid
@@ -32,15 +32,16 @@ cdef extern from "indirect_gemm.h" nogil:
     void weight_gradient_f32(
         int isa, const float* x, int64_t ldx, const float* dy, int64_t ldy,
         const int32_t* in_rows, const int32_t* out_rows, const int64_t* starts, int64_t k_begin,
-        int64_t k_end, int64_t num_out, int64_t tile_rows, int64_t section, int64_t chunk,
-        float* dw, double* total, int64_t offset_stride, int64_t ldw, int64_t cin, int64_t cout,
-        float* scratch)
+        int64_t k_end, int64_t row_begin, int64_t row_end, int64_t tile_rows, int64_t chunk,
+        float* dw, int64_t offset_stride, int64_t ldw, int64_t cin, int64_t cout, float* scratch)
     void weight_gradient_f64(
         int isa, const double* x, int64_t ldx, const double* dy, int64_t ldy,
         const int32_t* in_rows, const int32_t* out_rows, const int64_t* starts, int64_t k_begin,
-        int64_t k_end, int64_t num_out, int64_t tile_rows, int64_t section, int64_t chunk,
-        double* dw, double* total, int64_t offset_stride, int64_t ldw, int64_t cin, int64_t cout,
-        double* scratch)
+        int64_t k_end, int64_t row_begin, int64_t row_end, int64_t tile_rows, int64_t chunk,
+        double* dw, int64_t offset_stride, int64_t ldw, int64_t cin, int64_t cout, double* scratch)
+
+cdef extern from "pairs.h" nogil:
+    int64_t lower_bound(const int32_t* rows, int64_t begin, int64_t end, int64_t row)
 
 cdef extern from "ranges.h" nogil:
     int64_t SPCONV_RANGE_BYTES
@@ -61,8 +62,12 @@ cdef Py_ssize_t CHUNK_BYTES = 16 * 1024
 # many pairs at once.
 cdef Py_ssize_t GATHER_FROM = 32
 cdef Py_ssize_t GATHERED_PAIRS = 96
-# Rows whose weight gradients are summed in float32, before they are added up in float64.
-cdef Py_ssize_t SECTION_ROWS = 32 * 1024
+# Pairs of a mean offset that are worth a segment of a weight's gradient, and those of the fullest
+# that may be summed in float32 before segments are added up in float64.
+cdef Py_ssize_t SEGMENT_PAIRS = 4 * 1024
+cdef Py_ssize_t MOST_PAIRS = 32 * 1024
+# Segments that have sums of their own at one time.
+cdef Py_ssize_t PARTIAL_BYTES = 16 * 1024 * 1024
 
 
 def best_isa():
@@ -157,56 +162,122 @@ def weight_gradient(const floating[:, ::1] x, const floating[:, ::1] dy,
                     const int32_t[::1] in_rows, const int32_t[::1] out_rows,
                     const int64_t[::1] offset_starts, floating[:, :, ::1] dw, Py_ssize_t groups,
                     int isa, int num_threads):
-    """dw[k] += sum over the pairs (m, n) of offset k of x[m]^T dy[n].
+    """dw[k] = sum over the pairs (m, n) of offset k of x[m]^T dy[n]; ``dw`` comes with zeros.
 
-    Threads own ranges of offsets, or a block of input channels of one offset.
+    Threads own segments of output rows, and where there are fewer of those, ranges of offsets or
+    blocks of input channels in them. Segments are summed by themselves, and then in order.
     """
     cdef Py_ssize_t volume = dw.shape[0], cin = dw.shape[1], cout = dw.shape[2] // groups
-    cdef Py_ssize_t ldx = x.shape[1], ldy = dy.shape[1], num_out = dy.shape[0]
-    cdef Py_ssize_t task, part, group, c, channels
+    cdef Py_ssize_t ldx = x.shape[1], ldy = dy.shape[1]
+    cdef Py_ssize_t task, part, segment, group, c, channels, first, wave, size = cin * dw.shape[2]
     cdef Py_ssize_t rows = rows_within(SPCONV_RANGE_BYTES, (cin + cout) * sizeof(floating))
-    # Both from the layer alone: the order of a sum must not depend on the number of threads.
+    # From the layer alone, as the segments: a sum's order must not depend on the threads.
     cdef Py_ssize_t chunk = max(32, CHUNK_BYTES // ((cin + cout) * sizeof(floating)))
-    cdef Py_ssize_t section = max(1, SECTION_ROWS // rows)
     cdef bint gather = cin * cout >= GATHER_FROM * (cin + cout)
-    cdef double[:, :, ::1] totals = None
-    cdef double* total = NULL
-    cdef Py_ssize_t per_offset = cin * dw.shape[2], first
     cdef floating[:, ::1] scratch = None
     cdef floating* thread_scratch = NULL
     cdef Py_ssize_t room
     if in_rows.shape[0] == 0 or cin == 0 or cout == 0:
         return
+    dtype = np.float32 if floating is float else np.float64
     if gather:
         chunk = GATHERED_PAIRS
         room = gathered_stride(cin, sizeof(floating)) + gathered_stride(cout, sizeof(floating))
-        scratch = empty((num_threads, chunk * room), np.float32 if floating is float else np.float64)
-    if floating is float and num_out > section * rows:
-        totals = np.zeros((volume, cin, dw.shape[2]))
-        total = &totals[0, 0, 0]
-    cdef int64_t[:, ::1] parts = _gradient_parts(offset_starts, cin, num_threads)
-    for task in prange(parts.shape[0] * groups, nogil=True, schedule="dynamic",
-                       num_threads=num_threads):
-        part = task // groups
-        group = task % groups
-        c = parts[part, 2]
-        channels = parts[part, 3] - c
-        thread_scratch = &scratch[threadid(), 0] if gather else NULL
-        first = c * dw.shape[2] + group * cout
-        if floating is float:
-            weight_gradient_f32(isa, &x[0, group * cin + c], ldx, &dy[0, group * cout], ldy,
-                                &in_rows[0], &out_rows[0], &offset_starts[0], parts[part, 0],
-                                parts[part, 1], num_out, rows, section, chunk,
-                                &dw[0, 0, 0] + first, total + first if total else NULL,
-                                per_offset, dw.shape[2], channels, cout, thread_scratch)
-        else:
-            weight_gradient_f64(isa, &x[0, group * cin + c], ldx, &dy[0, group * cout], ldy,
-                                &in_rows[0], &out_rows[0], &offset_starts[0], parts[part, 0],
-                                parts[part, 1], num_out, rows, section, chunk,
-                                &dw[0, 0, 0] + first, total + first if total else NULL,
-                                per_offset, dw.shape[2], channels, cout, thread_scratch)
-    if total:
-        np.asarray(dw)[...] = totals
+        scratch = empty((num_threads, chunk * room), dtype)
+    cdef int64_t[::1] bounds = _segments(out_rows, offset_starts, dy.shape[0])
+    cdef Py_ssize_t segments = bounds.shape[0] - 1, at_once = 1, num_parts
+    cdef int64_t[:, ::1] parts = _gradient_parts(offset_starts, cin, _shares(segments, num_threads))
+    cdef floating[:, :, ::1] partial
+    cdef floating* sums = &dw[0, 0, 0]
+    cdef double[::1] total = None
+    if segments > 1:
+        at_once = max(num_threads, PARTIAL_BYTES // (volume * size * <Py_ssize_t> sizeof(floating)))
+        at_once = min(segments, at_once, 4 * num_threads)
+        partial = zeros((at_once, volume, size), dtype)
+        sums = &partial[0, 0, 0]
+        total = zeros(volume * size, np.float64)
+    num_parts = parts.shape[0]
+    for wave in range(0, segments, at_once):
+        for task in prange(min(at_once, segments - wave) * num_parts * groups, nogil=True,
+                           schedule="dynamic", num_threads=num_threads):
+            segment = task // (num_parts * groups)
+            part = task // groups % num_parts
+            group = task % groups
+            c = parts[part, 2]
+            channels = parts[part, 3] - c
+            thread_scratch = &scratch[threadid(), 0] if gather else NULL
+            first = segment * volume * size + c * dw.shape[2] + group * cout
+            if floating is float:
+                weight_gradient_f32(isa, &x[0, group * cin + c], ldx, &dy[0, group * cout], ldy,
+                                    &in_rows[0], &out_rows[0], &offset_starts[0], parts[part, 0],
+                                    parts[part, 1], bounds[wave + segment],
+                                    bounds[wave + segment + 1], rows, chunk,
+                                    sums + first, size, dw.shape[2], channels, cout, thread_scratch)
+            else:
+                weight_gradient_f64(isa, &x[0, group * cin + c], ldx, &dy[0, group * cout], ldy,
+                                    &in_rows[0], &out_rows[0], &offset_starts[0], parts[part, 0],
+                                    parts[part, 1], bounds[wave + segment],
+                                    bounds[wave + segment + 1], rows, chunk,
+                                    sums + first, size, dw.shape[2], channels, cout, thread_scratch)
+        if segments > 1:
+            _add_up(partial, min(at_once, segments - wave), total, wave + at_once >= segments, dw,
+                    num_threads)
+
+
+cdef void _add_up(floating[:, :, ::1] sums, Py_ssize_t segments, double[::1] total, bint last,
+                  floating[:, :, ::1] dw, int num_threads) noexcept:
+    """Move the sums of segments into the total, which becomes ``dw`` with the last of them."""
+    cdef Py_ssize_t volume = dw.shape[0], size = dw.shape[1] * dw.shape[2], k, i, segment
+    cdef floating* source
+    cdef floating* target
+    cdef double* kept
+    for k in prange(volume, nogil=True, schedule="static", num_threads=num_threads):
+        kept = &total[k * size]
+        for segment in range(segments):
+            source = &sums[segment, k, 0]
+            for i in range(size):
+                kept[i] += source[i]
+                source[i] = 0
+        if last:
+            target = &dw[k, 0, 0]
+            for i in range(size):
+                target[i] = <floating> kept[i]
+
+
+cdef _segments(const int32_t[::1] out_rows, const int64_t[::1] starts, Py_ssize_t num_out):
+    """Where segments of output rows begin and end, about as many pairs in one as in another."""
+    cdef Py_ssize_t volume = starts.shape[0] - 1, count = 1, number, k
+    cdef int64_t pairs = starts[volume], most = 0, low, high, middle, before
+    for k in range(volume):
+        most = max(most, starts[k + 1] - starts[k])
+    while 2 * count * SEGMENT_PAIRS * volume <= pairs or count * MOST_PAIRS < most:
+        count *= 2
+    cdef int64_t[::1] bounds = np.zeros(count + 1, np.int64)
+    bounds[count] = num_out
+    for number in range(1, count):
+        low, high = bounds[number - 1], num_out
+        while low < high:
+            middle = (low + high) // 2
+            before = 0
+            for k in range(volume):
+                before += lower_bound(&out_rows[0], starts[k], starts[k + 1], middle) - starts[k]
+            if before * count < pairs * number:
+                low = middle + 1
+            else:
+                high = middle
+        bounds[number] = low
+    return bounds
+
+
+cdef Py_ssize_t _shares(Py_ssize_t segments, Py_ssize_t num_threads) noexcept:
+    """Into how many shares of work each segment is cut, so that every thread has as many."""
+    cdef Py_ssize_t shares = num_threads
+    if segments >= 4 * num_threads:
+        return 1
+    while shares % 2 == 0 and segments % 2 == 0:
+        shares //= 2
+        segments //= 2
+    return shares
 
 
 cdef _gradient_parts(const int64_t[::1] starts, Py_ssize_t cin, Py_ssize_t num_threads):

@@ -204,13 +204,13 @@ static inline int spconv_form(int isa, int64_t cout, size_t size) {
     static inline void weight_gradient_##type(                                                   \
         int isa, const real *x, int64_t ldx, const real *dy, int64_t ldy,                        \
         const int32_t *in_rows, const int32_t *out_rows, const int64_t *starts, int64_t k_begin, \
-        int64_t k_end, int64_t num_out, int64_t tile_rows, int64_t section, int64_t chunk,       \
-        real *dw, double *total, int64_t offset_stride, int64_t ldw, int64_t cin, int64_t cout,  \
+        int64_t k_end, int64_t row_begin, int64_t row_end, int64_t tile_rows, int64_t chunk,     \
+        real *dw, int64_t offset_stride, int64_t ldw, int64_t cin, int64_t cout,                 \
         real *scratch) {                                                                         \
         isa = spconv_form(isa, cout, sizeof(real)); /* no choice in the portable form */         \
         SPCONV_DISPATCH(isa, weight_gradient, type, x, ldx, dy, ldy, in_rows, out_rows, starts,  \
-                        k_begin, k_end, num_out, tile_rows, section, chunk, dw, total,           \
-                        offset_stride, ldw, cin, cout, scratch);                                 \
+                        k_begin, k_end, row_begin, row_end, tile_rows, chunk, dw, offset_stride, \
+                        ldw, cin, cout, scratch);                                                \
     }
 SPCONV_ENTRY_POINTS(float, f32)
 SPCONV_ENTRY_POINTS(double, f64)

@@ -323,35 +323,26 @@ SPCONV_INLINE void NAME(copy_row)(REAL *y, const REAL *x, int64_t count) {
     for (; c < count; ++c) y[c] = x[c];
 }
 
-/* Moves the sums of some tiles to where they are added up in double precision. */
-static void NAME(move_sums)(REAL *dw, double *total, int64_t ldw, int64_t cin, int64_t cout) {
-    for (int64_t c = 0; c < cin; ++c)
-        for (int64_t n = 0; n < cout; ++n) {
-            total[c * ldw + n] += dw[c * ldw + n];
-            dw[c * ldw + n] = 0;
-        }
-}
-
-/* dw[k] (cin x cout) of the offsets in [k_begin, k_end).
+/* dw[k] (cin x cout) += the products of the offsets in [k_begin, k_end) and of the output rows in
+ * [row_begin, row_end).
  *
  * Tiles of output rows are outermost, so that rows are fetched once for all offsets. Each chunk of
- * pairs is summed on its own first, which keeps rounding errors small; with a `total`, zeros like
- * dw, so are sections of that many tiles. Neither sections nor tiles nor chunks depend on how the
- * offsets are shared out. With a scratch for a chunk of both rows, a chunk is gathered into it
- * first. */
+ * pairs is summed on its own first, which keeps rounding errors small; neither tiles nor chunks
+ * depend on how the offsets are shared out. With a scratch for a chunk of both rows, a chunk is
+ * gathered into it first. */
 static SPCONV_TARGET void NAME(weight_gradient)(
     const REAL *x, int64_t ldx, const REAL *dy, int64_t ldy, const int32_t *in_rows,
-    const int32_t *out_rows, const int64_t *starts, int64_t k_begin, int64_t k_end, int64_t num_out,
-    int64_t tile_rows, int64_t section, int64_t chunk, REAL *dw, double *total,
+    const int32_t *out_rows, const int64_t *starts, int64_t k_begin, int64_t k_end,
+    int64_t row_begin, int64_t row_end, int64_t tile_rows, int64_t chunk, REAL *dw,
     int64_t offset_stride, int64_t ldw, int64_t cin, int64_t cout, REAL *scratch) {
     const int64_t stride_x = gathered_stride(cin, sizeof(REAL));
     const int64_t stride_y = gathered_stride(cout, sizeof(REAL));
     REAL *xs = scratch, *ys = scratch ? scratch + chunk * stride_x : NULL;
-    int64_t tile = 0;
-    for (int64_t row = 0; row < num_out; row += tile_rows) {
+    for (int64_t row = row_begin; row < row_end; row += tile_rows) {
+        const int64_t tile_end = row + tile_rows < row_end ? row + tile_rows : row_end;
         for (int64_t k = k_begin; k < k_end; ++k) {
             int64_t begin = lower_bound(out_rows, starts[k], starts[k + 1], row);
-            const int64_t end = next_bound(out_rows, begin, starts[k + 1], row + tile_rows);
+            const int64_t end = next_bound(out_rows, begin, starts[k + 1], tile_end);
             REAL *dwk = dw + k * offset_stride;
             for (; begin < end; begin += chunk) {
                 const int64_t count = end - begin < chunk ? end - begin : chunk;
@@ -370,9 +361,6 @@ static SPCONV_TARGET void NAME(weight_gradient)(
                 }
             }
         }
-        if (total && (++tile % section == 0 || row + tile_rows >= num_out))
-            for (int64_t k = k_begin; k < k_end; ++k)
-                NAME(move_sums)(dw + k * offset_stride, total + k * offset_stride, ldw, cin, cout);
     }
 }
 #undef SPCONV_BLOCK

@@ -13,7 +13,7 @@ import numpy as np
 
 from spconv.checks import type_name
 from spconv.compat import Array, is_array, may_share_memory
-from spconv.memory import WORTH_KEEPING, combined, copied
+from spconv.memory import WORTH_KEEPING, added, combined, copied
 
 Backward = Callable[[Array], Sequence[Array | None]]
 
@@ -69,9 +69,9 @@ def run_backward(root: Node, gradient: Array) -> None:
         for parent, result in zip(parents, results, strict=True):
             if parent is None or result is None:
                 continue
-            # The first gradient is borrowed, so sums are made out of place.
+            # The first gradient may be borrowed: then the first sum is made out of place.
             if parent in gradients:
-                gradients[parent] = combined(np.add, gradients[parent], result)
+                gradients[parent] = added(gradients[parent], result, in_place=parent in new)
                 new.add(parent)
             else:
                 gradients[parent] = result

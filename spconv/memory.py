@@ -6,6 +6,8 @@ same sizes again; so memory is kept, up to a limit, instead of going back to the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from spconv.checks import check_int
@@ -63,14 +65,31 @@ def combined(function: np.ufunc, a: Array, b: Array) -> Array:
     """
     if not isinstance(a, np.ndarray):  # twice as fast as by way of NumPy's function
         return getattr(array_module(a), function.__name__)(a, b)
-    fits = isinstance(b, np.ndarray) and b.dtype == a.dtype
+    fits = isinstance(b, np.ndarray) and b.dtype == a.dtype and a.flags.c_contiguous
     if fits and a.shape[a.ndim - b.ndim :] == b.shape and _is_large(a):
         return function(a, b, out=memory.empty(a.shape, a.dtype))
     return function(a, b)
 
 
+def added(a: Array, b: Array, *, in_place: bool) -> Array:
+    """``a + b`` of equal shapes, in the memory of ``a`` where it is asked for and the sum fits."""
+    if in_place and isinstance(a, np.ndarray) and np.can_cast(b.dtype, a.dtype):
+        return np.add(a, b, out=a)
+    return combined(np.add, a, b)
+
+
+def joined(arrays: Sequence[Array], axis: int, dtype: np.dtype) -> Array:
+    """Arrays one after another along an axis; large ones in kept memory."""
+    first = arrays[0]
+    if not isinstance(first, np.ndarray):
+        return array_module(first).concatenate(arrays, axis=axis).astype(dtype, copy=False)
+    shape = list(first.shape)
+    shape[axis] = sum(array.shape[axis] for array in arrays)
+    return np.concatenate(arrays, axis=axis, out=memory.empty(tuple(shape), dtype))
+
+
 def copied(array: Array) -> Array:
-    """A copy; of large C-ordered arrays in kept memory."""
+    """A C-ordered copy; of large arrays in kept memory."""
     if not _is_large(array):
         return array.copy()
     copy = memory.empty(array.shape, array.dtype)
@@ -79,6 +98,4 @@ def copied(array: Array) -> Array:
 
 
 def _is_large(array: Array) -> bool:
-    return (
-        isinstance(array, np.ndarray) and array.nbytes >= WORTH_KEEPING and array.flags.c_contiguous
-    )
+    return isinstance(array, np.ndarray) and array.nbytes >= WORTH_KEEPING

@@ -372,3 +372,19 @@ def test_an_optional_input_that_is_not_there():
     x = Parameter(np.ones(2))
     record(3 * x.data, (None, x), lambda gradient: (None, 3 * gradient)).sum().backward()
     assert x.grad.tolist() == [3, 3]
+
+
+def test_sums_of_a_leaf_s_gradients_leave_others_alone():
+    """The first belongs to the leaf, so that more are added in its place; another's is not."""
+    x, y = (Parameter(np.ones((100, 100))) for _ in range(2))
+    shared = np.full((100, 100), 2.0)
+
+    def backward(gradient):
+        return shared, shared
+
+    once = [record(np.ones(1), (x, y), backward) for _ in range(3)]
+    own = [record(np.ones(1), (x,), lambda _: (np.full((100, 100), 3.0),)) for _ in range(3)]
+    sum([*once, *own], Tensor(np.zeros(1))).backward()
+    np.testing.assert_array_equal(shared, 2)
+    np.testing.assert_array_equal(x.grad, 15)
+    np.testing.assert_array_equal(y.grad, 6)

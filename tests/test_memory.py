@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import spconv
 from spconv.kernels import memory
-from spconv.memory import combined, copied
+from spconv.memory import added, combined, copied, joined
 
 LARGE = 300_000  # bytes; small arrays are NumPy's own
 
@@ -157,7 +157,36 @@ def test_all_others_are_numpy_s_own(a, b):
     assert not in_kept_memory(np.asarray(result))
 
 
-def test_a_transposed_copy_is_numpy_s_own():
-    a = np.ones((16, 5000)).T
-    assert not in_kept_memory(copied(a))
-    np.testing.assert_array_equal(copied(a), a)
+def test_copies_are_in_c_order():
+    a = np.arange(80_000.0).reshape(16, 5000).T
+    copy = copied(a)
+    assert copy.flags.c_contiguous
+    assert in_kept_memory(copy)
+    np.testing.assert_array_equal(copy, a)
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_joined_arrays_are_those_of_numpy(axis):
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((400, 300)), rng.standard_normal((400, 300)).astype("f4")
+    result = joined([a, b], axis, np.dtype("f8"))
+    np.testing.assert_array_equal(result, np.concatenate([a, b], axis=axis))
+    assert in_kept_memory(result)
+    assert joined([b, b], axis, np.dtype("f4")).dtype == np.float32
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_sum_stays_in_its_place_only_when_asked_to(in_place):
+    a, b = np.ones((5000, 16)), np.full((5000, 16), 2.0, "f4")
+    result = added(a, b, in_place=in_place)
+    assert (result is a) == in_place
+    np.testing.assert_array_equal(result, 3.0)
+    np.testing.assert_array_equal(b, 2.0)
+
+
+def test_a_sum_that_would_not_fit_gets_a_place_of_its_own():
+    a, b = np.ones((5000, 16), "f4"), np.full((5000, 16), 1e-12)
+    result = added(a, b, in_place=True)
+    assert result.dtype == np.float64
+    np.testing.assert_array_equal(a, 1)
+    np.testing.assert_array_equal(result, 1 + 1e-12)

@@ -12,6 +12,7 @@ from spconv.checks import check_int, type_name
 from spconv.compat import Array, array_module, check_one_device
 from spconv.functional._arguments import check_slope, check_tensor
 from spconv.functional._common import check_sparse, common_dtype
+from spconv.memory import copied, joined
 from spconv.ops import get_ops
 from spconv.sites import SiteSet
 from spconv.tensor import (
@@ -214,10 +215,11 @@ def _concat(tensors: list[Tensor], axis: int = -1) -> Tensor:
     ends = np.cumsum([t.shape[axis] for t in tensors]).tolist()
 
     def backward(gradient: Array) -> list[Array]:
-        return xp.split(gradient, ends[:-1], axis=axis)
+        parts = xp.split(gradient, ends[:-1], axis=axis)
+        # Kernels take C-ordered arrays: one copy for all that will read a part.
+        return [part if part.flags.c_contiguous else copied(part) for part in parts]
 
-    data = xp.concatenate([t.data for t in tensors], axis=axis).astype(dtype, copy=False)
-    return record(data, tensors, backward)
+    return record(joined([t.data for t in tensors], axis, dtype), tensors, backward)
 
 
 def _aligned(

@@ -11,6 +11,7 @@ import spconv
 from spconv.ops import ENGINES, CpuOps, Epilogue, Ops, get_ops, use_engine
 from spconv.ops.cpu import convolution
 from spconv.ops.cuda import CudaOps
+from spconv.testing import assert_close, tolerance
 
 CHANNELS = [1, 3, 7, 13, 16, 17, 32, 33, 60, 183]
 
@@ -177,7 +178,7 @@ def test_small_matmul(dtype, groups, cin, cout):
 
 @pytest.mark.parametrize(("cin", "cout"), [(1, 8), (33, 7), (64, 64)])
 def test_weight_gradients_of_many_rows_keep_their_digits(ops, cin, cout):
-    """Of one sign, so that rounding errors do not cancel; in sections and a rest."""
+    """Of one sign, so that rounding errors do not cancel; of sixteen segments."""
     rows = 3 * 32 * 1024 + 1000
     rng = np.random.default_rng(0)
     x = rng.uniform(0.5, 1, (rows, cin)).astype(np.float32)
@@ -192,6 +193,32 @@ def test_weight_gradients_of_many_rows_keep_their_digits(ops, cin, cout):
         results.append(dw)
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])
+
+
+@pytest.mark.parametrize(("groups", "channels"), [(1, 8), (3, 21), (1, 64)])
+def test_weight_gradients_of_many_segments_do_not_depend_on_threads(dtype, groups, channels):
+    """One offset without pairs, one of all rows, and most of the others' in the last rows."""
+    rng, rows, volume = np.random.default_rng(0), 20_000, 4
+    shares = np.linspace(0, 1, rows) ** 3
+    out_rows = [np.empty(0, np.int64), np.arange(rows)]
+    out_rows += [np.flatnonzero(rng.random(rows) < shares) for _ in range(volume - 2)]
+    in_rows = [rng.permutation(rows)[: len(own)].astype(np.int32) for own in out_rows]
+    starts = np.cumsum([0, *map(len, out_rows)])
+    x, dy = (random(rng, dtype, rows, channels) for _ in range(2))
+    results = []
+    for threads in (1, 2, 3, 8):
+        dw = np.zeros((volume, channels // groups, channels), dtype)
+        pairs = np.concatenate(in_rows), np.concatenate(out_rows).astype(np.int32), starts
+        convolution.weight_gradient(x, dy, *pairs, dw, groups, CPU.isa, threads)
+        results.append(dw)
+    for other in results[1:]:
+        np.testing.assert_array_equal(results[0], other)
+    own = channels // groups
+    for k, (ins, outs) in enumerate(zip(in_rows, out_rows, strict=True)):
+        for group in range(groups):
+            part = slice(group * own, (group + 1) * own)
+            expected = x[ins, part].T.astype("f8") @ dy[outs, part].astype("f8")
+            assert_close(results[0][k, :, part], expected, tolerance(dtype, rows // 4), "dw")
 
 
 @each_book
