@@ -1,4 +1,4 @@
-"""Activations, dropout and sums over rows; callers check every argument."""
+"""Sums, activations, dropout and sums over rows; callers check every argument."""
 
 import numpy as np
 
@@ -7,6 +7,10 @@ from cython.parallel cimport prange
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 cdef extern from "rows.h" nogil:
+    void add_f32(const float* a, const float* b, int subtract, int64_t rows, int64_t channels,
+                 float* y)
+    void add_f64(const double* a, const double* b, int subtract, int64_t rows, int64_t channels,
+                 double* y)
     void leaky_relu_f32(const float* x, float slope, float* y, int64_t count)
     void leaky_relu_f64(const double* x, double slope, double* y, int64_t count)
     void leaky_relu_gradient_f32(const float* y, const float* dy, float slope, float* dx,
@@ -24,6 +28,26 @@ cdef extern from "row_sums.h" nogil:
 
 cdef Py_ssize_t BLOCK = 1 << 14
 cdef Py_ssize_t ROWS_PER_PART = 2048
+
+
+def add(const floating[::1] a, const floating[::1] b, bint subtract, floating[::1] y,
+        int num_threads):
+    """y = a + b, or a - b; b is as long as a, or is added to every row of its length."""
+    cdef Py_ssize_t count = a.shape[0], width = b.shape[0], part, first, size, own
+    cdef bint repeated = width < count
+    if width == 0:
+        return
+    size = max(1, BLOCK // width) * width if repeated else BLOCK
+    for part in prange((count + size - 1) // size, nogil=True, schedule="static",
+                       num_threads=num_threads):
+        first = part * size
+        own = min(size, count - first)
+        if floating is float:
+            add_f32(&a[first], &b[0 if repeated else first], subtract,
+                    own // width if repeated else 1, width if repeated else own, &y[first])
+        else:
+            add_f64(&a[first], &b[0 if repeated else first], subtract,
+                    own // width if repeated else 1, width if repeated else own, &y[first])
 
 
 def leaky_relu(const floating[::1] x, floating slope, floating[::1] y, int num_threads):

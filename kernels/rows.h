@@ -1,4 +1,4 @@
-/* Activations and dropout. */
+/* Sums, activations and dropout. */
 #ifndef SPCONV_ROWS_H
 #define SPCONV_ROWS_H
 #include <stdint.h>
@@ -7,6 +7,16 @@
 #include "rectifier.h"
 
 #define SPCONV_ROWS(real, type)                                                                  \
+    /* y = a + b for some rows and one b, or a - b. */                                           \
+    SPCONV_CLONES static void add_##type(const real *restrict a, const real *restrict b,         \
+                                         int subtract, int64_t rows, int64_t channels,           \
+                                         real *restrict y) {                                     \
+        for (int64_t n = 0; n < rows; ++n, a += channels, y += channels)                         \
+            if (subtract)                                                                        \
+                for (int64_t c = 0; c < channels; ++c) y[c] = a[c] - b[c];                       \
+            else                                                                                 \
+                for (int64_t c = 0; c < channels; ++c) y[c] = a[c] + b[c];                       \
+    }                                                                                            \
     SPCONV_CLONES static void leaky_relu_##type(const real *restrict x, real slope,              \
                                                 real *restrict y, int64_t count) {               \
         for (int64_t i = 0; i < count; ++i) y[i] = rectified_##type(x[i], slope);                \

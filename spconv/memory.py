@@ -12,7 +12,8 @@ import numpy as np
 
 from spconv.checks import check_int
 from spconv.compat import Array, array_module
-from spconv.kernels import memory
+from spconv.kernels import elementwise, memory
+from spconv.threads import threads_for
 
 WORTH_KEEPING = 16 * 1024
 """Bytes from which on an array has kept memory."""
@@ -66,9 +67,16 @@ def combined(function: np.ufunc, a: Array, b: Array) -> Array:
     if not isinstance(a, np.ndarray):  # twice as fast as by way of NumPy's function
         return getattr(array_module(a), function.__name__)(a, b)
     fits = isinstance(b, np.ndarray) and b.dtype == a.dtype and a.flags.c_contiguous
-    if fits and a.shape[a.ndim - b.ndim :] == b.shape and _is_large(a):
-        return function(a, b, out=memory.empty(a.shape, a.dtype))
-    return function(a, b)
+    if not (fits and a.shape[a.ndim - b.ndim :] == b.shape and _is_large(a)):
+        return function(a, b)
+    out, threads = memory.empty(a.shape, a.dtype), threads_for(a.nbytes / 8)
+    compiled = function in (np.add, np.subtract) and a.dtype.char in "fd"
+    # NumPy is slow with narrow rows, and has one thread.
+    gains = (threads > 1 or b.ndim < a.ndim) and b.size > 1
+    if not (compiled and gains and b.flags.c_contiguous):
+        return function(a, b, out=out)
+    elementwise.add(a.ravel(), b.ravel(), function is np.subtract, out.ravel(), threads)
+    return out
 
 
 def added(a: Array, b: Array, *, in_place: bool) -> Array:

@@ -136,6 +136,18 @@ def test_sums_and_copies_of_large_arrays_have_kept_memory():
     np.testing.assert_array_equal(copy, a)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("function", [np.add, np.subtract, np.multiply])
+@pytest.mark.parametrize("shape", [(), (1,), (7,), (301, 7), (100, 301, 7)])
+def test_large_results_are_numpy_s_for_any_number_of_threads(monkeypatch, threads, function, shape):
+    monkeypatch.setattr("spconv.memory.threads_for", lambda nanoseconds: threads)
+    rng = np.random.default_rng(0)
+    for dtype in ("f4", "f8", "f2"):
+        a = rng.standard_normal((100, 301, 1 if shape == (1,) else 7)).astype(dtype)
+        b = np.asarray(rng.standard_normal(shape), dtype)
+        np.testing.assert_array_equal(combined(function, a, b), function(a, b))
+
+
 @pytest.mark.parametrize(
     ("a", "b"),
     [
