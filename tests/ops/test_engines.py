@@ -230,7 +230,7 @@ def test_sum_pairs(dtype, book, channels):
 
 @pytest.mark.parametrize("kind", [kind for kind in BOOKS if kind != "inverse"])
 @pytest.mark.parametrize("ground", [True, False])
-@pytest.mark.parametrize("channels", [1, 7, 33, 183])
+@pytest.mark.parametrize("channels", [1, 7, 8, 16, 24, 32, 33, 183])
 def test_max_pairs(dtype, kind, channels, ground):
     """Small integers, so that there are ties; negative ones, so that 0 is no floor."""
     book, rng = BOOKS[kind], np.random.default_rng(0)
@@ -246,18 +246,36 @@ def test_max_pairs(dtype, kind, channels, ground):
     compare(CPU, dtype, len(dy), "max_ground_gradient", dy, winner)
 
 
+@pytest.mark.parametrize("channels", [5, 48])
 @pytest.mark.parametrize("size", [(8, 4), (11, 3), (9, 9)])
-def test_pooling_over_more_offsets_than_are_followed_at_once(dtype, size):
+def test_pooling_over_more_offsets_than_are_followed_at_once(dtype, size, channels):
     """32, 33 and 81 of them; many windows have no pair in the first 32."""
     rng = np.random.default_rng(0)
     indices = np.argwhere(rng.random((2, 40, 40)) < 0.02)
     book = spconv.build_rulebook(indices, (40, 40), 2, size, 2, 4)
-    x = random(rng, dtype, len(book.in_sites), 5)
+    x = random(rng, dtype, len(book.in_sites), channels)
     compare(CPU, dtype, book.volume, "sum_pairs", x, book)
-    for ground in (None, random(rng, dtype, 5)):
+    for ground in (None, random(rng, dtype, channels)):
         results = CPU.max_pairs(x, book, ground), SPECIFICATION.max_pairs(x, book, ground)
         for result, expected in zip(*results, strict=True):
             np.testing.assert_array_equal(result, expected)
+        dy = random(rng, dtype, *results[0][0].shape)
+        compare(CPU, dtype, book.volume, "max_pairs_gradient", dy, results[0][1], book)
+
+
+@pytest.mark.parametrize("channels", [5, 8, 48])
+def test_max_pairs_of_nan_and_signed_zeros(dtype, channels):
+    """The first NaN of a window wins, of two zeros the first; gradients to the sign of zero."""
+    book, rng = BOOKS["regular"], np.random.default_rng(0)
+    x = rng.choice([-1.0, -0.0, 0.0, np.nan], (len(book.in_sites), channels)).astype(dtype)
+    y, winner = CPU.max_pairs(x, book)
+    expected, expected_winner = SPECIFICATION.max_pairs(x, book)
+    np.testing.assert_array_equal(winner, expected_winner)
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(np.signbit(y), np.signbit(expected))
+    dx = CPU.max_pairs_gradient(np.full_like(y, -0.0), winner, book)
+    np.testing.assert_array_equal(dx, 0)
+    assert not np.signbit(dx).any()  # sums start from zero
 
 
 def test_max_pairs_specification():

@@ -91,3 +91,57 @@ def test_moments_of_rows_far_from_zero():
     """The spread is not lost beside the mean, nor where parts are put together."""
     x = (1e4 + np.random.default_rng(0).standard_normal((20_000, 3))).astype(np.float32)
     compare(CPU, np.float32, 1, "mean_and_squares", x)
+
+
+@pytest.mark.parametrize("channels", [3, 40])
+@pytest.mark.parametrize("constant", [0.1, -1e4, 1e-30, 3e38])
+def test_moments_of_equal_rows(constant, channels):
+    x = np.full((3000, channels), constant, np.float32)
+    mean, squares = CPU.mean_and_squares(x)
+    np.testing.assert_array_equal(mean, x[0])
+    assert not squares.any()
+
+
+@pytest.mark.parametrize("channels", [3, 40])
+@pytest.mark.parametrize("far", [1.0, 1e4, 1e15])
+def test_moments_of_rows_far_from_the_first(channels, far):
+    """What deviations are taken from may be the one row that is unlike the others."""
+    x = np.random.default_rng(0).standard_normal((2048, channels)).astype(np.float32)
+    x[0] += np.float32(far)
+    compare(CPU, np.float32, 1, "mean_and_squares", x)
+
+
+@pytest.mark.parametrize("channels", [3, 40])
+@pytest.mark.parametrize("row", [0, 1, 49])
+def test_moments_of_infinities(dtype, channels, row):
+    """Also where they are what the others are compared with."""
+    x = random(np.random.default_rng(0), dtype, 50, channels)
+    x[row, :3] = np.inf, -np.inf, np.nan
+    mean, squares = CPU.mean_and_squares(x)
+    np.testing.assert_array_equal(mean[:3], x[row, :3])
+    assert np.isnan(squares[:3]).all()
+    compare(CPU, dtype, len(x), "mean_and_squares", np.ascontiguousarray(x[:, 3:]))
+
+
+@pytest.mark.parametrize("slope", [None, 0.0, 0.3])
+@pytest.mark.parametrize("channels", [4, 40])
+def test_infinite_and_nan_gradients(dtype, channels, slope):
+    """Nothing comes through a rectifier without a slope; they stay what they are elsewhere."""
+    rng = np.random.default_rng(0)
+    x, dy = random(rng, dtype, 60, channels), random(rng, dtype, 60, channels)
+    weight, bias = (random(rng, dtype, channels) for _ in range(2))
+    y, moments = CPU.batch_norm(x, weight, bias, 0.1, slope)
+    for column, value in enumerate((np.inf, -np.inf, np.nan)):
+        dy[np.argmin(y[:, column]), column] = value
+    dy[np.argmax(y[:, 3]), 3] = np.nan
+    y[np.argmin(y[:, 3]), 3] = np.nan  # not above zero
+    with np.errstate(invalid="ignore"):
+        sums = CPU.normalize_sums(dy, x, y, moments[0], slope)
+        expected = SPECIFICATION.normalize_sums(dy, x, y, moments[0], slope)
+        for total, exact in zip(sums, expected, strict=True):
+            np.testing.assert_allclose(total, exact, 1e-3, 1e-3)
+        arguments = dy, x, y, weight, moments, 0.1, slope
+        gradients = CPU.batch_norm_gradient(*arguments)
+        expected = SPECIFICATION.batch_norm_gradient(*arguments)
+    for gradient, exact in zip(gradients, expected, strict=True):
+        np.testing.assert_allclose(gradient, exact, 1e-3, 1e-3)
