@@ -1,5 +1,7 @@
 """How long rulebooks take to build: kinds of layers, dimensions, numbers of sites.
 
+Laser scans have by far the largest grids, too large for a bit for every cell.
+
 python benchmarks/rulebooks.py --quick --out out
 """
 
@@ -12,6 +14,7 @@ from typing import Any
 from harness.measuring import Budget, Record, Recorder
 from harness.options import Options
 from reporting import session
+from workloads.lidar import lidar_scan
 from workloads.sites import Sites, pen_strokes, surfaces
 
 from spconv.geometry import Geometry
@@ -31,19 +34,24 @@ KINDS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Plan:
-    """Batch of pen strokes on 96 x 96 for 2-D, extents of the grid for 3-D and 4-D."""
+    """Batch of pen strokes on 96 x 96 for 2-D, extents of the grid or metres for 3-D, for 4-D."""
 
     batches: tuple[int, ...]
     extents_3d: tuple[int, ...]
+    voxels: tuple[float, ...]
     extents_4d: tuple[int, ...]
     budget: Budget
 
 
 PLANS = {
-    "tiny": Plan((2, 4), (8, 12), (5, 6), Budget(0.005, 2)),
-    "quick": Plan((4, 40, 400), (20, 60, 180), (8, 16, 30), Budget(0.2)),
+    "tiny": Plan((2, 4), (8, 12), (10.0, 5.0), (5, 6), Budget(0.005, 2)),
+    "quick": Plan((4, 40, 400), (20, 60, 180), (0.4, 0.05), (8, 16, 30), Budget(0.2)),
     "full": Plan(
-        (4, 16, 64, 256, 1024, 4096), (20, 40, 80, 160, 320, 560), (8, 12, 18, 28, 42, 60), Budget()
+        (4, 16, 64, 256, 1024, 4096),
+        (20, 40, 80, 160, 320, 560),
+        (0.4, 0.2, 0.1, 0.05),
+        (8, 12, 18, 28, 42, 60),
+        Budget(),
     ),
 }
 
@@ -54,6 +62,8 @@ def workloads(plan: Plan) -> Iterator[Sites]:
         yield pen_strokes(96, batch)
     for extent in plan.extents_3d:
         yield surfaces(3, extent)
+    for voxel in plan.voxels:
+        yield lidar_scan(voxel)
     for extent in plan.extents_4d:
         yield surfaces(4, extent)
 
@@ -70,11 +80,11 @@ def run(options: Options) -> list[Record]:
 
 def _measure(recorder: Recorder, sites: Sites, kind: str) -> None:
     geometry = Geometry.make(sites.ndim, **KINDS[kind])
-    sites = sites.shuffled() if kind == SHUFFLED else sites
+    indices = sites.shuffled().indices if kind == SHUFFLED else sites.indices
 
     def call() -> Rulebook:
         # A new set of sites, as every batch brings one: no keys and no order are cached.
-        fresh = SiteSet(sites.indices, sites.spatial_shape, sites.batch_size)
+        fresh = SiteSet(indices, sites.spatial_shape, sites.batch_size)
         return build(fresh, geometry, "benchmark")
 
     recorder.time("kinds", "sparse", "rulebook", _case(sites, kind, call()), call)

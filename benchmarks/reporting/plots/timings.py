@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate
 
-from harness.measuring import Record
+from harness.measuring import Record, select
 from matplotlib.figure import Figure
 
 from reporting import style
@@ -21,6 +21,7 @@ from reporting.views.timings import (
     count_text,
     curve,
     measured_baselines,
+    rulebook_scenes,
     times_text,
     values,
 )
@@ -35,9 +36,10 @@ RULEBOOK_LINES = (
 
 def rulebooks(records: Sequence[Record]) -> Figure:
     """Time to build rulebooks over the number of sites."""
-    figure, panels = style.figure(1, 3, 4.3, sharey=True)
-    for axes, ndim in zip(panels[0], (2, 3, 4), strict=True):
-        chosen = [r for r in records if r.case["ndim"] == ndim]
+    scenes = rulebook_scenes(records)
+    figure, panels = style.figure(1, len(scenes), 4.5, sharey=True)
+    for axes, (ndim, workload) in zip(panels[0], scenes, strict=True):
+        chosen = select(records, ndim=ndim, workload=workload)
         for kind, color, marker, dashed in RULEBOOK_LINES:
             points = curve(chosen, "sites", kind=kind)
             look = style.line(color, kind, marker, dashed=dashed)
@@ -45,8 +47,7 @@ def rulebooks(records: Sequence[Record]) -> Figure:
         sites = sorted(values(chosen, "sites"))
         style.log_axes(axes, sites, [count_text(n) for n in sites])
         axes.margins(x=0.12)
-        workload = values(chosen, "workload")
-        axes.set_title(f"{ndim}-D, {workload[0] if workload else ''}", loc="left")
+        axes.set_title(f"{ndim}-D\n{workload}", loc="left")
         axes.set_xlabel("active sites")
     panels[0][0].set_ylabel("time (ms)")
     style.legend(figure, panels[0][0].get_lines(), 2)

@@ -18,6 +18,7 @@ from reporting.views.timings import (
     gain_at,
     median_ms,
     percent_text,
+    rulebook_scenes,
     shape_text,
     times_text,
     values,
@@ -99,9 +100,9 @@ def _x_text(experiment: str, case: dict[str, Any]) -> str:
 
 
 def rulebook_tables(records: Sequence[Record]) -> list[Table]:
-    """One table per dimension."""
+    """One table per dimension and workload."""
     tables = []
-    for ndim in values(records, "ndim"):
+    for ndim, workload in rulebook_scenes(records):
         rows = [
             [
                 record.case["kind"],
@@ -111,10 +112,9 @@ def rulebook_tables(records: Sequence[Record]) -> list[Table]:
                 _ms(median_ms([record])),
                 _per_pair(record),
             ]
-            for record in select(records, ndim=ndim)
+            for record in select(records, ndim=ndim, workload=workload)
         ]
         columns = ["layer", "active sites", "output sites", "pairs", "time (ms)", "per pair (ns)"]
-        workload = select(records, ndim=ndim)[0].case["workload"]
         tables.append(Table("rulebooks", f"Rulebooks, {ndim}-D, {workload}", columns, rows))
     return tables
 

@@ -24,6 +24,11 @@ def values(records: Iterable[Record], name: str) -> list[Any]:
     return [value for value in seen if value is not None]
 
 
+def rulebook_scenes(records: Iterable[Record]) -> list[tuple[int, str]]:
+    """The numbers of dimensions and what sites look like that rulebooks were built for."""
+    return list(dict.fromkeys((r.case["ndim"], r.case["workload"]) for r in records))
+
+
 def strongest(records: Iterable[Record]) -> str:
     """Which dense baseline is faster, "torch" or "dense", by the geometric mean.
 
