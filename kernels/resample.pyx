@@ -6,9 +6,9 @@ Callers check every argument.
 import numpy as np
 
 from cython cimport floating
-from libc.math cimport floor, rint
-from libc.stdint cimport int32_t, int64_t, uint8_t
-from libc.string cimport memset
+from libc.math cimport ceil, fabs, floor, rint
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.string cimport memcpy, memset
 
 ctypedef fused pixel:
     uint8_t
@@ -28,9 +28,10 @@ def resample(const pixel[:, :, ::1] images, const double[:, :, ::1] inverse,
     """
     cdef int64_t height = images.shape[1], width = images.shape[2], stride = width + 3
     cdef int64_t rows = out.shape[1], columns = out.shape[2], splines = knots.shape[2]
-    cdef int64_t b, i, j, k, knot, at_x, at_y
+    cdef int64_t b, i, j, k, knot, at_x, at_y, first, last
+    cdef int64_t ink[4]  # first column and row, and behind the last ones
     cdef bint elastic = knots.shape[1] > 0
-    cdef double x0, y0, place, xx, xy, yx, yy
+    cdef double x0, y0, place, xx, xy, yx, yy, slack_x, slack_y
     cdef floating x, y, ux, uy, near, far, value, along_x, along_y
     cdef floating most_x = width + 1, most_y = height + 1
     cdef floating row_weight[4]
@@ -50,10 +51,14 @@ def resample(const pixel[:, :, ::1] images, const double[:, :, ::1] inverse,
                 _spline(<floating>(place - floor(place)), weights + 5 * j)
                 weights[5 * j + 4] = <floating>floor(place)
         for b in range(images.shape[0]):
+            ink[0], ink[1], ink[2], ink[3] = width, height, 0, 0
             for i in range(height):
                 image = &images[b, i, 0]
                 for j in range(width):
                     source[(i + 1) * stride + j + 1] = image[j]
+                    if image[j] != 0:
+                        ink[0], ink[2] = min(ink[0], j), max(ink[2], j + 1)
+                        ink[1], ink[3] = min(ink[1], i), i + 1
             xx, xy = inverse[b, 0, 0], inverse[b, 0, 1]
             yx, yy = inverse[b, 1, 0], inverse[b, 1, 1]
             x0 = (columns - 1) / 2.0 + shift[b, 0]
@@ -61,9 +66,19 @@ def resample(const pixel[:, :, ::1] images, const double[:, :, ::1] inverse,
             for j in range(columns):
                 base_x[j] = <floating>(xx * (j - x0) + ((width - 1) / 2.0 + 1))
                 base_y[j] = <floating>(yx * (j - x0) + ((height - 1) / 2.0 + 1))
+            # Rounding moves positions by less.
+            slack_x = 0.01 + 1e-6 * (fabs(xx) * columns + fabs(xy) * rows + width)
+            slack_y = 0.01 + 1e-6 * (fabs(yx) * columns + fabs(yy) * rows + height)
             for i in range(rows):
                 along_x = <floating>(xy * (i - y0))
                 along_y = <floating>(yy * (i - y0))
+                first, last = 0, columns
+                if not elastic:
+                    _narrow(base_x[0] + along_x, xx, ink[0] - slack_x, ink[2] + 1 + slack_x,
+                            &first, &last)
+                    _narrow(base_y[0] + along_y, yx, ink[1] - slack_y, ink[3] + 1 + slack_y,
+                            &first, &last)
+                    memset(&out[b, i, 0], 0, columns * sizeof(pixel))
                 if elastic:
                     place = i / spacing
                     knot = <int64_t>place
@@ -73,7 +88,7 @@ def resample(const pixel[:, :, ::1] images, const double[:, :, ::1] inverse,
                         for at_y in range(4):
                             value += row_weight[at_y] * <floating>(&knots[b, knot + at_y, 0, 0])[k]
                         mixed[k] = value
-                for j in range(columns):
+                for j in range(first, last):
                     x = base_x[j] + along_x
                     y = base_y[j] + along_y
                     if elastic:
@@ -101,6 +116,18 @@ def resample(const pixel[:, :, ::1] images, const double[:, :, ::1] inverse,
                         out[b, i, j] = <pixel>value
 
 
+cdef inline void _narrow(double start, double step, double low, double high, int64_t* first,
+                         int64_t* last) noexcept nogil:
+    """Leave out the columns j whose position `start + j * step` is not between the bounds."""
+    cdef double near = low - start, far = high - start
+    if step < 0:
+        near, far, step = -far, -near, -step
+    if near > 0:  # else the first position is in, or behind
+        first[0] = max(first[0], <int64_t>ceil(near / step)) if near < last[0] * step else last[0]
+    if far < last[0] * step:
+        last[0] = max(first[0], <int64_t>floor(far / step) + 1) if far >= 0 else first[0]
+
+
 cdef inline void _spline(floating t, floating* weight) noexcept nogil:
     """Weights of the uniform cubic B-spline's four knots, t in [0, 1) beyond the second."""
     cdef floating r = 1 - t
@@ -118,14 +145,19 @@ def inked_pixels(const pixel[:, :, ::1] images, double least, double scale,
     The pixel (0, 0) of image b lies at corners[b] = (y, x). Returns how many lie outside of a grid
     of height x width. `count_inked` tells how many rows the arrays must have.
     """
-    cdef int64_t b, i, j, y, x, count = 0, outside = 0
+    cdef int64_t b, i, j, y, x, count = 0, outside = 0, width_in = images.shape[2]
+    cdef bint zero_is_ink = not 0 <= least
     cdef const pixel* row
     with nogil:
         for b in range(images.shape[0]):
             for i in range(images.shape[1]):
                 row = &images[b, i, 0]
                 y = i + corners[b, 0]
-                for j in range(images.shape[2]):
+                j = -1
+                while True:
+                    j = j + 1 if zero_is_ink else _behind_zeros(row, j + 1, width_in)
+                    if j >= width_in:
+                        break
                     if not row[j] <= least:  # what is no number is ink too: it has to be seen
                         x = j + corners[b, 1]
                         indices[count, 0] = <int32_t>b
@@ -135,6 +167,18 @@ def inked_pixels(const pixel[:, :, ::1] images, double least, double scale,
                         outside += y < 0 or y >= height or x < 0 or x >= width
                         count += 1
     return outside
+
+
+cdef inline int64_t _behind_zeros(const pixel* row, int64_t j, int64_t end) noexcept nogil:
+    """The first position from j on, before the end, that may hold no zero."""
+    cdef uint64_t word
+    cdef int64_t step = 8 // sizeof(pixel)
+    while j + step <= end:
+        memcpy(&word, row + j, 8)
+        if word:
+            break
+        j += step
+    return j
 
 
 def count_inked(const pixel[::1] values, double least):

@@ -215,6 +215,23 @@ def test_equals_the_specification(images, dtype, padding):
         assert difference.max() <= 32 * tolerance(dtype)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(17, 23), (1, 40), (40, 1)])
+def test_the_margin_around_the_ink_may_be_left_out(dtype, shape):
+    """Pixels that read nothing but zeros; with a displacement of zero every pixel is read."""
+    draws = np.random.default_rng(3)
+    images = np.zeros((120, *shape), dtype)
+    for image, dots in zip(images, draws.integers(0, 4, len(images)), strict=True):
+        places = tuple(draws.integers(0, size, dots) for size in shape)
+        image[places] = 200 if dtype == np.uint8 else draws.standard_normal(dots)
+    inverse = draws.normal(0, 1, (120, 2, 2)) * draws.integers(0, 2, (120, 2, 2))
+    shift = draws.normal(0, 4, (120, 2))
+    still = np.zeros((120, (shape[0] + 9) + 4, (shape[1] + 9) + 4, 2))
+    everywhere = resample(images, inverse, shift, 5, still, 1.0)
+    assert everywhere.any()
+    np.testing.assert_array_equal(resample(images, inverse, shift, 5), everywhere)
+
+
 def test_elastic_equals_scipy(images):
     """Against scipy's map_coordinates, with the B-spline of the knots from scipy too."""
     exact, draws = images[:6].astype(np.float64), np.random.default_rng(2)
