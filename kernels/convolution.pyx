@@ -62,8 +62,8 @@ cdef Py_ssize_t CHUNK_BYTES = 16 * 1024
 # many pairs at once.
 cdef Py_ssize_t GATHER_FROM = 32
 cdef Py_ssize_t GATHERED_PAIRS = 96
-# Pairs of a mean offset that are worth a segment of a weight's gradient, and those of the fullest
-# that may be summed in float32 before segments are added up in float64.
+# Pairs of a mean offset that are worth a segment of a weight's gradient, and how many of the fullest
+# are summed in float32, on average, before segments are added up in float64.
 cdef Py_ssize_t SEGMENT_PAIRS = 4 * 1024
 cdef Py_ssize_t MOST_PAIRS = 32 * 1024
 # Segments that have sums of their own at one time.
@@ -185,14 +185,14 @@ def weight_gradient(const floating[:, ::1] x, const floating[:, ::1] dy,
         room = gathered_stride(cin, sizeof(floating)) + gathered_stride(cout, sizeof(floating))
         scratch = empty((num_threads, chunk * room), dtype)
     cdef int64_t[::1] bounds = _segments(out_rows, offset_starts, dy.shape[0])
-    cdef Py_ssize_t segments = bounds.shape[0] - 1, at_once = 1, num_parts
-    cdef int64_t[:, ::1] parts = _gradient_parts(offset_starts, cin, _shares(segments, num_threads))
+    cdef Py_ssize_t segments = bounds.shape[0] - 1, at_once, num_parts
+    at_once = PARTIAL_BYTES // (volume * size * <Py_ssize_t> sizeof(floating))
+    at_once = min(segments, 4 * num_threads, max(1, at_once))
+    cdef int64_t[:, ::1] parts = _gradient_parts(offset_starts, cin, _shares(at_once, num_threads))
     cdef floating[:, :, ::1] partial
     cdef floating* sums = &dw[0, 0, 0]
     cdef double[::1] total = None
     if segments > 1:
-        at_once = max(num_threads, PARTIAL_BYTES // (volume * size * <Py_ssize_t> sizeof(floating)))
-        at_once = min(segments, at_once, 4 * num_threads)
         partial = zeros((at_once, volume, size), dtype)
         sums = &partial[0, 0, 0]
         total = zeros(volume * size, np.float64)

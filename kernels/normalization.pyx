@@ -9,7 +9,7 @@ import numpy as np
 
 from cython cimport floating
 from cython.parallel cimport prange
-from libc.math cimport sqrt
+from libc.math cimport isfinite, isinf, sqrt
 from libc.stdint cimport int64_t
 
 cdef extern from "normalization.h" nogil:
@@ -39,7 +39,7 @@ cdef extern from "normalization.h" nogil:
                                 int64_t channels, double* dx)
 
 cdef Py_ssize_t MOST_ROWS = 2048, LEAST_ROWS = 64
-# The second pass over a part finds it in a near cache.
+# The second pass over a part, which float64 has, finds it in a near cache.
 cdef Py_ssize_t PART_BYTES = 64 * 1024
 
 
@@ -74,6 +74,8 @@ cdef mean_and_squares_of(const floating[:, ::1] x, int num_threads):
             count = min(size, rows - first)
             share = <double> count / <double> (first + count)
             for c in range(channels):
+                if isinf(result[0, c]) and isfinite(partial[part, 0, c]):
+                    continue  # it stays the mean; the difference would make it NaN
                 difference = partial[part, 0, c] - result[0, c]
                 result[0, c] += difference * share
                 result[1, c] += (partial[part, 1, c] +

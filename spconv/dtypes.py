@@ -14,13 +14,15 @@ from spconv.compat import Array, is_cupy
 def as_floating(array: Any) -> Array:
     """A floating point array as it is; numbers and lists of integers as float32.
 
+    A copy of one that is not aligned, as of a part of a file: compiled loops may not read it.
+
     Raises
     ------
     TypeError
         For other dtypes.
     """
     if type(array) is np.ndarray and array.dtype.kind == "f":
-        return array
+        return array if array.flags.aligned else array.copy()
     if not is_cupy(array):
         came_as_array = isinstance(array, np.ndarray | np.generic)
         array = np.asarray(array)

@@ -13,7 +13,7 @@ import numpy as np
 
 from spconv.checks import type_name
 from spconv.compat import Array, is_array, may_share_memory
-from spconv.memory import WORTH_KEEPING, added, combined, copied
+from spconv.memory import WORTH_KEEPING, combined, copied
 
 Backward = Callable[[Array], Sequence[Array | None]]
 
@@ -48,6 +48,8 @@ def run_backward(root: Node, gradient: Array) -> None:
     while heap:
         _, node = heapq.heappop(heap)
         gradient = gradients.pop(node)
+        if isinstance(gradient, np.generic):  # what NumPy makes of arrays without axes
+            gradient = np.asarray(gradient)
         if gradient.dtype != node.dtype:
             gradient = gradient.astype(node.dtype)
         if node.leaf is not None:
@@ -69,9 +71,9 @@ def run_backward(root: Node, gradient: Array) -> None:
         for parent, result in zip(parents, results, strict=True):
             if parent is None or result is None:
                 continue
-            # The first gradient may be borrowed: then the first sum is made out of place.
+            # Gradients are borrowed, so sums are made out of place.
             if parent in gradients:
-                gradients[parent] = added(gradients[parent], result, in_place=parent in new)
+                gradients[parent] = combined(np.add, gradients[parent], result)
                 new.add(parent)
             else:
                 gradients[parent] = result

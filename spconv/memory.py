@@ -70,20 +70,14 @@ def combined(function: np.ufunc, a: Array, b: Array) -> Array:
     if not (fits and a.shape[a.ndim - b.ndim :] == b.shape and _is_large(a)):
         return function(a, b)
     out, threads = memory.empty(a.shape, a.dtype), threads_for(a.nbytes / 8)
-    compiled = function in (np.add, np.subtract) and a.dtype.char in "fd"
+    kind = a.dtype
+    compiled = function in (np.add, np.subtract) and kind.char in "fd" and kind.isnative
     # NumPy is slow with narrow rows, and has one thread.
     gains = (threads > 1 or b.ndim < a.ndim) and b.size > 1
     if not (compiled and gains and b.flags.c_contiguous):
         return function(a, b, out=out)
     elementwise.add(a.ravel(), b.ravel(), function is np.subtract, out.ravel(), threads)
     return out
-
-
-def added(a: Array, b: Array, *, in_place: bool) -> Array:
-    """``a + b`` of equal shapes, in the memory of ``a`` where it is asked for and the sum fits."""
-    if in_place and isinstance(a, np.ndarray) and np.can_cast(b.dtype, a.dtype):
-        return np.add(a, b, out=a)
-    return combined(np.add, a, b)
 
 
 def joined(arrays: Sequence[Array], axis: int, dtype: np.dtype) -> Array:

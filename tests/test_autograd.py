@@ -371,3 +371,15 @@ def test_gradients_of_what_was_broadcast_over_a_million_rows():
     gradient = np.random.default_rng(0).random((1_000_000, 3), np.float32)
     (Tensor(np.zeros((1_000_000, 3), np.float32)) + b).backward(gradient)
     np.testing.assert_allclose(b.grad, gradient.sum(0, dtype=np.float64), rtol=2e-7)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_an_array_between_the_bytes_of_a_file_is_copied(dtype):
+    """Compiled loops may expect numbers where numbers of their size are."""
+    values = np.arange(6, dtype=dtype)
+    odd = np.frombuffer(b"?" + values.tobytes(), dtype, offset=1)
+    assert not odd.flags.aligned
+    x = Tensor(odd)
+    assert x.data.flags.aligned
+    np.testing.assert_array_equal(x.data, values)
+    assert Tensor(values).data is values

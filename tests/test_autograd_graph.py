@@ -374,17 +374,23 @@ def test_an_optional_input_that_is_not_there():
     assert x.grad.tolist() == [3, 3]
 
 
-def test_sums_of_a_leaf_s_gradients_leave_others_alone():
-    """The first belongs to the leaf, so that more are added in its place; another's is not."""
-    x, y = (Parameter(np.ones((100, 100))) for _ in range(2))
-    shared = np.full((100, 100), 2.0)
-
-    def backward(gradient):
-        return shared, shared
-
-    once = [record(np.ones(1), (x, y), backward) for _ in range(3)]
-    own = [record(np.ones(1), (x,), lambda _: (np.full((100, 100), 3.0),)) for _ in range(3)]
-    sum([*once, *own], Tensor(np.zeros(1))).backward()
-    np.testing.assert_array_equal(shared, 2)
-    np.testing.assert_array_equal(x.grad, 15)
+@pytest.mark.parametrize("size", [10, 10_000])
+def test_sums_of_gradients_leave_alone_what_a_backward_keeps(size):
+    """An array of its own that it returns each time, and the same one for two inputs."""
+    x, y = (Parameter(np.ones(size)) for _ in range(2))
+    kept = np.full(size, 2.0)
+    outputs = [record(np.ones(1), (x, y), lambda _: (kept, kept)) for _ in range(3)]
+    sum(outputs, Tensor(np.zeros(1))).backward()
+    np.testing.assert_array_equal(kept, 2)
+    np.testing.assert_array_equal(x.grad, 6)
     np.testing.assert_array_equal(y.grad, 6)
+
+
+def test_gradients_of_scalars_are_arrays():
+    x = Parameter(np.array(3.0))
+    given = []
+    y = record(x.data * 2, (x,), lambda gradient: (given.append(gradient) or gradient * 2,))
+    (y * y).backward()
+    assert isinstance(given[0], np.ndarray)
+    assert isinstance(x.grad, np.ndarray)
+    assert x.grad == 24

@@ -145,3 +145,14 @@ def test_infinite_and_nan_gradients(dtype, channels, slope):
         expected = SPECIFICATION.batch_norm_gradient(*arguments)
     for gradient, exact in zip(gradients, expected, strict=True):
         np.testing.assert_allclose(gradient, exact, 1e-3, 1e-3)
+
+
+@pytest.mark.parametrize("row", [0, 4_000])
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_a_column_with_an_infinity_has_an_infinite_mean(dtype, row, value):
+    """In the first of several parts or in a later one."""
+    x = np.ones((5_000, 3), dtype)
+    x[row, 1] = value
+    mean, squares = CPU.mean_and_squares(x)
+    np.testing.assert_array_equal(mean, [1, value, 1])
+    np.testing.assert_array_equal(squares, [0, np.nan, 0])
