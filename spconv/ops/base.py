@@ -296,9 +296,7 @@ class Ops:
         ``(1 - share) running + share batch``, the batch's variance times ``factor``.
         """
         wide = self.xp.result_type(running[0].dtype, batch[0].dtype)  # 0.9 in float32 is not 0.9
-        old_mean, old_variance, mean, variance = (
-            a.astype(wide, copy=False) for a in (*running, *batch)
-        )
+        old_mean, old_variance, mean, variance = (a.astype(wide) for a in (*running, *batch))
         kept = 1 - share
         return kept * old_mean + share * mean, kept * old_variance + share * (variance * factor)
 

@@ -11,7 +11,6 @@ import spconv
 from spconv.ops import ENGINES, CpuOps, Epilogue, Ops, get_ops, use_engine
 from spconv.ops.cpu import convolution
 from spconv.ops.cuda import CudaOps
-from spconv.testing import assert_close, tolerance
 
 CHANNELS = [1, 3, 7, 13, 16, 17, 32, 33, 60, 183]
 
@@ -174,51 +173,6 @@ def test_small_matmul(dtype, groups, cin, cout):
     a, b = random(rng, dtype, groups, 1, cin), random(rng, dtype, groups, cin, cout)
     compare(CPU, dtype, cin, "small_matmul", a, b)
     compare(CPU, dtype, cout, "small_matmul", a, random(rng, dtype, groups, cout, cin).mT)
-
-
-@pytest.mark.parametrize(("cin", "cout"), [(1, 8), (33, 7), (64, 64)])
-def test_weight_gradients_of_many_rows_keep_their_digits(ops, cin, cout):
-    """Of one sign, so that rounding errors do not cancel; of sixteen segments."""
-    rows = 3 * 32 * 1024 + 1000
-    rng = np.random.default_rng(0)
-    x = rng.uniform(0.5, 1, (rows, cin)).astype(np.float32)
-    dy = rng.uniform(0.5, 1, (rows, cout)).astype(np.float32)
-    expected = x.astype(np.float64).T @ dy.astype(np.float64)
-    np.testing.assert_allclose(ops.matmul_gradient(x, dy), expected, rtol=1e-5)
-    results = []
-    for threads in (1, 2, 3):
-        dw, pairs = np.zeros((1, cin, cout), np.float32), np.arange(rows, dtype=np.int32)
-        starts = np.array([0, rows])
-        convolution.weight_gradient(x, dy, pairs, pairs, starts, dw, 1, ops.isa, threads)
-        results.append(dw)
-    np.testing.assert_array_equal(results[0], results[1])
-    np.testing.assert_array_equal(results[0], results[2])
-
-
-@pytest.mark.parametrize(("groups", "channels"), [(1, 8), (3, 21), (1, 64)])
-def test_weight_gradients_of_many_segments_do_not_depend_on_threads(dtype, groups, channels):
-    """One offset without pairs, one of all rows, and most of the others' in the last rows."""
-    rng, rows, volume = np.random.default_rng(0), 20_000, 4
-    shares = np.linspace(0, 1, rows) ** 3
-    out_rows = [np.empty(0, np.int64), np.arange(rows)]
-    out_rows += [np.flatnonzero(rng.random(rows) < shares) for _ in range(volume - 2)]
-    in_rows = [rng.permutation(rows)[: len(own)].astype(np.int32) for own in out_rows]
-    starts = np.cumsum([0, *map(len, out_rows)])
-    x, dy = (random(rng, dtype, rows, channels) for _ in range(2))
-    results = []
-    for threads in (1, 2, 3, 8):
-        dw = np.zeros((volume, channels // groups, channels), dtype)
-        pairs = np.concatenate(in_rows), np.concatenate(out_rows).astype(np.int32), starts
-        convolution.weight_gradient(x, dy, *pairs, dw, groups, CPU.isa, threads)
-        results.append(dw)
-    for other in results[1:]:
-        np.testing.assert_array_equal(results[0], other)
-    own = channels // groups
-    for k, (ins, outs) in enumerate(zip(in_rows, out_rows, strict=True)):
-        for group in range(groups):
-            part = slice(group * own, (group + 1) * own)
-            expected = x[ins, part].T.astype("f8") @ dy[outs, part].astype("f8")
-            assert_close(results[0][k, :, part], expected, tolerance(dtype, rows // 4), "dw")
 
 
 @each_book
