@@ -34,7 +34,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Plan:
-    """Batch of pen strokes on 96 x 96 for 2-D, extents of the grid or metres for 3-D, for 4-D."""
+    """Characters on fields of 96 x 96, extents of grids, and a scan's voxels in metres."""
 
     batches: tuple[int, ...]
     extents_3d: tuple[int, ...]

@@ -2,6 +2,9 @@
 #ifndef SPCONV_PAIRS_H
 #define SPCONV_PAIRS_H
 #include <stdint.h>
+#include <string.h>
+
+#include "clones.h"
 
 /* First position in [begin, end) with rows[position] >= row, or end. */
 static inline int64_t lower_bound(const int32_t *rows, int64_t begin, int64_t end, int64_t row) {
@@ -23,47 +26,47 @@ static inline int64_t next_bound(const int32_t *rows, int64_t begin, int64_t end
     return lower_bound(rows, begin, step < end - begin ? begin + step : end, row);
 }
 
-/* Rows in their order with all their pairs, out of lists that ascend strictly within every offset:
- * what is made of a row stays in cache until it is whole. For up to SPCONV_CURSORS offsets at a
- * time, one at least. */
-#define SPCONV_CURSORS 32
-
+/* The partners of consecutive rows in the order of the offsets, of SPCONV_OFFSETS at a time: a
+ * multiple of the four rows that are taken at once. Asking of each row which offsets it has would
+ * be guessed wrong about as often as not; the pairs are walked in their own order instead. */
+#define SPCONV_OFFSETS 32
+#define SPCONV_TABLE_ROWS 64
 typedef struct {
     const int32_t *rows, *partners;
-    int64_t next[SPCONV_CURSORS], stop[SPCONV_CURSORS];
-    int32_t row[SPCONV_CURSORS]; /* of the next pair; -1 where none is left */
-    int count;
-} pair_cursors;
-
-static inline void place_cursor(pair_cursors *cursors, int k, int64_t next) {
-    cursors->next[k] = next;
-    cursors->row[k] = next < cursors->stop[k] ? cursors->rows[next] : -1;
-}
+    int64_t next[SPCONV_OFFSETS], stop[SPCONV_OFFSETS];
+    int offsets, count[SPCONV_TABLE_ROWS];
+    int32_t of_row[SPCONV_TABLE_ROWS][SPCONV_OFFSETS];
+} partner_table;
 
 /* At the first pairs with a row of at least `row`, of the offsets from `offset` on. */
-static inline void start_cursors(pair_cursors *cursors, const int32_t *rows,
-                                 const int32_t *partners, const int64_t *starts, int64_t volume,
-                                 int64_t offset, int64_t row) {
+SPCONV_FORCE_INLINE void start_table(partner_table *table, const int32_t *rows,
+                                     const int32_t *partners, const int64_t *starts,
+                                     int64_t volume, int64_t offset, int64_t row) {
     const int64_t left = volume - offset;
-    cursors->rows = rows;
-    cursors->partners = partners;
-    cursors->count = left < SPCONV_CURSORS ? (int)left : SPCONV_CURSORS;
-    for (int k = 0; k < cursors->count; ++k) {
-        const int64_t first = starts[offset + k];
-        cursors->stop[k] = starts[offset + k + 1];
-        place_cursor(cursors, k, lower_bound(rows, first, cursors->stop[k], row));
+    table->rows = rows;
+    table->partners = partners;
+    table->offsets = left < SPCONV_OFFSETS ? (int)left : SPCONV_OFFSETS;
+    for (int k = 0; k < table->offsets; ++k) {
+        table->stop[k] = starts[offset + k + 1];
+        table->next[k] = lower_bound(rows, starts[offset + k], table->stop[k], row);
     }
 }
 
-/* The partners of `row` in the order of the offsets; returns how many. */
-static inline int take_partners(pair_cursors *cursors, int64_t row, int32_t *partners) {
-    int taken = 0;
-    for (int k = 0; k < cursors->count; ++k)
-        if (cursors->row[k] == row) {
-            const int64_t next = cursors->next[k];
-            partners[taken++] = cursors->partners[next];
-            place_cursor(cursors, k, next + 1);
+/* Those of the next rows: from `first` on, as many as fit, before `end`. Returns how many. */
+SPCONV_FORCE_INLINE int64_t fill_table(partner_table *table, int64_t first, int64_t end) {
+    const int64_t left = end - first;
+    const int64_t count = left < SPCONV_TABLE_ROWS ? left : SPCONV_TABLE_ROWS;
+    const int32_t *rows = table->rows, *partners = table->partners;
+    memset(table->count, 0, sizeof table->count);
+    for (int k = 0; k < table->offsets; ++k) {
+        const int64_t stop = table->stop[k];
+        int64_t next = table->next[k];
+        for (; next < stop && rows[next] < first + count; ++next) {
+            const int64_t n = rows[next] - first;
+            table->of_row[n][table->count[n]++] = partners[next];
         }
-    return taken;
+        table->next[k] = next;
+    }
+    return count;
 }
 #endif

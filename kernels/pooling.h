@@ -15,50 +15,6 @@
 #define SPCONV_WHOLE
 #endif
 
-/* The partners of consecutive rows in the order of the offsets, of SPCONV_OFFSETS at a time: a
- * multiple of the four rows that are taken at once. Asking of each row which offsets it has would
- * be guessed wrong about as often as not; the pairs are walked in their own order instead. */
-#define SPCONV_OFFSETS 32
-#define SPCONV_TABLE_ROWS 64
-typedef struct {
-    const int32_t *rows, *partners;
-    int64_t next[SPCONV_OFFSETS], stop[SPCONV_OFFSETS];
-    int offsets, count[SPCONV_TABLE_ROWS];
-    int32_t of_row[SPCONV_TABLE_ROWS][SPCONV_OFFSETS];
-} partner_table;
-
-/* At the first pairs with a row of at least `row`, of the offsets from `offset` on. */
-SPCONV_FORCE_INLINE void start_table(partner_table *table, const int32_t *rows,
-                                     const int32_t *partners, const int64_t *starts,
-                                     int64_t volume, int64_t offset, int64_t row) {
-    const int64_t left = volume - offset;
-    table->rows = rows;
-    table->partners = partners;
-    table->offsets = left < SPCONV_OFFSETS ? (int)left : SPCONV_OFFSETS;
-    for (int k = 0; k < table->offsets; ++k) {
-        table->stop[k] = starts[offset + k + 1];
-        table->next[k] = lower_bound(rows, starts[offset + k], table->stop[k], row);
-    }
-}
-
-/* Those of the next rows: from `first` on, as many as fit, before `end`. Returns how many. */
-SPCONV_FORCE_INLINE int64_t fill_table(partner_table *table, int64_t first, int64_t end) {
-    const int64_t left = end - first;
-    const int64_t count = left < SPCONV_TABLE_ROWS ? left : SPCONV_TABLE_ROWS;
-    const int32_t *rows = table->rows, *partners = table->partners;
-    memset(table->count, 0, sizeof table->count);
-    for (int k = 0; k < table->offsets; ++k) {
-        const int64_t stop = table->stop[k];
-        int64_t next = table->next[k];
-        for (; next < stop && rows[next] < first + count; ++next) {
-            const int64_t n = rows[next] - first;
-            table->of_row[n][table->count[n]++] = partners[next];
-        }
-        table->next[k] = next;
-    }
-    return count;
-}
-
 #define SPCONV_GRADIENT(function, channels)                                                      \
     function(dy, winner, out_rows, in_rows, starts, volume, dx, channels, row_begin, row_end)
 
@@ -67,18 +23,21 @@ SPCONV_FORCE_INLINE int64_t fill_table(partner_table *table, int64_t first, int6
     SPCONV_CLONES static void sum_tile_##type(                                                   \
         const real *x, const int32_t *in_rows, const int32_t *out_rows, const int64_t *starts,   \
         int64_t volume, real *y, int64_t channels, int64_t row_begin, int64_t row_end) {         \
-        pair_cursors cursors;                                                                    \
-        int32_t rows[SPCONV_CURSORS];                                                            \
-        for (int64_t k = 0; k < volume; k += SPCONV_CURSORS) {                                   \
-            start_cursors(&cursors, out_rows, in_rows, starts, volume, k, row_begin);            \
-            for (int64_t n = row_begin; n < row_end; ++n) {                                      \
-                const int taken = take_partners(&cursors, n, rows);                              \
-                real *restrict target = y + n * channels;                                        \
-                if (k == 0)                                                                      \
-                    for (int64_t c = 0; c < channels; ++c) target[c] = 0;                        \
-                for (int i = 0; i < taken; ++i) {                                                \
-                    const real *restrict source = x + rows[i] * channels;                        \
-                    for (int64_t c = 0; c < channels; ++c) target[c] += source[c];               \
+        partner_table table;                                                                     \
+        for (int64_t k = 0; k < volume; k += SPCONV_OFFSETS) {                                   \
+            start_table(&table, out_rows, in_rows, starts, volume, k, row_begin);                \
+            for (int64_t n = row_begin, end; n < row_end; n = end) {                             \
+                const int64_t first = n;                                                         \
+                end = first + fill_table(&table, first, row_end);                                \
+                for (; n < end; ++n) {                                                           \
+                    const int32_t *rows = table.of_row[n - first];                               \
+                    real *restrict target = y + n * channels;                                    \
+                    if (k == 0)                                                                  \
+                        for (int64_t c = 0; c < channels; ++c) target[c] = 0;                    \
+                    for (int i = 0; i < table.count[n - first]; ++i) {                           \
+                        const real *restrict source = x + rows[i] * channels;                    \
+                        for (int64_t c = 0; c < channels; ++c) target[c] += source[c];           \
+                    }                                                                            \
                 }                                                                                \
             }                                                                                    \
         }                                                                                        \

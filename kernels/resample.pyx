@@ -73,12 +73,6 @@ def resample(const pixel[:, :, ::1] images, const double[:, :, ::1] inverse,
                 along_x = <floating>(xy * (i - y0))
                 along_y = <floating>(yy * (i - y0))
                 first, last = 0, columns
-                if not elastic:
-                    _narrow(base_x[0] + along_x, xx, ink[0] - slack_x, ink[2] + 1 + slack_x,
-                            &first, &last)
-                    _narrow(base_y[0] + along_y, yx, ink[1] - slack_y, ink[3] + 1 + slack_y,
-                            &first, &last)
-                    memset(&out[b, i, 0], 0, columns * sizeof(pixel))
                 if elastic:
                     place = i / spacing
                     knot = <int64_t>place
@@ -88,6 +82,12 @@ def resample(const pixel[:, :, ::1] images, const double[:, :, ::1] inverse,
                         for at_y in range(4):
                             value += row_weight[at_y] * <floating>(&knots[b, knot + at_y, 0, 0])[k]
                         mixed[k] = value
+                else:
+                    _narrow(base_x[0] + along_x, xx, ink[0] - slack_x, ink[2] + 1 + slack_x,
+                            &first, &last)
+                    _narrow(base_y[0] + along_y, yx, ink[1] - slack_y, ink[3] + 1 + slack_y,
+                            &first, &last)
+                    memset(&out[b, i, 0], 0, columns * sizeof(pixel))
                 for j in range(first, last):
                     x = base_x[j] + along_x
                     y = base_y[j] + along_y
