@@ -11,7 +11,7 @@
 typedef struct {
     const int32_t *sites; /* (num_sites, 1 + ndim) */
     int64_t ndim;
-    const int64_t *size, *out_shape; /* (ndim,) */
+    int64_t size[SPCONV_MAX_DIMS], out_shape[SPCONV_MAX_DIMS];
 } spconv_windows;
 
 /* For the sites [first, last) the key of the output cell, -1 if the grid has no whole window there,

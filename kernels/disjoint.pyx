@@ -6,6 +6,10 @@ from .memory import empty
 
 from cython.parallel cimport prange
 from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.string cimport memset
+
+from .memory cimport Block
+from .sites cimport Bitmap
 
 cdef extern from "site_index.h" nogil:
     void site_mark(uint64_t* bits, int64_t key)
@@ -14,8 +18,8 @@ cdef extern from "disjoint.h" nogil:
     ctypedef struct spconv_windows:
         const int32_t* sites
         int64_t ndim
-        const int64_t* size
-        const int64_t* out_shape
+        int64_t* size
+        int64_t* out_shape
 
     void disjoint_assign(const spconv_windows* windows, int64_t first, int64_t last,
                          int64_t* keys, int32_t* offsets, int64_t* counts)
@@ -24,78 +28,81 @@ cdef extern from "disjoint.h" nogil:
                         int32_t* in_rows, int32_t* out_rows)
 
 
-def assign(const int32_t[:, ::1] indices, const int64_t[::1] size, const int64_t[::1] out_shape,
-           uint64_t[::1] bits, int num_threads):
-    """Give every site its window, and mark the windows that have some.
+cdef class Windows:
+    """The window of every site; marks the windows that have some.
 
     Parameters
     ----------
     indices : int32 (N, 1 + ndim), sorted
-    size, out_shape : int64 (ndim,)
-    bits : uint64
-        A cleared bitmap of the output grid.
-
-    Returns
-    -------
-    keys : int64 (N,)
-        Of the output cell; -1 beyond the last whole window.
-    offsets : int32 (N,)
-        Kernel offset.
-    counts : int64 (num_threads, K)
-        Number of pairs of every offset in each thread's part of the sites.
+    size, out_shape : tuple of ndim ints
+    bits : Bitmap
+        A cleared one of the output grid.
+    num_threads : int
     """
-    cdef Py_ssize_t n = indices.shape[0], axis, i
-    cdef int part
-    cdef Py_ssize_t volume = 1
-    for axis in range(size.shape[0]):
-        volume *= size[axis]
-    keys_array, offsets_array = empty(n, np.int64), empty(n, np.int32)
-    counts_array = np.zeros((num_threads, volume), np.int64)
-    cdef int64_t[::1] keys = keys_array
-    cdef int32_t[::1] offsets = offsets_array
-    cdef int64_t[:, ::1] counts = counts_array
-    cdef spconv_windows windows
-    windows.ndim, windows.size, windows.out_shape = size.shape[0], &size[0], &out_shape[0]
-    if n:
+
+    cdef Py_ssize_t num_sites, volume
+    cdef int num_threads
+    cdef Bitmap bits
+    cdef Block memory
+    # Number of pairs of every offset in each thread's part of the sites: (num_threads, K).
+    cdef int64_t* counts
+    # Of the output cell; -1 beyond the last whole window.
+    cdef int64_t* keys
+    # Kernel offset.
+    cdef int32_t* offsets
+
+    def __init__(self, const int32_t[:, ::1] indices, tuple size, tuple out_shape, Bitmap bits,
+                 int num_threads):
+        cdef Py_ssize_t n = indices.shape[0], axis, i
+        cdef int64_t* keys
+        cdef int part
+        cdef spconv_windows windows
+        self.volume = 1
+        windows.ndim = len(size)
+        for axis in range(windows.ndim):
+            windows.size[axis], windows.out_shape[axis] = size[axis], out_shape[axis]
+            self.volume *= windows.size[axis]
+        self.num_sites, self.num_threads, self.bits = n, num_threads, bits
+        self.memory = Block(sizeof(int64_t) * (self.volume * num_threads + n)
+                            + sizeof(int32_t) * n)
+        self.counts = <int64_t*> self.memory.pointer
+        self.keys = keys = self.counts + self.volume * num_threads
+        self.offsets = <int32_t*> (keys + n)
+        memset(self.counts, 0, self.volume * num_threads * sizeof(int64_t))
+        if n == 0:
+            return
         windows.sites = &indices[0, 0]
         for part in prange(num_threads, nogil=True, schedule="static", num_threads=num_threads):
             disjoint_assign(&windows, part * n // num_threads, (part + 1) * n // num_threads,
-                            &keys[0], &offsets[0], &counts[part, 0])
+                            keys, self.offsets, self.counts + part * self.volume)
         with nogil:
             for i in range(n):
                 if keys[i] >= 0:
-                    site_mark(&bits[0], keys[i])
-    return keys_array, offsets_array, counts_array
+                    site_mark(bits.bits, keys[i])
+            bits.rank()
 
-
-def pairs(const int64_t[::1] keys, const int32_t[::1] offsets, const int64_t[:, ::1] counts,
-          const uint64_t[::1] bits, const int32_t[::1] ranks):
-    """Return in_rows (P,) int32, out_rows (P,) int32 and offset_starts (K + 1,) int64.
-
-    Parameters
-    ----------
-    keys, offsets, counts
-        As from :func:`assign`.
-    bits, ranks : uint64, int32
-        The marked bitmap, and the number of marked cells before each of its words.
-    """
-    cdef Py_ssize_t n = keys.shape[0], volume = counts.shape[1], k
-    cdef int num_threads = <int> counts.shape[0], part
-    cdef int64_t total = 0
-    starts_array = np.empty(volume + 1, np.int64)
-    cdef int64_t[::1] starts = starts_array
-    cdef int64_t[:, ::1] next = np.empty((num_threads, volume), np.int64)
-    for k in range(volume):
-        starts[k] = total
-        for part in range(num_threads):
-            next[part, k] = total
-            total += counts[part, k]
-    starts[volume] = total
-    in_array, out_array = empty(total, np.int32), empty(total, np.int32)
-    cdef int32_t[::1] in_rows = in_array, out_rows = out_array
-    if total:
-        for part in prange(num_threads, nogil=True, schedule="static", num_threads=num_threads):
-            disjoint_pairs(&keys[0], &offsets[0], part * n // num_threads,
-                           (part + 1) * n // num_threads, &bits[0], &ranks[0], &next[part, 0],
-                           &in_rows[0], &out_rows[0])
-    return in_array, out_array, starts_array
+    def pairs(self):
+        """Return in_rows (P,) int32, out_rows (P,) int32 and offset_starts (K + 1,) int64; once."""
+        cdef Py_ssize_t n = self.num_sites, k
+        cdef int num_threads = self.num_threads, part
+        cdef int64_t total = 0, count
+        starts_array = empty(self.volume + 1, np.int64)
+        cdef int64_t[::1] starts = starts_array
+        # The counts become where the next pair of an offset goes.
+        cdef int64_t* next = self.counts
+        for k in range(self.volume):
+            starts[k] = total
+            for part in range(num_threads):
+                count = next[part * self.volume + k]
+                next[part * self.volume + k] = total
+                total += count
+        starts[self.volume] = total
+        rows_array = empty((2, total), np.int32)
+        cdef int32_t[:, ::1] rows = rows_array
+        if total:
+            for part in prange(num_threads, nogil=True, schedule="static",
+                               num_threads=num_threads):
+                disjoint_pairs(self.keys, self.offsets, part * n // num_threads,
+                               (part + 1) * n // num_threads, self.bits.bits, self.bits.ranks,
+                               next + part * self.volume, &rows[0, 0], &rows[1, 0])
+        return rows_array[0], rows_array[1], starts_array

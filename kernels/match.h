@@ -21,18 +21,24 @@
 #define SPCONV_INVALID (-((int64_t)1 << 60))
 
 typedef struct {
+    int64_t kernel_size, stride, padding, dilation, extent; /* extent: of the output */
+    int64_t first_term; /* row of terms where the axis starts */
+} spconv_axis;
+
+typedef struct {
+    spconv_axis axes[SPCONV_MAX_DIMS];
     int64_t num_sites, ndim, group_size, computed;
-    const int64_t *kernel_size;
-    const int64_t *terms;      /* (sum of kernel sizes, num_sites); windows need no last axis' */
-    const int64_t *first_term; /* row of terms where each axis starts */
-    const int32_t *last;       /* coordinate on the last axis, every last_step-th entry */
+    int transposed;
+    const int32_t *sites; /* (num_sites, 1 + ndim) */
+    int64_t *terms;       /* (sum of kernel sizes, num_sites); windows need no last axis' */
+    const int32_t *last;  /* coordinate on the last axis, every last_step-th entry */
     int64_t last_step, last_extent;
     int64_t first_tap, tap_step; /* kernel index j of the last axis: output = input + first + j*step */
     int64_t stride; /* of the last axis */
     int windowed, in_lines; /* in_lines: the terms of the leading axes sum to the number of a line */
     const uint64_t *line_bits; /* lines to count keys in, if there */
     const int32_t *line_ranks;
-    uint64_t *bits; /* either a bitmap with ranks ... */
+    const uint64_t *bits; /* either a bitmap with ranks ... */
     const int32_t *ranks;
     const int64_t *keys; /* ... or sorted keys */
     int64_t num_keys;
@@ -42,15 +48,17 @@ SPCONV_FORCE_INLINE int64_t match_cell(int64_t y, int64_t extent, int64_t cell) 
     return y >= 0 && y < extent ? y * cell : SPCONV_INVALID;
 }
 
-/* term[i] = cell * (output coordinate), or invalid, plus sample_cell * (sample in the batch), for
- * sites of `step` entries. Regular: (x + shift) / stride; transposed: x * stride - shift. */
-static void match_term(const int32_t *sites, int64_t step, int64_t axis, int64_t n, int64_t stride,
-                       int64_t shift, int64_t extent, int64_t cell, int transposed,
-                       int64_t sample_cell, int64_t *term) {
-    const int32_t *x = sites + 1 + axis;
-    const int64_t below = stride - 1;
+/* The terms of kernel index j on one axis: cell * (output coordinate), or invalid, plus sample_cell
+ * * (sample in the batch). Regular: (x + shift) / stride; transposed: x * stride - shift. */
+static void match_term(const spconv_matcher *m, int64_t axis, int64_t j, int64_t cell,
+                       int64_t sample_cell) {
+    const spconv_axis *a = m->axes + axis;
+    const int32_t *sites = m->sites, *x = sites + 1 + axis;
+    const int64_t step = m->ndim + 1, n = m->num_sites, extent = a->extent;
+    const int64_t stride = a->stride, below = stride - 1, shift = a->padding - j * a->dilation;
     const int log2 = stride_log2(stride);
-    if (transposed)
+    int64_t *term = m->terms + (a->first_term + j) * n;
+    if (m->transposed)
         for (int64_t i = 0; i < n; ++i)
             term[i] = match_cell(x[i * step] * stride - shift, extent, cell) +
                       sites[i * step] * sample_cell;
@@ -97,9 +105,9 @@ SPCONV_FORCE_INLINE void match_sites(const spconv_matcher *m, int64_t group, spc
     const int64_t *terms[SPCONV_MAX_DIMS];
     const int axes = (int)m->ndim - 1;
     for (int axis = axes - 1; axis >= 0; --axis) {
-        const int64_t j = group % m->kernel_size[axis];
-        terms[axis] = m->terms + (m->first_term[axis] + j) * m->num_sites;
-        group /= m->kernel_size[axis];
+        const spconv_axis *a = m->axes + axis;
+        terms[axis] = m->terms + (a->first_term + group % a->kernel_size) * m->num_sites;
+        group /= a->kernel_size;
     }
     if (axes == 1) s->count = match_compact(1, terms, m->num_sites, s->lead, s->sites);
     else if (axes == 2) s->count = match_compact(2, terms, m->num_sites, s->lead, s->sites);
@@ -124,9 +132,9 @@ SPCONV_POPCNT_CLONES static void match_lead(const spconv_matcher *m, int64_t gro
 
 /* Mark every line that the group reaches. */
 SPCONV_POPCNT_CLONES static void match_mark_lines(const spconv_matcher *m, int64_t group,
-                                                  spconv_scratch *s) {
+                                                  spconv_scratch *s, uint64_t *bits) {
     match_sites(m, group, s);
-    for (int64_t i = 0; i < s->count; ++i) site_mark(m->bits, s->lead[i]);
+    for (int64_t i = 0; i < s->count; ++i) site_mark(bits, s->lead[i]);
 }
 
 /* The window of one site: its first cell on the last axis, and the bits of the taps inside. */
@@ -170,9 +178,26 @@ SPCONV_FORCE_INLINE spconv_reach match_reach(const spconv_matcher *m, int32_t si
     return reach;
 }
 
+/* The terms of kernel index j on the last axis. */
+SPCONV_FORCE_INLINE const int64_t *match_last(const spconv_matcher *m, int64_t j) {
+    return m->terms + (m->axes[m->ndim - 1].first_term + j) * m->num_sites;
+}
+
+/* Keys of the output cells that offset j of the group reaches; returns their number. */
+static int64_t match_keys(const spconv_matcher *m, const spconv_scratch *s, int64_t j,
+                          int64_t *keys) {
+    const int64_t *last = match_last(m, j);
+    int64_t found = 0;
+    for (int64_t i = 0; i < s->count; ++i) {
+        keys[found] = s->lead[i] + last[s->sites[i]];
+        found += keys[found] >= 0;
+    }
+    return found;
+}
+
 /* Mark every output cell that the group reaches. */
 SPCONV_POPCNT_CLONES static void match_mark(const spconv_matcher *m, int64_t group,
-                                            spconv_scratch *s) {
+                                            spconv_scratch *s, uint64_t *bits) {
     match_lead(m, group, s);
     if (m->windowed && m->stride > 1) {
         const int64_t log2 = stride_log2(m->stride);
@@ -180,7 +205,7 @@ SPCONV_POPCNT_CLONES static void match_mark(const spconv_matcher *m, int64_t gro
             const spconv_reach reach = match_reach(m, s->sites[i], log2);
             const int64_t first = reach.high - reach.taps + 1;
             const uint64_t pattern = ((uint64_t)1 << reach.taps) - 1;
-            site_mark_window(m->bits, s->lead[i] + first,
+            site_mark_window(bits, s->lead[i] + first,
                              match_taps(m, pattern, reach.taps, first));
         }
         return;
@@ -190,15 +215,15 @@ SPCONV_POPCNT_CLONES static void match_mark(const spconv_matcher *m, int64_t gro
         const int64_t lowest = match_lowest(m), span = match_span(m);
         for (int64_t i = 0; i < s->count; ++i) {
             const int64_t first = m->last[s->sites[i] * m->last_step] + lowest;
-            site_mark_window(m->bits, s->lead[i] + first, match_taps(m, pattern, span, first));
+            site_mark_window(bits, s->lead[i] + first, match_taps(m, pattern, span, first));
         }
         return;
     }
     for (int64_t j = 0; j < m->group_size; ++j) {
-        const int64_t *last = m->terms + (m->first_term[m->ndim - 1] + j) * m->num_sites;
+        const int64_t *last = match_last(m, j);
         for (int64_t i = 0; i < s->count; ++i) {
             const int64_t key = s->lead[i] + last[s->sites[i]];
-            site_mark_window(m->bits, key >= 0 ? key : 0, key >= 0);
+            site_mark_window(bits, key >= 0 ? key : 0, key >= 0);
         }
     }
 }
@@ -206,7 +231,7 @@ SPCONV_POPCNT_CLONES static void match_mark(const spconv_matcher *m, int64_t gro
 /* Pairs of one offset, one look-up each; returns their number. */
 SPCONV_FORCE_INLINE int64_t match_offset(const spconv_matcher *m, const spconv_scratch *s, int64_t j,
                                    int32_t *in_rows, int32_t *out_rows) {
-    const int64_t *last = m->terms + (m->first_term[m->ndim - 1] + j) * m->num_sites;
+    const int64_t *last = match_last(m, j);
     int64_t found = 0, cursor = 0;
     for (int64_t i = 0; i < s->count; ++i) {
         const int64_t key = s->lead[i] + last[s->sites[i]];

@@ -43,9 +43,6 @@ cdef cython.pymutex lock
 cdef class Block:
     """Uninitialized memory with the buffer protocol; kept for later when nothing uses it."""
 
-    cdef void* pointer
-    cdef size_t size
-
     def __cinit__(self, size_t size):
         self.size = class_size(size)
         with lock:

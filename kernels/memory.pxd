@@ -1,0 +1,3 @@
+cdef class Block:
+    cdef void* pointer
+    cdef size_t size
