@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from operator import index
 
@@ -108,7 +109,7 @@ class Geometry:
     def ndim(self) -> int:
         return len(self.kernel_size)
 
-    @property
+    @cached_property
     def volume(self) -> int:
         """Number of kernel offsets K."""
         return prod(self.kernel_size)
@@ -117,7 +118,13 @@ class Geometry:
     def unit_stride(self) -> bool:
         return all(s == 1 for s in self.stride)
 
-    @property
+    @cached_property
+    def symmetric(self) -> bool:
+        """Whether offset K - 1 - k of a submanifold kernel points opposite to offset k."""
+        spans = (d * (k - 1) for k, d in zip(self.kernel_size, self.dilation, strict=True))
+        return self.submanifold and all(span % 2 == 0 for span in spans)
+
+    @cached_property
     def disjoint(self) -> bool:
         """Whether windows lie side by side, so that a site has one output at most."""
         return (

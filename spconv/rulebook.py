@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spconv.geometry import Geometry, IntOrTuple, check_cells
-from spconv.kernels import disjoint
 from spconv.kernels import rulebook as kernels
+from spconv.kernels.disjoint import Windows
+from spconv.kernels.sites import Bitmap, keys_in_lines
 from spconv.sites import SiteSet, checked_arguments, fits_bitmap, read_only
 from spconv.threads import threads_for
 
@@ -100,7 +101,7 @@ class Rulebook:
         # Sites that one offset moves stay in order: if rows are sorted, both sides ascend.
         if self.in_sites.order is None and self.out_sites.order is None:
             pass
-        elif self.geometry.submanifold and is_symmetric(self.geometry):
+        elif self.geometry.symmetric:
             # Exchanged, the pairs of an offset are those of the opposite one.
             in_rows, out_rows = (self._reversed(rows) for rows in (self.in_rows, self.out_rows))
         else:
@@ -222,33 +223,28 @@ def build(sites: SiteSet, geometry: Geometry, owner: str) -> Rulebook:
     """Build the rulebook of a checked site set."""
     out_shape = geometry.output_shape(sites.spatial_shape, owner)
     check_cells(out_shape, sites.batch_size, owner)
-    num_cells = sites.batch_size * prod(out_shape)
-    if geometry.disjoint and geometry.volume <= MAX_ROWS and fits_bitmap(num_cells, len(sites)):
+    fits = fits_bitmap(sites.batch_size * prod(out_shape), len(sites))
+    if geometry.disjoint and geometry.volume <= MAX_ROWS and fits:
         return _build_disjoint(sites, geometry, out_shape, owner)
     num_threads = threads_for(3.0 * len(sites) * geometry.volume)
-    in_lines = _fits_lines(out_shape, sites)
+    in_lines = not fits and _fits_lines(out_shape, sites)
     matcher = kernels.Matcher(
         sites.sorted_indices,
-        *(
-            np.array(values, np.int64)
-            for values in (
-                geometry.kernel_size,
-                geometry.stride,
-                geometry.padding,
-                geometry.dilation,
-                out_shape,
-            )
-        ),
+        geometry.kernel_size,
+        geometry.stride,
+        geometry.padding,
+        geometry.dilation,
+        out_shape,
         geometry.transposed,
-        geometry.submanifold and is_symmetric(geometry),
+        geometry.symmetric,
         in_lines,
         num_threads,
     )
     out_sites = sites
     if geometry.submanifold:
-        _index_sites(matcher, sites, in_lines)
+        _index_sites(matcher, sites, fits, in_lines)
     else:
-        out_sites = _reached_sites(matcher, out_shape, sites, in_lines, owner)
+        out_sites = _reached_sites(matcher, out_shape, sites, fits, in_lines, owner)
     check_rows(len(sites), len(out_sites), owner)
     in_rows, out_rows, starts = matcher.pairs(SCRATCH_BYTES)
     if sites.order is not None:
@@ -265,93 +261,81 @@ def _build_disjoint(
     sites: SiteSet, geometry: Geometry, out_shape: tuple[int, ...], owner: str
 ) -> Rulebook:
     """Each site has one output at most: two passes over the sites, whatever the kernel's volume."""
-    bits = kernels.empty_bitmap(sites.batch_size * prod(out_shape))
-    keys, offsets, counts = disjoint.assign(
-        sites.sorted_indices,
-        np.array(geometry.kernel_size, np.int64),
-        np.array(out_shape, np.int64),
-        bits,
-        threads_for(5.0 * len(sites)),
-    )
-    out_keys, ranks = _marked_keys(bits, sites, owner)
-    out_sites = SiteSet.of_keys(out_keys, out_shape, sites.batch_size)
-    in_rows, out_rows, starts = disjoint.pairs(keys, offsets, counts, bits, ranks)
+    bits = Bitmap(sites.batch_size * prod(out_shape))
+    num_threads = threads_for(5.0 * len(sites))
+    windows = Windows(sites.sorted_indices, geometry.kernel_size, out_shape, bits, num_threads)
+    out_sites = SiteSet.of_keys(_keys(bits, sites, owner), out_shape, sites.batch_size)
+    in_rows, out_rows, starts = windows.pairs()
     if sites.order is not None:
         in_rows = sites.order.astype(np.int32)[in_rows]
     return Rulebook(in_rows, out_rows, starts, sites, out_sites, geometry)
 
 
 def is_symmetric(geometry: Geometry) -> bool:
-    """Whether offset K - 1 - k of a submanifold kernel points opposite to offset k."""
-    spans = (d * (k - 1) for k, d in zip(geometry.kernel_size, geometry.dilation, strict=True))
-    return all(span % 2 == 0 for span in spans)
+    """Whether offset K - 1 - k points opposite to offset k, among the input's sites."""
+    return geometry.symmetric
 
 
-def _index_sites(matcher: kernels.Matcher, sites: SiteSet, in_lines: bool) -> None:
+def _index_sites(matcher: kernels.Matcher, sites: SiteSet, fits: bool, in_lines: bool) -> None:
     """Let the matcher find rows among the (sorted) input sites."""
-    bits, extent = None, sites.spatial_shape[-1]
+    extent = sites.spatial_shape[-1]
     if in_lines:
-        lines = sites.keys // extent
-        line_bits = kernels.empty_bitmap(sites.num_cells // extent)
-        kernels.mark_keys(lines, line_bits)
-        ranks, num_lines = kernels.rank_bits(line_bits)
-        if num_lines * extent <= LINE_CELLS_PER_SITE * len(sites):
-            bits = kernels.empty_bitmap(num_lines * extent)
-            kernels.mark_in_lines(sites.keys, lines, extent, line_bits, ranks, bits)
-            matcher.use_lines(line_bits, ranks)
-    elif fits_bitmap(sites.num_cells, len(sites)):
-        bits = kernels.empty_bitmap(sites.num_cells)
-        kernels.mark_keys(sites.keys, bits)
-    if bits is None:
-        matcher.use_keys(sites.sorted_keys)
+        lines = Bitmap(sites.num_cells // extent)
+        lines.mark(sites.keys, extent)
+        fits = lines.total * extent <= LINE_CELLS_PER_SITE * len(sites)
+        if fits:
+            bits = Bitmap(lines.total * extent)
+            bits.mark_in_lines(sites.keys, lines, extent)
+            matcher.use_lines(lines)
+    elif fits:
+        bits = Bitmap(sites.num_cells)
+        bits.mark(sites.keys)
+    if fits:
+        matcher.use_bits(bits)
     else:
-        matcher.use_bits(bits, kernels.rank_bits(bits)[0])
+        matcher.use_keys(sites.sorted_keys)
 
 
 def _fits_lines(shape: tuple[int, ...], sites: SiteSet) -> bool:
-    """Whether a grid is too large for a bitmap, and its lines along the last axis are not."""
-    lines = sites.batch_size * prod(shape[:-1])
-    return (
-        len(shape) > 1
-        and fits_bitmap(lines, len(sites))
-        and not fits_bitmap(lines * shape[-1], len(sites))
-    )
+    """Whether a grid's lines along the last axis are few enough for a bitmap."""
+    return len(shape) > 1 and fits_bitmap(sites.batch_size * prod(shape[:-1]), len(sites))
 
 
 def _reached_sites(
-    matcher: kernels.Matcher, shape: tuple[int, ...], sites: SiteSet, in_lines: bool, owner: str
+    matcher: kernels.Matcher,
+    shape: tuple[int, ...],
+    sites: SiteSet,
+    fits: bool,
+    in_lines: bool,
+    owner: str,
 ) -> SiteSet:
     """Sites that some offset reaches, sorted; the matcher finds rows among them."""
     lines, num_cells = None, sites.batch_size * prod(shape)
-    fits = fits_bitmap(num_cells, len(sites))
     if in_lines:
-        line_bits = kernels.empty_bitmap(sites.batch_size * prod(shape[:-1]))
+        line_bits = Bitmap(num_cells // shape[-1])
         matcher.mark(line_bits, lines=True)
-        lines, ranks = _marked_keys(line_bits, sites, owner)
+        lines = _keys(line_bits, sites, owner)
         num_cells = len(lines) * shape[-1]
         fits = num_cells <= LINE_CELLS_PER_SITE * len(sites)
         if fits:
-            matcher.use_lines(line_bits, ranks)
+            matcher.use_lines(line_bits)
     if fits:
-        bits = kernels.empty_bitmap(num_cells)
+        bits = Bitmap(num_cells)
         matcher.mark(bits)
-        keys, ranks = _marked_keys(bits, sites, owner)
-        matcher.use_bits(bits, ranks)
+        matcher.use_bits(bits)
+        keys = _keys(bits, sites, owner)
         if lines is not None:
-            kernels.keys_in_lines(keys, lines, shape[-1])
+            keys_in_lines(keys, lines, shape[-1])
     else:
         keys = matcher.reached_keys()
         matcher.use_keys(keys)
     return SiteSet.of_keys(keys, shape, sites.batch_size)
 
 
-def _marked_keys(
-    bits: NDArray[np.uint64], sites: SiteSet, owner: str
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """The marked keys, sorted, and the number of those before each of the bitmap's words."""
-    ranks, total = kernels.rank_bits(bits)
-    check_rows(len(sites), total, owner)  # ranks are int32
-    return kernels.marked_keys(bits, ranks, total, threads_for(total)), ranks
+def _keys(bits: Bitmap, sites: SiteSet, owner: str) -> NDArray[np.int64]:
+    """The marked keys, sorted."""
+    check_rows(len(sites), bits.total, owner)  # ranks are int32
+    return bits.keys(threads_for(bits.total))
 
 
 def check_rows(num_in: int, num_out: int, owner: str) -> None:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from spconv.compat import Array, is_cupy
 from spconv.geometry import check_cells
-from spconv.kernels import rulebook as bitmaps
 from spconv.kernels import sites as kernels
+from spconv.kernels.sites import Bitmap
 from spconv.threads import threads_for
 
 BITMAP_CELLS_PER_SITE = 512
@@ -48,8 +48,7 @@ class SiteSet:
         cls, keys: NDArray[np.int64], spatial_shape: tuple[int, ...], batch_size: int
     ) -> SiteSet:
         """The sites with these ascending keys."""
-        extents = np.array((batch_size, *spatial_shape), np.int64)
-        sites = cls(sites_of(keys, extents), spatial_shape, batch_size)
+        sites = cls(sites_of(keys, (batch_size, *spatial_shape)), spatial_shape, batch_size)
         sites.keys, sites.order = keys, None
         return sites
 
@@ -95,11 +94,10 @@ class SiteSet:
         if ascending:
             return None
         if inside and fits_bitmap(self.num_cells, len(self)):
-            bits = bitmaps.empty_bitmap(self.num_cells)
-            bitmaps.mark_keys(keys, bits)
-            ranks, total = bitmaps.rank_bits(bits)
-            if total == len(keys):  # none is given twice
-                return bitmaps.rows_by_rank(keys, bits, ranks)
+            bits = Bitmap(self.num_cells)
+            bits.mark(keys)
+            if bits.total == len(keys):  # none is given twice
+                return bits.rows_of(keys)
         return np.argsort(keys, kind="stable")
 
     @property
@@ -109,12 +107,16 @@ class SiteSet:
     @cached_property
     def _encoded(self) -> tuple[NDArray[np.int64], bool, bool]:
         """The keys, whether all sites are in the grid, and whether their keys ascend."""
-        threads = threads_for(3.0 * len(self))
-        return kernels.site_keys_of(self.indices, self.extents, threads)
+        extents = self.batch_size, *self.spatial_shape
+        return kernels.site_keys_of(self.indices, extents, threads_for(3.0 * len(self)))
+
+    @property
+    def sorted_indices(self) -> NDArray[np.int32]:
+        return self.indices if self.order is None else self._reordered
 
     @cached_property
-    def sorted_indices(self) -> NDArray[np.int32]:
-        return self.indices if self.order is None else sites_of(self.sorted_keys, self.extents)
+    def _reordered(self) -> NDArray[np.int32]:
+        return sites_of(self.sorted_keys, self.extents)
 
     def columns(self, xp: ModuleType) -> tuple[Array, ...]:
         """Sample and coordinates of every site: 1 + ndim arrays (N,) of ``xp``, integers."""
@@ -194,7 +196,9 @@ class SiteSet:
         )
 
 
-def sites_of(keys: NDArray[np.int64], extents: NDArray[np.int64]) -> NDArray[np.int32]:
+def sites_of(
+    keys: NDArray[np.int64], extents: Sequence[int] | NDArray[np.int64]
+) -> NDArray[np.int32]:
     """Sites (N, 1 + ndim), read-only, of ascending keys in a grid of these extents."""
     return read_only(kernels.sites_of_keys(keys, extents, threads_for(5.0 * len(keys))))
 
@@ -202,7 +206,7 @@ def sites_of(keys: NDArray[np.int64], extents: NDArray[np.int64]) -> NDArray[np.
 def read_only(array: NDArray) -> NDArray:
     """A view that cannot be written to: what several tensors and layers share."""
     view = array.view()
-    view.flags.writeable = False
+    view.setflags(write=False)
     return view
 
 

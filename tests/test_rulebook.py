@@ -72,7 +72,8 @@ def refuse_bitmaps(patch):
     """Make every rulebook use sorted keys."""
     patch.setattr(spconv.sites, "BITMAP_CELLS_ALWAYS", 0)
     patch.setattr(spconv.sites, "BITMAP_CELLS_PER_SITE", 0)
-    patch.setattr(spconv.rulebook.kernels, "empty_bitmap", None)
+    patch.setattr(spconv.rulebook, "Bitmap", None)
+    patch.setattr(spconv.sites, "Bitmap", None)
 
 
 def check(monkeypatch, indices, shape, batch_size, *arguments, **options):
