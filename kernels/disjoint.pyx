@@ -105,4 +105,5 @@ cdef class Windows:
                 disjoint_pairs(self.keys, self.offsets, part * n // num_threads,
                                (part + 1) * n // num_threads, self.bits.bits, self.bits.ranks,
                                next + part * self.volume, &rows[0, 0], &rows[1, 0])
+        rows_array.setflags(False)  # nor are its rows to be written to
         return rows_array[0], rows_array[1], starts_array

@@ -267,6 +267,7 @@ cdef class Matcher:
                             num_threads=self.num_threads):
                 mirror(&rows[0, 0], &rows[1, 0], starts[self.volume - 1 - k], starts[k],
                        starts[k + 1] - starts[k])
+        rows_array.setflags(False)  # nor are its rows to be written to
         return rows_array[0], rows_array[1], starts_array
 
     cdef collected(self, const int64_t* counts, Py_ssize_t offsets):
@@ -325,4 +326,5 @@ def sort_pairs(const int32_t[::1] in_rows, const int32_t[::1] out_rows,
                             offset_starts[k + 1] - offset_starts[k], becomes, num_out,
                             bits + threadid() * words, source + threadid() * num_out,
                             &rows[0, offset_starts[k]], &rows[1, offset_starts[k]])
+    rows_array.setflags(False)  # nor are its rows to be written to
     return rows_array[0], rows_array[1]

@@ -141,27 +141,26 @@ class Geometry:
         """
         if self.submanifold:
             return tuple(spatial_shape)
-        shape = []
+        axes = zip(spatial_shape, self.stride, self._margins, strict=True)
+        if self.transposed:
+            shape = tuple([(extent - 1) * s + m + 1 for extent, s, m in axes])
+        else:
+            shape = tuple([(extent - m - 1) // s + 1 for extent, s, m in axes])
+        if min(shape) < 1:
+            axis, size = next((axis, size) for axis, size in enumerate(shape) if size < 1)
+            raise ValueError(
+                f"{owner}: the output would have size {size} on axis {axis}: "
+                f"spatial_shape {tuple(spatial_shape)} is too small for {self.describe()}"
+            )
+        return shape
+
+    @cached_property
+    def _margins(self) -> tuple[int, ...]:
+        """By how much the larger side is larger on each axis, stride aside."""
         kernel = zip(
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.output_padding,
-            strict=True,
+            self.kernel_size, self.padding, self.dilation, self.output_padding, strict=True
         )
-        for axis, (extent, (k, s, p, d, e)) in enumerate(zip(spatial_shape, kernel, strict=True)):
-            if self.transposed:
-                size = (extent - 1) * s - 2 * p + d * (k - 1) + e + 1
-            else:
-                size = (extent + 2 * p - d * (k - 1) - 1) // s + 1
-            if size < 1:
-                raise ValueError(
-                    f"{owner}: the output would have size {size} on axis {axis}: "
-                    f"spatial_shape {tuple(spatial_shape)} is too small for {self.describe()}"
-                )
-            shape.append(size)
-        return tuple(shape)
+        return tuple(d * (k - 1) - 2 * p + e for k, p, d, e in kernel)
 
     def offsets(self) -> list[tuple[int, ...]]:
         """Kernel offsets in row-major order, without dilation and padding.

@@ -205,9 +205,10 @@ def sites_of(
 
 def read_only(array: NDArray) -> NDArray:
     """A view that cannot be written to: what several tensors and layers share."""
-    view = array.view()
-    view.setflags(write=False)
-    return view
+    if array.flags.writeable:
+        array = array.view()
+        array.setflags(write=False)
+    return array
 
 
 def checked_arguments(
