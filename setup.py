@@ -1,6 +1,7 @@
 """Compiled extensions of spconv; all other metadata is in setup.cfg."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -73,6 +74,18 @@ def extensions():
     ]
 
 
+def cythonized(modules, directives):
+    """C code of the modules, whose declarations Cython looks for where the package will be."""
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder, "spconv", "kernels")
+        package.mkdir(parents=True)
+        for init in (package.parent, package):
+            Path(init, "__init__.py").touch()
+        for declarations in Path("kernels").glob("*.pxd"):
+            shutil.copy2(declarations, package)
+        return cythonize(modules, include_path=[folder], compiler_directives=directives)
+
+
 checks = bool(os.environ.get("SPCONV_BOUNDS_CHECKS"))
 directives = {
     "language_level": 3,
@@ -84,6 +97,6 @@ directives = {
 }
 setup(
     packages=[*find_packages(include=["spconv*"]), "spconv.kernels"],
-    ext_modules=cythonize(extensions(), compiler_directives=directives),
+    ext_modules=cythonized(extensions(), directives),
     options={"build_ext": {"parallel": os.cpu_count() or 1}},
 )
