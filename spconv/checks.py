@@ -57,7 +57,7 @@ def check_float(
     ValueError
         If it is outside, or not above 0 although it has to be ``positive``.
     """
-    if not isinstance(value, Real):
+    if not isinstance(value, (float, Real)):  # a float without the detour through Real's class
         raise TypeError(f"{owner}: {name} must be a number, got {type_name(value)} {value!r}")
     value = float(value)
     if not least <= value < below or (positive and value <= 0):

@@ -84,7 +84,7 @@ def is_cupy(array: object) -> bool:
 
 def is_array(value: object) -> bool:
     """Whether ``value`` is an array or a scalar of NumPy's, or an array of CuPy's."""
-    return isinstance(value, np.ndarray | np.generic) or is_cupy(value)
+    return isinstance(value, (np.ndarray, np.generic)) or is_cupy(value)
 
 
 def array_module(array: object) -> ModuleType:
@@ -111,6 +111,11 @@ def erfc(array: Array) -> Array:
     else:
         from scipy import special
     return special.erfc(array)
+
+
+def on_one_device(array: Array, other: Array) -> bool:
+    """Whether both arrays are on a GPU, or both are not."""
+    return type(array) is type(other) or is_cupy(array) == is_cupy(other)
 
 
 def check_one_device(owner: str, *arrays: Array) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import threading
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 from weakref import ref
 
@@ -41,12 +41,13 @@ class Node:
 
 def run_backward(root: Node, gradient: Array) -> None:
     """Visit nodes from the newest to the oldest: every consumer comes before its inputs."""
-    check_values(root)
+    nodes = sorted(checked_nodes(root), key=attrgetter("number"))
     gradients: dict[Node, Array] = {root: gradient}
     new: set[Node] = set()  # whose gradient is nobody else's array
-    heap = [(-root.number, root)]
-    while heap:
-        _, node = heapq.heappop(heap)
+    while nodes:
+        node = nodes.pop()
+        if node not in gradients:  # no consumer gave it one
+            continue
         gradient = gradients.pop(node)
         if isinstance(gradient, np.generic):  # what NumPy makes of arrays without axes
             gradient = np.asarray(gradient)
@@ -79,7 +80,6 @@ def run_backward(root: Node, gradient: Array) -> None:
                 gradients[parent] = result
                 if parent.leaf is not None and _is_new(result, (given, *results)):
                     new.add(parent)
-                heapq.heappush(heap, (-parent.number, parent))
         node.backward, node.parents = None, ()
 
 
@@ -88,22 +88,29 @@ def _read_only(array: Array) -> Array:
     if type(array) is not np.ndarray:
         return array
     view = array.view()
-    view.flags.writeable = False
+    view.setflags(write=False)
     return view
 
 
 def _is_new(result: Array, arrays: Sequence[Array | None]) -> bool:
     """Whether to keep a leaf's gradient as it is, one of ``arrays``: no other has its memory."""
-    flags, on_host = result.flags, type(result) is np.ndarray
-    if not flags.c_contiguous or (on_host and not flags.writeable):
-        return False
+    on_host = type(result) is np.ndarray
     if on_host and result.nbytes < WORTH_KEEPING:
         return False  # a copy takes no longer than to look
+    flags = result.flags
+    if not flags.c_contiguous or (on_host and not flags.writeable):
+        return False
     return sum(may_share_memory(result, array) for array in arrays) == 1
 
 
-def check_values(root: Any) -> None:
-    """Raise, before anything is computed, if values that the graph may need are no more."""
+def checked_nodes(root: Any) -> set[Any]:
+    """A node and all that it was computed of.
+
+    Raises
+    ------
+    RuntimeError
+        Before anything is computed, if values that the graph may need are no more.
+    """
     seen, stack = {root}, [root]
     while stack:
         node = stack.pop()
@@ -116,6 +123,7 @@ def check_values(root: Any) -> None:
             if parent is not None and parent not in seen:
                 seen.add(parent)
                 stack.append(parent)
+    return seen
 
 
 def check_results(backward: Any, gradients: Any, inputs: Sequence[Any]) -> None:
@@ -129,7 +137,7 @@ def check_results(backward: Any, gradients: Any, inputs: Sequence[Any]) -> None:
     ValueError
         If there are not as many as inputs, or one has not the shape of its input.
     """
-    if not isinstance(gradients, tuple | list):
+    if not isinstance(gradients, (tuple, list)):
         raise TypeError(
             f"record: {backward} must return a tuple, one gradient or None for each input, got "
             f"{type_name(gradients)}"
@@ -142,7 +150,7 @@ def check_results(backward: Any, gradients: Any, inputs: Sequence[Any]) -> None:
     for gradient, node in zip(gradients, inputs, strict=True):
         if gradient is None or node is None:
             continue
-        if not is_array(gradient):
+        if type(gradient) is not np.ndarray and not is_array(gradient):
             tensor = hasattr(gradient, "requires_grad")
             fix = "return its .data" if tensor else "make one with numpy.asarray"
             raise TypeError(

@@ -128,7 +128,7 @@ class SparseConvTensor(NoArithmetic):
     @property
     def num_channels(self) -> int:
         """Number of stored channels C."""
-        return self.features.shape[1]
+        return self._features._data.shape[1]
 
     @property
     def dtype(self) -> np.dtype:

@@ -29,7 +29,7 @@ def check_tensor(
         sparse = isinstance(value, SparseConvTensor)
         fix = f"pass its {of_sparse}" if sparse else "wrap an array in spconv.Tensor"
         raise TypeError(f"{owner}: {name} must be a Tensor {axes}, got {type_name(value)}; {fix}")
-    if ndim and value.ndim not in ndim:
+    if ndim and value._data.ndim not in ndim:
         raise ValueError(f"{owner}: {name} must have shape {axes}, got {value.shape}")
 
 
@@ -44,15 +44,14 @@ def check_weight(
     check_tensor(owner, "weight", weight, text)
     if bias is not None:
         check_tensor(owner, "bias", bias, "(C_out,)")
-    if weight.ndim != axes or (volume is not None and weight.shape[0] != volume):
+    shape = weight._data.shape
+    if len(shape) != axes or (volume is not None and shape[0] != volume):
         expected = "(C_in, C_out)" if volume is None else f"({volume}, C_in / groups, C_out)"
-        raise ValueError(f"{owner}: the weight must have shape {expected}, got {weight.shape}")
-    if weight.shape[-1] % groups:
-        raise ValueError(
-            f"{owner}: groups={groups} must divide the weight's {weight.shape[-1]} outputs"
-        )
-    if bias is not None and bias.shape != weight.shape[-1:]:
-        raise ValueError(f"{owner}: the bias must have shape {weight.shape[-1:]}, got {bias.shape}")
+        raise ValueError(f"{owner}: the weight must have shape {expected}, got {shape}")
+    if shape[-1] % groups:
+        raise ValueError(f"{owner}: groups={groups} must divide the weight's {shape[-1]} outputs")
+    if bias is not None and bias._data.shape != shape[-1:]:
+        raise ValueError(f"{owner}: the bias must have shape {shape[-1:]}, got {bias.shape}")
 
 
 def operands(owner: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
@@ -186,7 +185,7 @@ def check_broadcast(owner: str, *arrays: Any) -> None:
 def check_vector(owner: str, name: str, value: Any, channels: int) -> None:
     """Raise unless ``value`` is a Tensor with one entry for each channel."""
     check_tensor(owner, name, value, "(C,)")
-    if value.shape != (channels,):
+    if value._data.shape != (channels,):
         raise ValueError(
             f"{owner}: {name} must have shape ({channels},), one for each channel, got "
             f"{value.shape}"
@@ -195,8 +194,9 @@ def check_vector(owner: str, name: str, value: Any, channels: int) -> None:
 
 def check_affine(owner: str, x: Tensor, weight: Any, bias: Any, eps: Any) -> None:
     """Raise unless these are a factor and a summand for each channel of rows, and a number."""
-    check_vector(owner, "weight", weight, x.shape[-1])
-    check_vector(owner, "bias", bias, x.shape[-1])
+    channels = x._data.shape[-1]
+    check_vector(owner, "weight", weight, channels)
+    check_vector(owner, "bias", bias, channels)
     check_device(owner, x, weight, bias)
     check_float(owner, "eps", eps)
 

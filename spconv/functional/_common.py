@@ -9,9 +9,9 @@ from numpy.typing import DTypeLike
 
 from spconv.autograd import Tensor, record
 from spconv.checks import type_name
-from spconv.compat import Array, array_module, is_cupy
+from spconv.compat import Array, array_module, is_cupy, on_one_device
 from spconv.geometry import Geometry
-from spconv.ops import get_ops
+from spconv.ops import Ops, get_ops
 from spconv.rulebook import Rulebook
 from spconv.tensor import SparseConvTensor
 
@@ -21,19 +21,21 @@ Features = TypeVar("Features", Tensor, SparseConvTensor)
 
 def common_dtype(*tensors: Tensor | None) -> np.dtype:
     """The dtype that an operation on these tensors computes in."""
-    dtypes = {t.dtype for t in tensors if t is not None}
-    alike = len(dtypes) == 1 and next(iter(dtypes)).isnative
-    return dtypes.pop() if alike else np.result_type(*dtypes)
+    dtypes = [t._data.dtype for t in tensors if t is not None]
+    first = dtypes[0]
+    alike = first.isnative and dtypes.count(first) == len(dtypes)
+    return first if alike else np.result_type(*dtypes)
 
 
 def cast(tensor: Tensor, dtype: DTypeLike) -> Array:
-    return tensor.data.astype(dtype, copy=False)
+    data = tensor._data
+    return data if data.dtype is dtype else data.astype(dtype, copy=False)
 
 
 def check_device(owner: str, x: Tensor, *parameters: Tensor | None) -> None:
     """Raise TypeError unless the features and the parameters are on one device."""
     for parameter in parameters:
-        if parameter is not None and is_cupy(parameter.data) != is_cupy(x.data):
+        if parameter is not None and not on_one_device(parameter._data, x._data):
             places = ["cuda" if is_cupy(t.data) else "cpu" for t in (x, parameter)]
             raise TypeError(
                 f"{owner}: the features are on {places[0]} but the parameters on {places[1]}; "
@@ -41,10 +43,9 @@ def check_device(owner: str, x: Tensor, *parameters: Tensor | None) -> None:
             )
 
 
-def check_compiled(owner: str, dtype: np.dtype, x: Tensor) -> None:
+def check_compiled(owner: str, dtype: np.dtype, ops: Ops) -> None:
     """Raise TypeError for what the processor's kernels are not compiled for: 16 bits, 128 bits."""
-    compiled = get_ops(x.data).compiled
-    if compiled is not None and dtype not in compiled:
+    if ops.compiled is not None and dtype not in ops.compiled:
         raise TypeError(
             f"{owner}: on the CPU features and parameters must be float32 or float64, got {dtype}; "
             "convert both with .astype('float32')"
@@ -53,7 +54,7 @@ def check_compiled(owner: str, dtype: np.dtype, x: Tensor) -> None:
 
 def check_features(owner: str, x: Any) -> None:
     """Raise TypeError unless ``x`` is a Tensor or a sparse tensor."""
-    if not isinstance(x, Tensor | SparseConvTensor):
+    if not isinstance(x, (Tensor, SparseConvTensor)):
         raise TypeError(
             f"{owner}: expected a Tensor or a SparseConvTensor, got {type_name(x)}; "
             "wrap an array in spconv.Tensor"
@@ -62,11 +63,9 @@ def check_features(owner: str, x: Any) -> None:
 
 def check_channels(owner: str, expected: int, x: Tensor | SparseConvTensor) -> None:
     """Raise ValueError unless ``x`` has ``expected`` channels, dropped ones included."""
-    got, shape = (
-        (total_channels(x), x.features.shape)
-        if isinstance(x, SparseConvTensor)
-        else (x.shape[1], x.shape)
-    )
+    features = x._features if isinstance(x, SparseConvTensor) else x
+    shape = features._data.shape
+    got = total_channels(x) if isinstance(x, SparseConvTensor) else shape[1]
     if expected != got:
         raise ValueError(
             f"{owner}: expected {expected} input channels, got {got} in features of shape {shape}"
@@ -84,15 +83,16 @@ def check_sparse(owner: str, x: Any, ndim: int | None = None, of_grid: str = "")
             f"{owner}: expected a SparseConvTensor, got {type_name(x)}; make one of sites and "
             f"features with spconv.SparseConvTensor, or of a grid with spconv.from_dense{other}"
         )
-    if len(x.features) != len(x.sites) or (
-        x.ground_state is not None and x.ground_state.shape != x.features.shape[1:]
+    shape = x._features._data.shape
+    if shape[0] != len(x.sites) or (
+        x.ground_state is not None and x.ground_state.shape != shape[1:]
     ):
         raise ValueError(
-            f"{owner}: {len(x.sites)} sites, but features of shape {x.features.shape} and a "
+            f"{owner}: {len(x.sites)} sites, but features of shape {shape} and a "
             f"ground state of shape {getattr(x.ground_state, 'shape', None)}; change them with "
             "x.replace_feature()"
         )
-    if ndim is not None and x.ndim != ndim:
+    if ndim is not None and len(x.sites.spatial_shape) != ndim:
         raise ValueError(
             f"{owner}: indices must have 1 + ndim = {ndim + 1} columns, got shape "
             f"{x.indices.shape} for spatial_shape {x.spatial_shape}"

@@ -58,7 +58,7 @@ def dense_conv(
     check_channels(owner, weight.shape[1] * groups, x)
     check_device(owner, x, weight, bias)
     dtype, ops, xp = common_dtype(x, weight, bias), get_ops(x.data), array_module(x.data)
-    check_compiled(owner, dtype, x)
+    check_compiled(owner, dtype, ops)
     rulebook = _whole_grid(x.shape[2:], geometry, owner)
     rows, w = _to_rows(cast(x, dtype)), cast(weight, dtype)
     epilogue = Epilogue(None if bias is None else cast(bias, dtype))

@@ -56,8 +56,8 @@ def linear(
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, owner: str) -> Tensor:
     check_device(owner, x, weight, bias)
     dtype = common_dtype(x, weight, bias)
-    check_compiled(owner, dtype, x)
     ops = get_ops(x.data)
+    check_compiled(owner, dtype, ops)
     a, w = cast(x, dtype), cast(weight, dtype)
     data = ops.matmul(a, w, None if bias is None else cast(bias, dtype))
     inputs = x, weight, bias

@@ -45,8 +45,8 @@ def batch_norm(
     check_affine("batch_norm", x, weight, bias, eps)
     check_slope("batch_norm", negative_slope)
     dtype = common_dtype(x, weight, bias)
-    check_compiled("batch_norm", dtype, x)
     ops, features = get_ops(x.data), cast(x, dtype)
+    check_compiled("batch_norm", dtype, ops)
     # Those of 16-bit features are widened where they are used.
     alike = weight.dtype == bias.dtype == dtype
     wide = dtype if alike else math_type(dtype)
@@ -78,8 +78,8 @@ def moments(x: Tensor, ground: Tensor | None = None, copies: int = 0) -> Tensor:
         check_vector("moments", "ground", ground, x.shape[1])
     copies = check_int("moments", "copies", copies, 0)
     dtype = common_dtype(x, ground)
-    check_compiled("moments", dtype, x)
     ops, features = get_ops(x.data), cast(x, dtype)
+    check_compiled("moments", dtype, ops)
     wide = math_type(dtype)
     copies = 0 if ground is None else copies
     count = max(len(x) + copies, 1)
@@ -128,8 +128,8 @@ def normalize(
     dtype = common_dtype(x, weight, bias)
     if statistics.dtype != math_type(dtype):
         dtype = np.result_type(dtype, statistics.dtype)
-    check_compiled("normalize", dtype, x)
     ops, row, wide = get_ops(x.data), x.ndim == 1, math_type(dtype)
+    check_compiled("normalize", dtype, ops)
     mean, variance = cast(statistics, wide)
     if origin is not None:
         mean = mean + cast(origin, wide)

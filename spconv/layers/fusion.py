@@ -67,8 +67,8 @@ def takes_residual(layer: Module) -> bool:
 
 def rectifier_slope(layer: Module | None) -> float | None:
     """The slope of a rectifier that keeps values in order, else None."""
-    if has_forward_of(layer, (ReLU,)):
-        return 0.0
+    if isinstance(layer, ReLU):
+        return 0.0 if has_forward_of(layer, (ReLU,)) else None
     if has_forward_of(layer, (LeakyReLU,)) and layer.negative_slope >= 0:
         return layer.negative_slope
     return None
@@ -98,7 +98,7 @@ def pooled_first(layers: list[Module]) -> list[Module]:
     """
     order = list(layers)
     for position, (layer, pool) in enumerate(pairwise(layers)):
-        if rectifier_slope(layer) is not None and has_forward_of(pool, (SparseMaxPool,)):
+        if has_forward_of(pool, (SparseMaxPool,)) and rectifier_slope(layer) is not None:
             windows = zip(pool.geometry.kernel_size, pool.geometry.stride, strict=True)
             if all(k <= s for k, s in windows):
                 order[position : position + 2] = pool, layer

@@ -53,8 +53,11 @@ class Module:
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse an array or a result in a parameter's place: it would not be learned nor saved."""
         held = isinstance(vars(self).get(name), Parameter)
-        frozen = isinstance(value, Tensor) and not value.requires_grad
-        if held and not (value is None or frozen or isinstance(value, Parameter)):
+        if held and not (
+            value is None
+            or isinstance(value, Parameter)
+            or (isinstance(value, Tensor) and not value.requires_grad)
+        ):
             raise TypeError(
                 f"{type(self).__name__}: {name} is a Parameter, got {type_name(value)}; assign its "
                 f"values, .{name}.data = array, or a spconv.Parameter"
