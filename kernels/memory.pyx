@@ -44,7 +44,7 @@ cdef class Block:
     """Uninitialized memory with the buffer protocol; kept for later when nothing uses it."""
 
     def __cinit__(self, size_t size):
-        self.size = class_size(size)
+        self.size = class_size(max(size, sizeof(void*)))  # an idle one holds an address
         with lock:
             self.pointer = pool_take(&pool, self.size)
         if self.pointer == NULL:

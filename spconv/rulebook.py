@@ -271,11 +271,6 @@ def _build_disjoint(
     return Rulebook(in_rows, out_rows, starts, sites, out_sites, geometry)
 
 
-def is_symmetric(geometry: Geometry) -> bool:
-    """Whether offset K - 1 - k points opposite to offset k, among the input's sites."""
-    return geometry.symmetric
-
-
 def _index_sites(matcher: kernels.Matcher, sites: SiteSet, fits: bool, in_lines: bool) -> None:
     """Let the matcher find rows among the (sorted) input sites."""
     extent = sites.spatial_shape[-1]

@@ -105,6 +105,8 @@ def test_arrays_of_the_other_library():
     assert compat.is_cupy(array)
     assert compat.array_module(array) is sys.modules["cupy"]
     assert compat.to_device(array, "cpu") is array.data
+    assert compat.on_one_device(array, FakeArray(None))
+    assert not compat.on_one_device(array, np.zeros(1))
     with pytest.raises(TypeError, match=r"indices live on the host; .* indices.get\(\)"):
         spconv.SparseConvTensor(np.ones((1, 1)), FakeArray(np.zeros((1, 2))), (3,), 1)
 

@@ -33,7 +33,7 @@ from spconv.ops.cuda.tiles import (
 from spconv.ops.cuda.tuner import Tuner, cache_file, event_timer
 from spconv.ops.epilogue import Epilogue
 from spconv.ops.settings import get_cuda_tuning
-from spconv.rulebook import Rulebook, is_symmetric
+from spconv.rulebook import Rulebook
 
 ALIGNMENT = 16
 STATIC_SHARED = 48 * 1024
@@ -115,8 +115,7 @@ class CudaGemm:
         return (
             transposed
             and not self._memo.has(rulebook, TILES)
-            and rulebook.geometry.submanifold
-            and is_symmetric(rulebook.geometry)
+            and rulebook.geometry.symmetric
             and self._memo.has(rulebook.inverse, TILES)
         )
 
