@@ -57,7 +57,7 @@ class Tensor(Operations["Tensor"]):
     __slots__ = ("__weakref__", "_data", "_node", "grad", "requires_grad")
 
     def __init__(self, array: Any, requires_grad: bool = False) -> None:
-        self._data: Array = as_floating(array._data if isinstance(array, Tensor) else array)
+        self._data: Array = as_floating(_values(array))
         self.requires_grad = requires_grad
         self.grad: Array | None = None
         self._node: Node | None = None

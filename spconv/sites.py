@@ -110,13 +110,9 @@ class SiteSet:
         extents = self.batch_size, *self.spatial_shape
         return kernels.site_keys_of(self.indices, extents, threads_for(3.0 * len(self)))
 
-    @property
-    def sorted_indices(self) -> NDArray[np.int32]:
-        return self.indices if self.order is None else self._reordered
-
     @cached_property
-    def _reordered(self) -> NDArray[np.int32]:
-        return sites_of(self.sorted_keys, self.extents)
+    def sorted_indices(self) -> NDArray[np.int32]:
+        return self.indices if self.order is None else sites_of(self.sorted_keys, self.extents)
 
     def columns(self, xp: ModuleType) -> tuple[Array, ...]:
         """Sample and coordinates of every site: 1 + ndim arrays (N,) of ``xp``, integers."""

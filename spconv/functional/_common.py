@@ -92,7 +92,7 @@ def check_sparse(owner: str, x: Any, ndim: int | None = None, of_grid: str = "")
             f"ground state of shape {getattr(x.ground_state, 'shape', None)}; change them with "
             "x.replace_feature()"
         )
-    if ndim is not None and len(x.sites.spatial_shape) != ndim:
+    if ndim is not None and x.ndim != ndim:
         raise ValueError(
             f"{owner}: indices must have 1 + ndim = {ndim + 1} columns, got shape "
             f"{x.indices.shape} for spatial_shape {x.spatial_shape}"

@@ -67,8 +67,8 @@ def takes_residual(layer: Module) -> bool:
 
 def rectifier_slope(layer: Module | None) -> float | None:
     """The slope of a rectifier that keeps values in order, else None."""
-    if isinstance(layer, ReLU):
-        return 0.0 if has_forward_of(layer, (ReLU,)) else None
+    if has_forward_of(layer, (ReLU,)):
+        return 0.0
     if has_forward_of(layer, (LeakyReLU,)) and layer.negative_slope >= 0:
         return layer.negative_slope
     return None
