@@ -6,6 +6,7 @@ import gc
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -94,11 +95,12 @@ def measure_in_turns(
     functions: Mapping[str, Callable[[], object]],
     budget: Budget | None = None,
     clock: Callable[[], float] = time.perf_counter,
+    during: Mapping[str, Callable[[], AbstractContextManager[object]]] | None = None,
 ) -> Turns:
     """Time functions one after the other, round by round, so that a slow spell meets them all.
 
     The budget is that of all functions together. Each is called once to warm up; the garbage
-    collector rests.
+    collector rests. ``during`` names what a function runs in; to enter and leave it is not timed.
     """
     budget = Budget() if budget is None else budget
     for function in functions.values():
@@ -107,9 +109,10 @@ def measure_in_turns(
 
     def one_round() -> None:
         for name, function in functions.items():
-            began = clock()
-            function()
-            rounds[name].append(1e3 * (clock() - began))
+            with (during or {}).get(name, nullcontext)():
+                began = clock()
+                function()
+                rounds[name].append(1e3 * (clock() - began))
 
     measure(one_round, budget, clock, warm_up=False)
     return Turns(rounds)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import thread_scaling
 from cpu_roofline import layer_calls
+from harness.companions import Companions
 from harness.measuring import Budget
 from workloads.sites import surfaces
 
@@ -47,15 +48,19 @@ def test_threads_take_turns(tmp_path, benchmarks_folder):
     seen = []
     try:
         budget = Budget(1e9, most=3)
-        row = thread_scaling.compare(lambda: seen.append(spconv.get_num_threads()), 2, budget)
+        alone = Companions(0, None)
+        call = lambda: seen.append(spconv.get_num_threads())  # noqa: E731
+        row = thread_scaling.compare(call, 2, budget, alone)
     finally:
         spconv.set_num_threads(None)
-    assert seen == [1, 2] * 4  # warmed up once
+    assert seen == [1, 2, 1] * 4  # warmed up once
     assert row["rounds"] == 3
     result, text = run("thread_scaling", tmp_path, benchmarks_folder)
     names = [row["name"] for row in result["rows"]]
     assert sum(name.startswith("training step") for name in names) == 2
     assert all(name in text for name in names)
+    for row in result["rows"]:
+        assert f"| {row['speed-up']:.2f} | {row['processes']:.2f} |" in text
 
 
 def test_the_calls_are_the_convolutions_of_a_layer():

@@ -1,5 +1,6 @@
 import gc
 import json
+from contextlib import contextmanager
 
 import pytest
 from harness.measuring import (
@@ -118,3 +119,25 @@ def test_turns_meet_the_same_spells():
     assert turns.timing("a").median_ms == pytest.approx(200_000)
     assert turns.timing("b").min_ms == pytest.approx(10_000)
     assert turns.ratio("a", "b") == pytest.approx(2)
+
+
+def test_what_a_turn_runs_in_is_entered_and_left_without_being_timed():
+    now, seen = [0.0], []
+
+    @contextmanager
+    def around():
+        now[0] += 100
+        seen.append("in")
+        yield
+        now[0] += 100
+        seen.append("out")
+
+    def work():
+        now[0] += 1
+        seen.append("work")
+
+    functions = {"plain": work, "within": work}
+    budget = Budget(1e9, most=2)
+    turns = measure_in_turns(functions, budget, lambda: now[0], {"within": around})
+    assert seen == ["work"] * 2 + ["work", "in", "work", "out"] * 2
+    assert turns.milliseconds == {"plain": [1000, 1000], "within": [1000, 1000]}
