@@ -51,9 +51,9 @@ cdef extern from "match.h" nogil:
                        int64_t* keys)
 
 cdef extern from "sort_pairs.h" nogil:
-    void sort_offset(const int32_t* in_rows, const int32_t* out_rows, int64_t count,
-                     const int64_t* order, int64_t num_out, uint64_t* bits, int32_t* source,
-                     int32_t* in_sorted, int32_t* out_sorted)
+    int sort_offset(const int32_t* in_rows, const int32_t* out_rows, int64_t count,
+                    const int64_t* order, int64_t num_out, uint64_t* bits, int32_t* source,
+                    int32_t* in_sorted, int32_t* out_sorted)
 
 
 cdef class Matcher:
@@ -305,9 +305,10 @@ cdef void mirror(int32_t* in_rows, int32_t* out_rows, int64_t source, int64_t ta
 def sort_pairs(const int32_t[::1] in_rows, const int32_t[::1] out_rows,
                const int64_t[::1] offset_starts, Py_ssize_t num_out, int num_threads,
                const int64_t[::1] order=None):
-    """Sort the pairs of every offset by output row (no output row occurs twice in one).
+    """Sort the pairs of every offset by output row.
 
-    With an ``order``, row r of either side becomes ``order[r]`` before.
+    With an ``order``, row r of either side becomes ``order[r]`` before. An output row that occurs
+    twice in one offset, because a site was given twice, is a ValueError.
     """
     cdef Py_ssize_t volume = offset_starts.shape[0] - 1, k
     cdef const int64_t* becomes = NULL
@@ -317,14 +318,20 @@ def sort_pairs(const int32_t[::1] in_rows, const int32_t[::1] out_rows,
     cdef int32_t* source = <int32_t*> (bits + num_threads * words)
     rows_array = empty((2, in_rows.shape[0]), np.int32)
     cdef int32_t[:, ::1] rows = rows_array
+    cdef int twice = 0
     if order is not None and order.shape[0]:
         becomes = &order[0]
     if in_rows.shape[0]:
         for k in prange(volume, nogil=True, schedule="dynamic", num_threads=num_threads):
             if offset_starts[k] < offset_starts[k + 1]:
-                sort_offset(&in_rows[offset_starts[k]], &out_rows[offset_starts[k]],
-                            offset_starts[k + 1] - offset_starts[k], becomes, num_out,
-                            bits + threadid() * words, source + threadid() * num_out,
-                            &rows[0, offset_starts[k]], &rows[1, offset_starts[k]])
+                twice += not sort_offset(
+                    &in_rows[offset_starts[k]], &out_rows[offset_starts[k]],
+                    offset_starts[k + 1] - offset_starts[k], becomes, num_out,
+                    bits + threadid() * words, source + threadid() * num_out,
+                    &rows[0, offset_starts[k]], &rows[1, offset_starts[k]])
+    if twice:
+        raise ValueError(
+            "rulebook: a site has two pairs in one offset, so some site was given twice; leave "
+            "check=True, which names it")
     rows_array.setflags(False)  # nor are its rows to be written to
     return rows_array[0], rows_array[1]

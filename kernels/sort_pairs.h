@@ -1,4 +1,4 @@
-/* The pairs of one offset in the order of their output rows, of which none occurs twice. */
+/* The pairs of one offset in the order of their output rows. */
 #ifndef SPCONV_SORT_PAIRS_H
 #define SPCONV_SORT_PAIRS_H
 #include <string.h>
@@ -9,12 +9,13 @@ SPCONV_FORCE_INLINE int64_t sort_pairs_row(const int64_t *order, int32_t row) {
     return order ? order[row] : row;
 }
 
-/* `order` says which row each becomes, on both sides; NULL leaves them. `bits` has a bit, and
- * `source` an entry for every output row. */
-SPCONV_POPCNT_CLONES static void sort_offset(const int32_t *in_rows, const int32_t *out_rows,
-                                             int64_t count, const int64_t *order, int64_t num_out,
-                                             uint64_t *bits, int32_t *source, int32_t *in_sorted,
-                                             int32_t *out_sorted) {
+/* Returns whether all are there, which they are unless an output row occurs twice. `order` says
+ * which row each becomes, on both sides; NULL leaves them. `bits` has a bit, and `source` an entry
+ * for every output row. */
+SPCONV_POPCNT_CLONES static int sort_offset(const int32_t *in_rows, const int32_t *out_rows,
+                                            int64_t count, const int64_t *order, int64_t num_out,
+                                            uint64_t *bits, int32_t *source, int32_t *in_sorted,
+                                            int32_t *out_sorted) {
     const int64_t words = (num_out + 63) / 64;
     int64_t found = 0;
     memset(bits, 0, (size_t)words * sizeof *bits);
@@ -33,5 +34,6 @@ SPCONV_POPCNT_CLONES static void sort_offset(const int32_t *in_rows, const int32
             word ^= low;
         }
     }
+    return found == count;
 }
 #endif

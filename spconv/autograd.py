@@ -18,11 +18,11 @@ import numpy as np
 from spconv import numpy_functions
 from spconv.adjoints import own_index, scattered, unbroadcast
 from spconv.checks import type_name
-from spconv.compat import Array, array_module, is_array, is_cupy
+from spconv.compat import Array, array_module, is_array, is_cupy, may_share_memory
 from spconv.dtypes import as_floating
-from spconv.graph import Backward, Node, run_backward
+from spconv.graph import Backward, Changes, Node, run_backward
 from spconv.memory import combined
-from spconv.operations import Operations
+from spconv.operations import Operations, values_of
 
 _recording = ContextVar("recording", default=True)
 _TYPELESS = int, float, np.integer  # float64's scalars are floats
@@ -54,13 +54,15 @@ class Tensor(Operations["Tensor"]):
     array([2., 4.])
     """
 
-    __slots__ = ("__weakref__", "_data", "_node", "grad", "requires_grad")
+    __slots__ = ("__weakref__", "_changes", "_data", "_node", "grad", "requires_grad")
 
     def __init__(self, array: Any, requires_grad: bool = False) -> None:
-        self._data: Array = as_floating(_values(array))
+        self._data: Array = as_floating(values_of(array))
         self.requires_grad = requires_grad
         self.grad: Array | None = None
         self._node: Node | None = None
+        # Of what an optimizer may change, and of all that share its array.
+        self._changes = Changes(self._data.shape) if requires_grad else None
 
     @property
     def data(self) -> Array:
@@ -68,30 +70,33 @@ class Tensor(Operations["Tensor"]):
 
     @data.setter
     def data(self, array: Any) -> None:
-        array = as_floating(_values(array))
+        array = as_floating(values_of(array))
         if array.shape != self._data.shape:
             raise ValueError(
                 f"Tensor.data: expected shape {self._data.shape}, got {array.shape}; "
                 "make a new Tensor to change the shape"
             )
-        if self._node is not None:
-            self._leave(self._node)
+        if may_share_memory(array, self._data):  # tensor.data *= 2 assigns what it has changed
+            self.changed_in_place()
+        else:
+            self._leave()
+            self._changes = self._changes and Changes(array.shape)
         self._data = array
 
     def changed_in_place(self) -> None:
         """Say that the values were: a backward through what was computed of them is an error."""
-        if self._node is not None:
-            self._leave(self._node).stale = True
+        self._leave()
+        if self._changes is not None:
+            self._changes.count += 1
 
-    def _leave(self, node: Node) -> Node:
+    def _leave(self) -> None:
         """Start anew: the graph keeps what was computed of the values that were."""
-        if node.leaf is None:
+        if self._node is not None and self._node.leaf is None:
             raise RuntimeError(
                 "Tensor: the result of an operation cannot be changed: gradients of what it was "
                 "computed of would be lost; compute a new one, or take it off the tape: y.detach()"
             )
         self._node = None
-        return node
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -157,7 +162,7 @@ class Tensor(Operations["Tensor"]):
 
     def __setstate__(self, state: tuple[Array, bool, Array | None]) -> None:
         self._data, self.requires_grad, self.grad = state
-        self._node = None
+        self._node, self._changes = None, Changes(self._data.shape)
 
     def item(self) -> float:
         """The value of a tensor with one element."""
@@ -165,7 +170,9 @@ class Tensor(Operations["Tensor"]):
 
     def detach(self) -> Tensor:
         """The same array, off the tape."""
-        return Tensor(self._data)
+        detached = Tensor(self._data)
+        detached._changes = self._changes
+        return detached
 
     def __dlpack__(self, **options: Any) -> Any:
         """Share the values with another library; gradients do not cross."""
@@ -226,6 +233,7 @@ class Tensor(Operations["Tensor"]):
         if self._node is None:
             self._node = Node((), None, self._data)
             self._node.leaf = weakref.ref(self)
+            self._changes = self._changes or Changes(self._data.shape)
         return self._node
 
     def __getitem__(self, index: Any) -> Tensor:
@@ -239,27 +247,6 @@ class Tensor(Operations["Tensor"]):
             return (scattered(gradient, own, shape),)
 
         return record(xp.asarray(self._data[own]), (self,), backward)
-
-    # Comparisons are of the values, arrays of bools; a tensor is hashed by identity.
-    __hash__ = object.__hash__
-
-    def __eq__(self, other: Any) -> Any:
-        return self._data == _values(other)
-
-    def __ne__(self, other: Any) -> Any:
-        return self._data != _values(other)
-
-    def __lt__(self, other: Any) -> Any:
-        return self._data < _values(other)
-
-    def __le__(self, other: Any) -> Any:
-        return self._data <= _values(other)
-
-    def __gt__(self, other: Any) -> Any:
-        return self._data > _values(other)
-
-    def __ge__(self, other: Any) -> Any:
-        return self._data >= _values(other)
 
     def __add__(self, other: Any) -> Tensor:
         other = as_operand(other, self)
@@ -355,7 +342,12 @@ def record(data: Array, inputs: Sequence[Tensor | None], backward: Backward) -> 
             ) from None
         if any(parents):
             result.requires_grad = True
-            result._node = Node(parents, backward, result._data)
+            used = [
+                (tensor._changes, tensor._changes.count)
+                for tensor in inputs
+                if tensor is not None and tensor._changes is not None
+            ]
+            result._node = Node(parents, backward, result._data, used)
     return result
 
 
@@ -392,7 +384,3 @@ def as_operand(value: Any, like: Tensor) -> Tensor:
         return Tensor(np.array(value, dtype))
     # Filled in where ``like`` is: an array of the host would not mix with one of the device.
     return Tensor(array_module(like._data).full((), value, dtype))
-
-
-def _values(value: Any) -> Any:
-    return value._data if isinstance(value, Tensor) else value

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from math import prod
 from operator import index
+
+from spconv.cached import cached_property
 
 IntOrTuple = int | Sequence[int]
 
@@ -15,6 +16,8 @@ MAX_CELLS = 2**60
 """Largest number of grid cells (batch included) whose keys are sure to fit in int64."""
 MAX_EXTENT = 2**31
 """Coordinates are int32."""
+MAX_OFFSETS = 2**31 - 1
+"""Largest number of kernel offsets."""
 MAX_NDIM = 8
 """A key is a sum over the axes, each of which may add -MAX_CELLS to say "no such site"."""
 
@@ -85,6 +88,11 @@ class Geometry:
         if ndim > MAX_NDIM:
             raise ValueError(f"{owner}: at most {MAX_NDIM} spatial dimensions, got {ndim}")
         size = ntuple(kernel_size, ndim, "kernel_size", 1, owner)
+        if prod(size) > MAX_OFFSETS:
+            raise ValueError(
+                f"{owner}: kernel_size {size} has {prod(size)} offsets, a rulebook at most "
+                f"{MAX_OFFSETS}"
+            )
         step = ntuple(stride, ndim, "stride", 1, owner)
         spread = ntuple(dilation, ndim, "dilation", 1, owner)
         pad = ntuple(padding, ndim, "padding", 0, owner)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
@@ -13,29 +12,44 @@ import numpy as np
 
 from spconv.checks import type_name
 from spconv.compat import Array, is_array, may_share_memory
+from spconv.locks import Lock
 from spconv.memory import WORTH_KEEPING, combined, copied
 
 Backward = Callable[[Array], Sequence[Array | None]]
 
 _creation_number = itertools.count()
-_leaves = threading.Lock()  # several threads may go backward into the same parameters
+_leaves = Lock()  # several threads may go backward into the same parameters
+
+
+class Changes:
+    """How often values were changed in place; tensors of one array share it."""
+
+    __slots__ = ("count", "shape")
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+        self.count = 0
 
 
 class Node:
     """One operation, or one leaf that wants a gradient."""
 
-    __slots__ = ("backward", "dtype", "leaf", "number", "parents", "shape", "stale")
+    __slots__ = ("backward", "dtype", "leaf", "number", "parents", "shape", "used")
 
     def __init__(
-        self, parents: Sequence[Node | None], backward: Backward | None, data: Array
+        self,
+        parents: Sequence[Node | None],
+        backward: Backward | None,
+        data: Array,
+        used: Sequence[tuple[Changes, int]] = (),
     ) -> None:
         self.parents = parents
         self.backward = backward
         self.dtype: np.dtype = data.dtype
         self.shape: tuple[int, ...] = data.shape
+        self.used = used  # of inputs that may be changed in place, and their counts
         # Weak, because a leaf holds its node: a model is freed when it is dropped.
         self.leaf: ref[Any] | None = None
-        self.stale = False  # whether the values of a leaf were changed in place
         self.number = next(_creation_number)
 
 
@@ -48,24 +62,17 @@ def run_backward(root: Node, gradient: Array) -> None:
         node = nodes.pop()
         if node not in gradients:  # no consumer gave it one
             continue
-        gradient = gradients.pop(node)
-        if isinstance(gradient, np.generic):  # what NumPy makes of arrays without axes
-            gradient = np.asarray(gradient)
+        gradient = _array(gradients.pop(node))
         if gradient.dtype != node.dtype:
             gradient = gradient.astype(node.dtype)
         if node.leaf is not None:
             leaf = node.leaf()
             with _leaves:
                 if leaf is not None and leaf.grad is not None:
-                    leaf.grad = combined(np.add, leaf.grad, gradient)
+                    leaf.grad = _array(combined(np.add, leaf.grad, gradient))
                 elif leaf is not None:
                     leaf.grad = gradient if node in new else copied(gradient)
             continue
-        if node.backward is None:
-            raise RuntimeError(
-                "Tensor.backward: the graph has been consumed by an earlier backward pass; run "
-                "the forward pass again"
-            )
         parents, given = node.parents, _read_only(gradient)
         results = node.backward(given)
         check_results(node.backward, results, parents)
@@ -80,7 +87,12 @@ def run_backward(root: Node, gradient: Array) -> None:
                 gradients[parent] = result
                 if parent.leaf is not None and _is_new(result, (given, *results)):
                     new.add(parent)
-        node.backward, node.parents = None, ()
+        node.backward, node.parents, node.used = None, (), ()
+
+
+def _array(value: Any) -> Array:
+    """What NumPy makes of sums without axes, as an array."""
+    return np.asarray(value) if isinstance(value, np.generic) else value
 
 
 def _read_only(array: Array) -> Array:
@@ -114,11 +126,18 @@ def checked_nodes(root: Any) -> set[Any]:
     seen, stack = {root}, [root]
     while stack:
         node = stack.pop()
-        if node.stale:
+        if node.leaf is None and node.backward is None:
             raise RuntimeError(
-                f"Tensor.backward: a parameter of shape {node.shape} was changed in place by an "
-                "optimizer after the forward pass; go backward before step(), or forward again"
+                "Tensor.backward: the graph has been consumed by an earlier backward pass; run "
+                "the forward pass again"
             )
+        for changes, count in node.used:
+            if changes.count != count:
+                raise RuntimeError(
+                    f"Tensor.backward: a parameter of shape {changes.shape} was changed in place "
+                    "after the forward pass, as an optimizer's step() does; go backward before "
+                    "that, or forward again"
+                )
         for parent in node.parents:
             if parent is not None and parent not in seen:
                 seen.add(parent)

@@ -1,4 +1,4 @@
-"""What a tensor computes beside arithmetic: functions of its elements, shapes, products."""
+"""What a tensor computes beside arithmetic: comparisons, functions of elements, products."""
 
 from __future__ import annotations
 
@@ -26,6 +26,27 @@ class Operations(Reductions[Result]):
 
     def _operand(self, value: Any) -> Result:
         raise NotImplementedError
+
+    # Comparisons are of the values, arrays of bools; a tensor is hashed by identity.
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: Any) -> Any:
+        return self._data == values_of(other)
+
+    def __ne__(self, other: Any) -> Any:
+        return self._data != values_of(other)
+
+    def __lt__(self, other: Any) -> Any:
+        return self._data < values_of(other)
+
+    def __le__(self, other: Any) -> Any:
+        return self._data <= values_of(other)
+
+    def __gt__(self, other: Any) -> Any:
+        return self._data > values_of(other)
+
+    def __ge__(self, other: Any) -> Any:
+        return self._data >= values_of(other)
 
     def __pow__(self, exponent: float) -> Result:
         if not isinstance(exponent, Real):
@@ -293,3 +314,8 @@ def _no_product(a: Array, b: Array) -> ValueError:
         "Tensor @: expected (..., N, C) @ (C, O), or (..., C, O) with equal leading axes, got "
         f"shapes {a.shape} and {b.shape}"
     )
+
+
+def values_of(value: Any) -> Any:
+    """A tensor's array; anything else as it is."""
+    return value._data if isinstance(value, Operations) else value

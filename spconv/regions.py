@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from math import prod
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spconv.cached import cached_property
 from spconv.geometry import Geometry
 from spconv.rulebook import Rulebook
 from spconv.sites import SiteSet

@@ -9,13 +9,13 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spconv.cached import cached_property
 from spconv.geometry import Geometry, IntOrTuple, check_cells
 from spconv.kernels import rulebook as kernels
 from spconv.kernels.disjoint import Windows
@@ -224,7 +224,7 @@ def build(sites: SiteSet, geometry: Geometry, owner: str) -> Rulebook:
     out_shape = geometry.output_shape(sites.spatial_shape, owner)
     check_cells(out_shape, sites.batch_size, owner)
     fits = fits_bitmap(sites.batch_size * prod(out_shape), len(sites))
-    if geometry.disjoint and geometry.volume <= MAX_ROWS and fits:
+    if geometry.disjoint and fits:
         return _build_disjoint(sites, geometry, out_shape, owner)
     num_threads = threads_for(3.0 * len(sites) * geometry.volume)
     in_lines = not fits and _fits_lines(out_shape, sites)

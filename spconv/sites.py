@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from itertools import pairwise
 from math import prod
 from operator import index
@@ -13,9 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spconv.cached import cached_property
 from spconv.compat import Array, is_cupy
 from spconv.geometry import check_cells
 from spconv.kernels import sites as kernels
+from spconv.kernels.memory import empty
 from spconv.kernels.sites import Bitmap
 from spconv.threads import threads_for
 
@@ -251,15 +252,14 @@ def _checked_indices(indices: Any, spatial_shape: tuple[int, ...], owner: str) -
             f"{owner}: indices must have 1 + ndim = {columns} columns (batch, then coordinates) "
             f"for spatial_shape {spatial_shape}, got shape {indices.shape}"
         )
-    if indices.dtype != np.int32:
-        narrow = indices.astype(np.int32)
-        if not np.array_equal(narrow, indices):
-            raise ValueError(
-                f"{owner}: indices must fit in int32, got {indices.min()} to {indices.max()}"
-            )
-        return np.ascontiguousarray(narrow)
     # A copy: the kernels trust what was checked, whatever the caller does to the array later.
-    return np.array(indices, order="C")
+    narrow = empty(indices.shape, np.int32)
+    np.copyto(narrow, indices, casting="unsafe")
+    if indices.dtype != np.int32 and not np.array_equal(narrow, indices):
+        raise ValueError(
+            f"{owner}: indices must fit in int32, got {indices.min()} to {indices.max()}"
+        )
+    return narrow
 
 
 def fits_bitmap(num_cells: int, num_sites: int) -> bool:

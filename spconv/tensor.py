@@ -13,7 +13,6 @@ from spconv.autograd import Tensor, record
 from spconv.checks import type_name
 from spconv.compat import Array, array_module, is_cupy, to_device
 from spconv.dtypes import math_type
-from spconv.memory import copied
 from spconv.operators import NoArithmetic
 from spconv.rulebook_cache import RulebookCache
 from spconv.sites import SiteSet, checked_arguments
@@ -43,7 +42,7 @@ class SparseConvTensor(NoArithmetic):
         What every inactive site holds (Graham 2014, arXiv 1409.6070, section 2). Without it
         inactive sites are absent, as in the libraries for point clouds.
     check : bool
-        False skips all checks but the one for the range, for sites that are known to be distinct.
+        False leaves out that no site is given twice, for sites that are known to be distinct.
 
     Raises
     ------
@@ -75,21 +74,14 @@ class SparseConvTensor(NoArithmetic):
         check: bool = True,
     ) -> None:
         self._features = as_tensor(features, f"{OWNER}: features")
-        if check:
-            indices, spatial_shape, batch_size = checked_arguments(
-                indices, spatial_shape, batch_size, OWNER
-            )
-        else:
-            indices = _int32_copy(indices)
-        self.sites = SiteSet(indices, tuple(spatial_shape), batch_size)
+        self.sites = SiteSet(*checked_arguments(indices, spatial_shape, batch_size, OWNER))
         self.ground_state = as_ground(ground_state, self.features)
         self.rulebooks = RulebookCache()
         self.channels: KeptChannels | None = None
         _check_features(self.features, self.ground_state, len(self.sites), OWNER)
+        self.sites.check_range(OWNER)
         if check:
-            self.sites.check(OWNER)
-        else:
-            self.sites.check_range(OWNER)
+            self.sites.check_distinct(OWNER)
 
     @property
     def features(self) -> Tensor:
@@ -357,15 +349,6 @@ def as_ground(ground_state: Array | Tensor | None, features: Tensor) -> Tensor |
         return ground_state
     ground = ground_state if is_cupy(ground_state) else np.asarray(ground_state)
     return Tensor(ground.astype(features.dtype))
-
-
-def _int32_copy(indices: Any) -> NDArray[np.int32]:
-    """Kernels trust the range that is checked here: a copy, which nobody else can write to."""
-    given = np.asarray(indices)
-    copy = copied(given) if given.dtype == np.int32 else given.astype(np.int32, order="C")
-    if given.dtype != np.int32 and not np.array_equal(copy, given):
-        raise ValueError(f"{OWNER}: indices must be integers of 32 bits, got larger or broken ones")
-    return copy
 
 
 def _check_features(features: Tensor, ground: Tensor | None, num_sites: int, owner: str) -> None:

@@ -16,7 +16,9 @@ if not (PACKAGE / "autograd.py").exists():  # an installed package without its r
     pytest.skip("needs the source tree", allow_module_level=True)
 
 FLOORS = {
+    "spconv.cached": 0,
     "spconv.checks": 0,
+    "spconv.locks": 0,
     "spconv.kernels": 0,
     "spconv._version": 0,
     "spconv.numpy_functions": 0,

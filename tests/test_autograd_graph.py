@@ -131,14 +131,14 @@ def frozen(monkeypatch):
     class FrozenNode(autograd.Node):
         __slots__ = ()
 
-        def __init__(self, parents, backward, dtype):
+        def __init__(self, parents, backward, data, *used):
             def strict(gradient):
                 before = gradient.copy()
                 results = [freeze(result) for result in backward(freeze(gradient))]
                 np.testing.assert_array_equal(gradient, before)
                 return results
 
-            super().__init__(parents, backward and strict, dtype)
+            super().__init__(parents, backward and strict, data, *used)
 
     as_floating = autograd.as_floating
     monkeypatch.setattr(autograd, "as_floating", lambda array: freeze(as_floating(array)))

@@ -48,6 +48,7 @@ def test_ntuple_wants_large_enough_entries():
     ("options", "message"),
     [
         ({"kernel_size": 0}, r"Layer: kernel_size must be at least 1, got \(0, 0\)"),
+        ({"kernel_size": 2**16}, r"Layer: kernel_size \(65536, 65536\) has 4294967296 offsets"),
         ({"stride": 0}, "Layer: stride must be at least 1"),
         ({"dilation": 0}, "Layer: dilation must be at least 1"),
         ({"padding": -1}, "Layer: padding must be at least 0"),

@@ -263,10 +263,30 @@ def test_features_assigned_beside_a_ground_state_and_dropped_channels():
         y.features = np.ones((3, 2), np.float32)
 
 
-@pytest.mark.parametrize("bad", [[[0, 2**32 + 3, 0]], [[0, 1.5, 0]], [[0, np.nan, 0]]])
-def test_indices_that_are_no_int32_are_found_without_checks_too(bad):
-    with np.errstate(invalid="ignore"), pytest.raises(ValueError, match="integers of 32 bits"):
+@pytest.mark.parametrize(
+    ("bad", "error", "message"),
+    [
+        ([[0, 2**32 + 3, 0]], ValueError, "must fit in int32"),
+        ([[0, 1.5, 0]], TypeError, "must be integers"),
+        ([[0, 1]], ValueError, "3 columns"),
+        ([[0, 1, 1, 1]], ValueError, "3 columns"),
+        ([0, 1, 1], ValueError, "3 columns"),
+        ([[0, 4, 0]], ValueError, r"row 0 is \(0, 4, 0\), outside"),
+    ],
+)
+def test_all_but_a_site_given_twice_is_found_without_check_too(bad, error, message):
+    with pytest.raises(error, match=message):
         SparseConvTensor(np.ones((1, 1)), np.array(bad), (4, 4), 1, check=False)
+
+
+def test_a_site_given_twice_in_spite_of_a_promise_ends_in_an_error():
+    """Pairs by output row have no place for it."""
+    indices = [[0, 2, 1], [0, 1, 1], [0, 2, 1], [0, 1, 1]]
+    x = SparseConvTensor(np.ones((4, 1), "float32"), indices, (4, 4), 1, check=False)
+    with pytest.raises(ValueError, match="given twice; leave check=True"):
+        spconv.SubMConv2d(1, 1, 3)(x)
+    for layer in (spconv.SparseConv2d(1, 1, 3), spconv.SparseMaxPool2d(2)):
+        assert np.isfinite(layer(x).features.data).all()
 
 
 def test_rows_at():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spconv.autograd import Tensor
+from spconv.cached import cached_property
 from spconv.checks import check_int
 from spconv.compat import is_cupy
 from spconv.data.clouds import check_clouds, check_features, few

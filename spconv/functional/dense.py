@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import prod
-from threading import Lock
 from types import ModuleType
 
 import numpy as np
@@ -26,6 +25,7 @@ from spconv.functional._common import (
     common_dtype,
 )
 from spconv.geometry import Geometry, ntuple
+from spconv.locks import Lock
 from spconv.ops import Epilogue, get_ops
 from spconv.rulebook import Rulebook, build
 from spconv.sites import SiteSet

@@ -154,10 +154,14 @@ class Module:
         return self.train(False)
 
     def to(self: Self, device: str) -> Self:
-        """Move parameters and buffers to "cpu" or "cuda"; returns self."""
+        """Move parameters and buffers to "cpu" or "cuda"; returns self.
+
+        Those that are moved lose their gradients.
+        """
         for parameter in self.parameters():
-            parameter.data = to_device(parameter.data, device)
-            parameter.grad = None
+            moved = to_device(parameter.data, device)
+            if moved is not parameter.data:
+                parameter.data, parameter.grad = moved, None
         for _, module in self.named_modules():
             for name, buffer in module.own_buffers():
                 setattr(module, name, to_device(buffer, device))

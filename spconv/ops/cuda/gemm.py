@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from spconv.cached import cached_property
 from spconv.compat import Array
 from spconv.dtypes import math_type
 from spconv.ops.cuda.arithmetic import ARITHMETIC, kind_of, storage_of

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spconv.cached import cached_property
 from spconv.compat import Array, to_device
 from spconv.geometry import Geometry
 from spconv.rulebook import Rulebook
