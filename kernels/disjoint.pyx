@@ -27,6 +27,10 @@ cdef extern from "disjoint.h" nogil:
                         const uint64_t* bits, const int32_t* ranks, int64_t* next,
                         int32_t* in_rows, int32_t* out_rows)
 
+# Entries of two cache lines: threads that count in one, or in a pair that is fetched together,
+# wait for each other.
+cdef Py_ssize_t APART = 16
+
 
 cdef class Windows:
     """The window of every site; marks the windows that have some.
@@ -40,11 +44,12 @@ cdef class Windows:
     num_threads : int
     """
 
-    cdef Py_ssize_t num_sites, volume
+    cdef Py_ssize_t num_sites, volume, stride
     cdef int num_threads
     cdef Bitmap bits
     cdef Block memory
-    # Number of pairs of every offset in each thread's part of the sites: (num_threads, K).
+    # Number of pairs of every offset in each thread's part of the sites: (num_threads, stride), of
+    # which K are used.
     cdef int64_t* counts
     # Of the output cell; -1 beyond the last whole window.
     cdef int64_t* keys
@@ -63,18 +68,19 @@ cdef class Windows:
             windows.size[axis], windows.out_shape[axis] = size[axis], out_shape[axis]
             self.volume *= windows.size[axis]
         self.num_sites, self.num_threads, self.bits = n, num_threads, bits
-        self.memory = Block(sizeof(int64_t) * (self.volume * num_threads + n)
+        self.stride = self.volume + APART
+        self.memory = Block(sizeof(int64_t) * (self.stride * num_threads + n)
                             + sizeof(int32_t) * n)
         self.counts = <int64_t*> self.memory.pointer
-        self.keys = keys = self.counts + self.volume * num_threads
+        self.keys = keys = self.counts + self.stride * num_threads
         self.offsets = <int32_t*> (keys + n)
-        memset(self.counts, 0, self.volume * num_threads * sizeof(int64_t))
+        memset(self.counts, 0, self.stride * num_threads * sizeof(int64_t))
         if n == 0:
             return
         windows.sites = &indices[0, 0]
         for part in prange(num_threads, nogil=True, schedule="static", num_threads=num_threads):
             disjoint_assign(&windows, part * n // num_threads, (part + 1) * n // num_threads,
-                            keys, self.offsets, self.counts + part * self.volume)
+                            keys, self.offsets, self.counts + part * self.stride)
         with nogil:
             for i in range(n):
                 if keys[i] >= 0:
@@ -93,8 +99,8 @@ cdef class Windows:
         for k in range(self.volume):
             starts[k] = total
             for part in range(num_threads):
-                count = next[part * self.volume + k]
-                next[part * self.volume + k] = total
+                count = next[part * self.stride + k]
+                next[part * self.stride + k] = total
                 total += count
         starts[self.volume] = total
         rows_array = empty((2, total), np.int32)
@@ -104,6 +110,6 @@ cdef class Windows:
                                num_threads=num_threads):
                 disjoint_pairs(self.keys, self.offsets, part * n // num_threads,
                                (part + 1) * n // num_threads, self.bits.bits, self.bits.ranks,
-                               next + part * self.volume, &rows[0, 0], &rows[1, 0])
+                               next + part * self.stride, &rows[0, 0], &rows[1, 0])
         rows_array.setflags(False)  # nor are its rows to be written to
         return rows_array[0], rows_array[1], starts_array

@@ -26,8 +26,10 @@ cdef extern from "row_sums.h" nogil:
     void sum_rows_f32(const float* x, int64_t rows, int64_t channels, double* total)
     void sum_rows_f64(const double* x, int64_t rows, int64_t channels, double* total)
 
+cdef extern from "ranges.h" nogil:
+    int64_t part_rows(int64_t row_bytes)
+
 cdef Py_ssize_t BLOCK = 1 << 14
-cdef Py_ssize_t ROWS_PER_PART = 2048
 
 
 def add(const floating[::1] a, const floating[::1] b, bint subtract, floating[::1] y,
@@ -95,21 +97,20 @@ def dropout(const floating[::1] x, uint32_t key, uint32_t salt, uint64_t thresho
 def sum_rows(const floating[:, ::1] x, int num_threads):
     """Sum over the rows, (C,).
 
-    Parts of a fixed number of rows are summed in float64 by themselves and then in order, so the
-    result does not depend on the number of threads.
+    Parts, whose rows do not depend on the number of threads, are summed in float64 by themselves
+    and then in order.
     """
     cdef Py_ssize_t rows = x.shape[0], channels = x.shape[1], part
-    cdef Py_ssize_t parts = (rows + ROWS_PER_PART - 1) // ROWS_PER_PART
+    cdef Py_ssize_t size = part_rows(channels * sizeof(floating))
+    cdef Py_ssize_t parts = (rows + size - 1) // size
     totals = np.empty((parts, channels))
     cdef double[:, ::1] total = totals
     if channels:
         for part in prange(parts, nogil=True, schedule="static", num_threads=num_threads):
             if floating is float:
-                sum_rows_f32(&x[part * ROWS_PER_PART, 0],
-                             min(ROWS_PER_PART, rows - part * ROWS_PER_PART), channels,
+                sum_rows_f32(&x[part * size, 0], min(size, rows - part * size), channels,
                              &total[part, 0])
             else:
-                sum_rows_f64(&x[part * ROWS_PER_PART, 0],
-                             min(ROWS_PER_PART, rows - part * ROWS_PER_PART), channels,
+                sum_rows_f64(&x[part * size, 0], min(size, rows - part * size), channels,
                              &total[part, 0])
     return totals.sum(axis=0).astype(np.float32 if floating is float else np.float64)

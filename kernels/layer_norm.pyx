@@ -24,7 +24,8 @@ cdef extern from "layer_norm.h" nogil:
                                  const double* means, const double* inverses, int64_t rows,
                                  int64_t channels, double* dx, double* scaled, double* plain)
 
-cdef Py_ssize_t ROWS_PER_PART = 2048
+cdef extern from "ranges.h" nogil:
+    int64_t part_rows(int64_t row_bytes)
 
 
 def layer_norm(const floating[:, ::1] x, const floating[::1] weight, const floating[::1] bias,
@@ -34,12 +35,13 @@ def layer_norm(const floating[:, ::1] x, const floating[::1] weight, const float
     ``statistics`` (2, N) get mean and 1 / sqrt(variance + eps) of every row.
     """
     cdef Py_ssize_t rows = x.shape[0], channels = x.shape[1], part, first, count
+    cdef Py_ssize_t size = part_rows(channels * sizeof(floating))
     if channels == 0:
         return
-    for part in prange((rows + ROWS_PER_PART - 1) // ROWS_PER_PART, nogil=True, schedule="static",
+    for part in prange((rows + size - 1) // size, nogil=True, schedule="static",
                        num_threads=num_threads):
-        first = part * ROWS_PER_PART
-        count = min(ROWS_PER_PART, rows - first)
+        first = part * size
+        count = min(size, rows - first)
         if floating is float:
             layer_norm_rows_f32(&x[first, 0], &weight[0], &bias[0], eps, count, channels,
                                 &y[first, 0], &statistics[0, first], &statistics[1, first])
@@ -53,13 +55,14 @@ def layer_norm_gradient(const floating[:, ::1] dy, const floating[:, ::1] x,
                         floating[:, ::1] dx, int num_threads):
     """The gradient dx of layer_norm; returns those of weight and bias, (2, C)."""
     cdef Py_ssize_t rows = x.shape[0], channels = x.shape[1], part, first, count
-    cdef Py_ssize_t parts = (rows + ROWS_PER_PART - 1) // ROWS_PER_PART
+    cdef Py_ssize_t size = part_rows(channels * sizeof(floating))
+    cdef Py_ssize_t parts = (rows + size - 1) // size
     sums = np.empty((parts, 2, channels))
     cdef double[:, :, ::1] partial = sums
     if channels:
         for part in prange(parts, nogil=True, schedule="static", num_threads=num_threads):
-            first = part * ROWS_PER_PART
-            count = min(ROWS_PER_PART, rows - first)
+            first = part * size
+            count = min(size, rows - first)
             if floating is float:
                 layer_norm_gradient_f32(&dy[first, 0], &x[first, 0], &weight[0],
                                         &statistics[0, first], &statistics[1, first], count,

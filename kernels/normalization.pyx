@@ -1,7 +1,7 @@
 """Batch normalization over rows (N, C); callers check every argument.
 
-Sums are made of parts of a fixed number of rows, in float64, and then of the parts in order, so
-that they do not depend on the number of threads. ``slope`` is that of a rectifier behind the
+Sums are made of parts, whose rows do not depend on the number of threads, in float64, and then of
+the parts in order. ``slope`` is that of a rectifier behind the
 normalization, or None.
 """
 
@@ -38,13 +38,8 @@ cdef extern from "normalization.h" nogil:
                                 const double* factor, int rectify, double slope, int64_t rows,
                                 int64_t channels, double* dx)
 
-cdef Py_ssize_t MOST_ROWS = 2048, LEAST_ROWS = 64
-# The second pass over a part, which float64 has, finds it in a near cache.
-cdef Py_ssize_t PART_BYTES = 64 * 1024
-
-
-cdef Py_ssize_t part_rows(Py_ssize_t row_bytes) noexcept nogil:
-    return max(LEAST_ROWS, min(MOST_ROWS, PART_BYTES // max(row_bytes, 1)))
+cdef extern from "ranges.h" nogil:
+    int64_t part_rows(int64_t row_bytes)
 
 
 cdef mean_and_squares_of(const floating[:, ::1] x, int num_threads):
@@ -87,10 +82,10 @@ cdef void normalize_by(const floating[:, ::1] x, const floating* mean, const flo
                        const floating* shift, bint rectify, double slope, floating[:, ::1] y,
                        int num_threads) noexcept nogil:
     cdef Py_ssize_t rows = x.shape[0], channels = x.shape[1], part, first, count
-    for part in prange((rows + MOST_ROWS - 1) // MOST_ROWS, schedule="static",
-                       num_threads=num_threads):
-        first = part * MOST_ROWS
-        count = min(MOST_ROWS, rows - first)
+    cdef Py_ssize_t size = part_rows(channels * sizeof(floating))
+    for part in prange((rows + size - 1) // size, schedule="static", num_threads=num_threads):
+        first = part * size
+        count = min(size, rows - first)
         if floating is float:
             normalize_rows_f32(&x[first, 0], mean, scale, shift, rectify, <float> slope, count,
                                channels, &y[first, 0])
@@ -103,13 +98,14 @@ cdef sums_of(const floating[:, ::1] dy, const floating[:, ::1] x, const floating
              const floating[::1] mean, bint rectify, double slope, int num_threads):
     """Sums over the rows of dy and of dy (x - mean), (2, C) in float64."""
     cdef Py_ssize_t rows = x.shape[0], channels = x.shape[1], part, first, count
-    cdef Py_ssize_t parts = (rows + MOST_ROWS - 1) // MOST_ROWS
+    cdef Py_ssize_t size = part_rows(channels * sizeof(floating))
+    cdef Py_ssize_t parts = (rows + size - 1) // size
     sums = np.empty((parts, 2, channels))
     cdef double[:, :, ::1] partial = sums
     if channels:
         for part in prange(parts, nogil=True, schedule="static", num_threads=num_threads):
-            first = part * MOST_ROWS
-            count = min(MOST_ROWS, rows - first)
+            first = part * size
+            count = min(size, rows - first)
             if floating is float:
                 normalize_sums_f32(&dy[first, 0], &x[first, 0], &y[first, 0], &mean[0], rectify,
                                    <float> slope, count, channels, &partial[part, 0, 0],
@@ -163,6 +159,7 @@ def batch_norm_gradient(const floating[:, ::1] dy, const floating[:, ::1] x,
                         int num_threads):
     """The gradient dx of batch_norm; returns those of weight and bias, (2, C)."""
     cdef Py_ssize_t rows = x.shape[0], channels = x.shape[1], part, first, count, c
+    cdef Py_ssize_t size = part_rows(channels * sizeof(floating))
     cdef bint rectify = slope is not None
     cdef double factor = slope or 0.0, inverse, scaled
     sums = sums_of[floating](dy, x, y, moments[0], rectify, factor, num_threads)
@@ -181,10 +178,10 @@ def batch_norm_gradient(const floating[:, ::1] dy, const floating[:, ::1] x,
         factors[2, c] = <floating> (-scaled * inverse * inverse * total[1, c] / max(rows, 1))
         result[0, c] = <floating> (total[1, c] * inverse)
         result[1, c] = <floating> total[0, c]
-    for part in prange((rows + MOST_ROWS - 1) // MOST_ROWS, nogil=True, schedule="static",
+    for part in prange((rows + size - 1) // size, nogil=True, schedule="static",
                        num_threads=num_threads):
-        first = part * MOST_ROWS
-        count = min(MOST_ROWS, rows - first)
+        first = part * size
+        count = min(size, rows - first)
         if floating is float:
             normalize_gradient_f32(&dy[first, 0], &x[first, 0], &y[first, 0], &moments[0, 0],
                                    &factors[0, 0], &factors[1, 0], &factors[2, 0], rectify,

@@ -37,8 +37,10 @@ cdef extern from "pooling.h" nogil:
                                const int32_t* in_rows, const int64_t* starts, int64_t volume,
                                double* dx, int64_t channels, int64_t row_begin, int64_t row_end)
 
+cdef extern from "ranges.h" nogil:
+    int64_t part_rows(int64_t row_bytes)
+
 cdef Py_ssize_t TILE_BYTES = 128 * 1024
-cdef Py_ssize_t ROWS_PER_PART = 2048
 
 
 cdef Py_ssize_t tile_rows(Py_ssize_t rows, Py_ssize_t row_bytes, int num_threads) noexcept nogil:
@@ -128,21 +130,20 @@ def max_pairs_gradient(const floating[:, ::1] dy, const int32_t[:, ::1] winner,
 def ground_gradient(const floating[:, ::1] dy, const int32_t[:, ::1] winner, int num_threads):
     """Sum of dy over the rows where winner is -1, (C,), accumulated in float64.
 
-    Parts of a fixed number of rows are summed by themselves and then in order, so the result does
-    not depend on the number of threads.
+    Parts, whose rows do not depend on the number of threads, are summed by themselves and then in
+    order.
     """
     cdef Py_ssize_t rows = dy.shape[0], channels = dy.shape[1], part
-    cdef Py_ssize_t parts = (rows + ROWS_PER_PART - 1) // ROWS_PER_PART
+    cdef Py_ssize_t size = part_rows(channels * sizeof(floating))
+    cdef Py_ssize_t parts = (rows + size - 1) // size
     totals = np.zeros((parts, channels))
     cdef double[:, ::1] total = totals
     if channels:
         for part in prange(parts, nogil=True, schedule="static", num_threads=num_threads):
             if floating is float:
-                ground_gradient_f32(&dy[part * ROWS_PER_PART, 0], &winner[part * ROWS_PER_PART, 0],
-                                    min(ROWS_PER_PART, rows - part * ROWS_PER_PART), channels,
-                                    &total[part, 0])
+                ground_gradient_f32(&dy[part * size, 0], &winner[part * size, 0],
+                                    min(size, rows - part * size), channels, &total[part, 0])
             else:
-                ground_gradient_f64(&dy[part * ROWS_PER_PART, 0], &winner[part * ROWS_PER_PART, 0],
-                                    min(ROWS_PER_PART, rows - part * ROWS_PER_PART), channels,
-                                    &total[part, 0])
+                ground_gradient_f64(&dy[part * size, 0], &winner[part * size, 0],
+                                    min(size, rows - part * size), channels, &total[part, 0])
     return totals.sum(axis=0).astype(np.float32 if floating is float else np.float64)
