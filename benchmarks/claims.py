@@ -8,11 +8,11 @@ a study that the folder lacks is called not run.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness import command_line
 from harness import results as results_file
 from harness.results import Results
 from reporting.claims.verdicts import (
@@ -207,6 +207,4 @@ def write(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    print(write(Path(sys.argv[1])))
+    print(write(command_line.folder_of_results(__doc__)))

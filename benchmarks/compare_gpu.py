@@ -313,7 +313,9 @@ def main() -> None:
     parser.add_argument("--python", required=True, help="interpreter with PyTorch and spconv")
     parser.add_argument("--out", type=Path, help="default: benchmarks/results/<name of the GPU>")
     parser.add_argument("--seconds", type=float, default=170.0, help="for everything")
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument(
+        "--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="arithmetic (default: all)"
+    )
     parser.add_argument("--tune", action="store_true", help="spconv.set_cuda_tuning(True)")
     parser.add_argument(
         "--rehearse", action="store_true", help="tiny and on the CPU: shows that everything runs"

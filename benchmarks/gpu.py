@@ -183,7 +183,8 @@ def write(folder: Path, result: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "gpu.json").write_text(json.dumps(result, indent=1) + "\n")
     about = f"Measured on {result['gpu']}, {result['date']}.\n\n"
-    (folder / "gpu.md").write_text(about + table(result["layers"], result["rates"]))
+    tables = table(result["layers"], result["rates"]), networks.table(result["networks"])
+    (folder / "gpu.md").write_text(about + "\n".join(tables))
     plots.plot(folder / "plots", result)
 
 
@@ -199,7 +200,7 @@ def require_device() -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="default: benchmarks/results/<name of the GPU>")
-    parser.add_argument("--repeats", type=int, default=50)
+    parser.add_argument("--repeats", type=int, default=50, help="of every timing (default: 50)")
     parser.add_argument("--batch", type=int, default=1, help="scans in a batch")
     parser.add_argument("--data", type=Path, help="folder with MNIST")
     options = parser.parse_args()

@@ -121,7 +121,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("name", choices=list(RECIPES))
-    parser.add_argument("--out", type=Path, default=Path("out/pretrain"))
+    parser.add_argument(
+        "--out", type=Path, default=Path("out/pretrain"), help="default: out/pretrain"
+    )
     parser.add_argument("--data", help="folder that holds the data sets")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's, for a short check")
     parser.add_argument("--as-is", action="store_true", help="end with the last checkpoint")

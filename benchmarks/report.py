@@ -3,14 +3,9 @@
 python benchmarks/report.py out      # reads out/results.json
 """
 
-import sys
-from pathlib import Path
-
-from harness import results
+from harness import command_line, results
 from reporting import pages
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(f"usage: {sys.argv[0]} FOLDER-OF-RESULTS")
-    out = Path(sys.argv[1])
+    out = command_line.folder_of_results(__doc__)
     print(pages.write(out, results.read(out / "results.json")))

@@ -55,6 +55,8 @@ class Checkpoint:
 
         Raises
         ------
+        TypeError
+            If ``model`` is no Module.
         ValueError
             If the state does not fit, or holds no optimizer and one is given; neither is changed.
         """

@@ -218,6 +218,8 @@ class SparseConvTensor(NoArithmetic):
         ------
         ValueError
             If the tensor is not 2-D, or its ground state is not zero in that channel.
+        IndexError
+            If there is no such channel.
         """
         from scipy.sparse import coo_array
 
@@ -368,7 +370,7 @@ def _check_features(features: Tensor, ground: Tensor | None, num_sites: int, own
         )
     if ground is not None and is_cupy(ground.data) != is_cupy(features.data):
         raise TypeError(
-            f"{owner}: features and ground_state must be on one device; move both with .to()"
+            f"{owner}: features and ground_state must be on one device; make both of its arrays"
         )
 
 

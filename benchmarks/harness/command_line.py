@@ -45,6 +45,16 @@ def sweep_parser(description: str | None) -> argparse.ArgumentParser:
     return made
 
 
+def folder_of_results(description: str | None) -> Path:
+    """The folder that is the only argument; the command ends where it has no ``results.json``."""
+    made = _described(description)
+    made.add_argument("folder", type=Path, help="folder that holds results.json")
+    folder: Path = made.parse_args().folder
+    if not (folder / "results.json").exists():
+        made.error(f"no results.json in {folder}")
+    return folder
+
+
 def write(folder: Path, name: str, result: Mapping[str, Any], text: str) -> None:
     """Print ``text`` and write it to ``NAME.md``, and ``result`` with the machine to ``.json``."""
     print(text)
@@ -67,8 +77,12 @@ def _numbers(text: str) -> list[int]:
 
 
 def _with_out(description: str | None) -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    made = _described(description)
     made.add_argument("--out", default=Path("out"), type=Path, help="folder of the results")
     return made
+
+
+def _described(description: str | None) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from reporting.table import NOTHING, markdown
 from training.steps import sgd, training_step, update
 from workloads.sites import Sites
 
@@ -94,3 +95,21 @@ def time_networks(timer: Timer, sites: Sites, data: Path | None) -> dict[str, An
         "U-Net same bits": unet_repeats(sites, "cuda"),
         "DeepCNet epoch": deepcnet_epoch(data, "cuda"),
     }
+
+
+def table(found: dict[str, Any]) -> str:
+    """What :func:`time_networks` found, as Markdown."""
+    unet = f"U-Net, {found['U-Net sites']:,} voxels, training step"
+    rows = [[unet, kind, f"{ms:.1f} ms", NOTHING] for kind, ms in found["U-Net step ms"].items()]
+    epoch = found["DeepCNet epoch"]
+    network = f"DeepCNet(4, 32), {epoch['data']}, 100 of an epoch's {epoch['samples']:,}"
+    dense = epoch["torch dense ms per batch"]
+    rows.append(
+        [
+            network,
+            "float32",
+            f"{epoch['ms per batch']:.1f} ms",
+            NOTHING if dense is None else f"{dense:.1f} ms",
+        ]
+    )
+    return markdown(["network", "arithmetic", "time", "PyTorch dense"], rows, num_words=2) + "\n"

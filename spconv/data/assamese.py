@@ -74,7 +74,7 @@ def load_assamese(
     FileNotFoundError
         If the data are nowhere to be found.
     ValueError
-        If a file is missing from them or damaged.
+        If a file is missing from them or damaged, or ``split`` another.
 
     Examples
     --------

@@ -97,7 +97,7 @@ def _checked(tensors: list[SparseConvTensor]) -> list[SparseConvTensor]:
     if len(set(kinds)) > 1:
         raise TypeError(
             f"{OWNER}: all features must have one dtype and device, got {' and '.join(_few(kinds))}"
-            "; convert them with .astype() and .to()"
+            "; make them of arrays of one dtype, and move them with x.to(device)"
         )
     grounds = [
         "none" if x.ground_state is None else x.ground_state.numpy().tolist() for x in tensors

@@ -57,7 +57,7 @@ def load_mnist(
     FileNotFoundError
         If a file is nowhere to be found.
     ValueError
-        If a file is damaged, truncated or not what its name says.
+        If a file is damaged, truncated or not what its name says, or ``split`` another.
 
     Examples
     --------

@@ -48,7 +48,7 @@ def load_pendigits(
     FileNotFoundError
         If the file is nowhere to be found.
     ValueError
-        If it is damaged.
+        If it is damaged, or ``split`` another.
 
     Examples
     --------

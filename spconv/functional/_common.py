@@ -39,7 +39,7 @@ def check_device(owner: str, x: Tensor, *parameters: Tensor | None) -> None:
             places = ["cuda" if is_cupy(t.data) else "cpu" for t in (x, parameter)]
             raise TypeError(
                 f"{owner}: the features are on {places[0]} but the parameters on {places[1]}; "
-                f"call model.to({places[0]!r}) or x.to({places[1]!r})"
+                f"call model.to({places[0]!r}), or x.to({places[1]!r}) of a sparse tensor"
             )
 
 
@@ -48,7 +48,7 @@ def check_compiled(owner: str, dtype: np.dtype, ops: Ops) -> None:
     if ops.compiled is not None and dtype not in ops.compiled:
         raise TypeError(
             f"{owner}: on the CPU features and parameters must be float32 or float64, got {dtype}; "
-            "convert both with .astype('float32')"
+            "make the features of array.astype('float32') and call model.astype('float32')"
         )
 
 

@@ -28,6 +28,8 @@ def leaky_relu(x: Features, negative_slope: float = 1 / 3) -> Features:
 
     Raises
     ------
+    TypeError
+        If ``x`` is no tensor, or ``negative_slope`` no number.
     ValueError
         If ``negative_slope`` is negative.
     """

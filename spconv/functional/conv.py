@@ -60,6 +60,9 @@ def sparse_conv(
     x : SparseConvTensor (N, C_in)
     weight : Tensor (K, C_in / groups, C_out)
     bias : Tensor (C_out,) or None
+    geometry : Geometry
+        ``Geometry.make(ndim, kernel_size, ...)``.
+    groups : int
     indice_key : str, optional
         Name under which :func:`inverse_conv` finds the rulebook.
     keep : KeptChannels, optional

@@ -38,8 +38,8 @@ def add(
     ----------
     x, y : SparseConvTensor
     union : bool
-        Allow different sites: the result has the sites of either, sorted; where one tensor is
-        inactive it counts with its ground state, or as zero without one.
+        Allow different sites: the result has the sites of either, sorted (equal ones stay as they
+        are); where one tensor is inactive it counts with its ground state, or as zero without one.
     negative_slope : float, optional
         Of a leaky rectifier on the sum (0: ReLU), computed with it.
 

@@ -64,10 +64,17 @@ def smooth_l1_loss(x: Tensor, targets: Any, beta: float = 1.0, reduction: str = 
 
     Parameters
     ----------
-    x, targets, reduction : Tensor, array, str
+    x, targets : Tensor, array
         See :func:`mse_loss`.
     beta : float
         From which difference on the loss is linear; with 0 it is :func:`l1_loss`.
+    reduction : str
+        See :func:`mse_loss`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`mse_loss`, and for a ``beta`` that is no number or below 0.
 
     Examples
     --------

@@ -7,6 +7,16 @@ from spconv.layers.conv import SparseConv
 from spconv.layers.pool import SparseMaxPool
 
 DENSE_CONVOLUTIONS = {2: layers.Conv2d, 3: layers.Conv3d}
+ALIKE = (
+    layers.ReLU,
+    layers.SiLU,
+    layers.GELU,
+    layers.Sigmoid,
+    layers.Tanh,
+    layers.Flatten,
+    layers.Identity,
+)
+"""Layers without options, which take grids too."""
 DENSE_MAX_POOLS = {2: layers.MaxPool2d, 3: layers.MaxPool3d}
 
 
@@ -19,8 +29,8 @@ def dense_twin(model: layers.SparseSequential) -> layers.SparseSequential:
     Parameters
     ----------
     model : SparseSequential
-        Of unpadded 2-D or 3-D convolutions and max-poolings, activations, Dropout, Flatten
-        and Linear.
+        Of unpadded 2-D or 3-D convolutions and max-poolings, ReLU, LeakyReLU, SiLU, GELU, Sigmoid,
+        Tanh, Dropout, Flatten, Identity and Linear.
 
     Raises
     ------
@@ -53,14 +63,13 @@ def _dense_layer(layer: layers.Module) -> layers.Module:
             )
         if isinstance(layer, SparseMaxPool):
             return DENSE_MAX_POOLS[geometry.ndim](geometry.kernel_size, geometry.stride)
-        if layer.groups > 1:
-            raise ValueError(f"dense_twin: {layer!r} has groups, dense layers have none")
         return DENSE_CONVOLUTIONS[geometry.ndim](
             layer.in_channels,
             layer.out_channels,
             geometry.kernel_size,
             geometry.stride,
             dilation=geometry.dilation,
+            groups=layer.groups,
             bias=layer.bias is not None,
         )
     if isinstance(layer, layers.Linear):
@@ -69,6 +78,6 @@ def _dense_layer(layer: layers.Module) -> layers.Module:
         return layers.LeakyReLU(layer.negative_slope)
     if isinstance(layer, layers.Dropout):
         return layers.Dropout(layer.p)
-    if isinstance(layer, layers.ReLU | layers.Sigmoid | layers.Tanh | layers.Flatten):
+    if isinstance(layer, ALIKE):
         return type(layer)()
     raise TypeError(f"dense_twin: no dense counterpart for {layer!r}")

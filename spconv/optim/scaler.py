@@ -23,7 +23,7 @@ class LossScaler:
     Parameters
     ----------
     scale : float
-        First scale, a power of two.
+        First scale, a power of two; at most ``max_scale`` is taken.
     interval : int
         Number of good steps after which the scale doubles.
     max_scale : float

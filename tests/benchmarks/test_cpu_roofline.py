@@ -39,16 +39,18 @@ def test_the_committed_results_are_above_the_floors(benchmarks_folder):
 
 
 @pytest.mark.parametrize("channels", FLOORS)
-def test_floors_leave_three_tenths_below_the_committed_shares(benchmarks_folder, channels):
-    path = benchmarks_folder / "results" / "cpu" / "cpu_roofline.json"
+def test_floors_are_seven_tenths_of_the_smallest_committed_share(benchmarks_folder, channels):
     shares = [
         rate["share"]
-        for row in json.loads(path.read_text())["rows"]
+        for machine in ("cpu", "xeon-amx")
+        for row in json.loads(
+            (benchmarks_folder / "results" / machine / "cpu_roofline.json").read_text()
+        )["rows"]
         if row["threads"] == 1 and row["layer"].startswith("3-D") and row["channels"] == channels
         if row["precision"] == "float32"
         for rate in row["rates"].values()
     ]
-    assert FLOORS[channels] <= 0.7 * min(shares)
+    assert FLOORS[channels] <= 0.7 * min(shares) < FLOORS[channels] + 0.01
 
 
 @pytest.mark.parametrize(

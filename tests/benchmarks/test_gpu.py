@@ -108,7 +108,15 @@ def canned():
     none = {"torch gather-matmul ms": None, "torch dense ms": None, "same bits": False}
     rows = [row, {**row, "kind": "tf32", **none}]
     rates = {"copy GB/s": 4000.0, "dense float16 TFLOP/s": 800.0}
-    return {"gpu": "Imaginary 9", "date": "2000-01-01", "rates": rates, "layers": rows}
+    epoch = {"data": "MNIST", "samples": 60_000, "ms per batch": 14.83}
+    networks = {
+        "U-Net step ms": {"float32": 15.41, "tf32": 9.0}, "U-Net sites": 92_351,
+        "DeepCNet epoch": {**epoch, "torch dense ms per batch": 3.98},
+    }  # fmt: skip
+    return {
+        "gpu": "Imaginary 9", "date": "2000-01-01", "rates": rates, "layers": rows,
+        "networks": networks,
+    }  # fmt: skip
 
 
 def test_results(tmp_path):
@@ -121,6 +129,8 @@ def test_results(tmp_path):
     # 94,330 rows of 128 numbers, 574,432 map entries and 27 x 64 x 64 weights, at 4 TB/s
     assert "| 94.1 | 0.007 ms | 0.018 ms | 0.006 ms | 7.5 | 1.500 ms | 12.500 ms |" in text
     assert "| 94.1 | 0.013 ms | 0.037 ms | 0.012 ms | 3.9 | - | - |" in text
+    assert "| U-Net, 92,351 voxels, training step | tf32 | 9.0 ms |" in text
+    assert "100 of an epoch's 60,000 | float32 | 14.8 ms | 4.0 ms |" in text
     names = {path.name for path in (tmp_path / "plots").glob("*.png")}
     assert names == {"rates_float16.png", "rates_tf32.png"}
 

@@ -85,7 +85,7 @@ def test_dropped_channels_come_back():
         (
             [tensor(), tensor(dtype=np.float64)],
             TypeError,
-            "float32 on cpu and float64 on cpu; conv",
+            "float32 on cpu and float64 on cpu; make them of arrays",
         ),
         ([tensor(), tensor((9,), sites=[[0, 1]])], ValueError, "number of dimensions, got 2"),
         ([tensor(), tensor(ground=[0, 1])], ValueError, r"ground state, got none .* \[0.0, 1.0\]"),

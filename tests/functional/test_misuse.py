@@ -229,7 +229,7 @@ def test_what_is_wrong_is_named(name, argument, value):
         (
             lambda: functional.linear(HALF, Tensor(np.ones((4, 2), "f2"))),
             TypeError,
-            r"linear: on the CPU .* must be float32 or float64, got float16; convert",
+            r"linear: on the CPU .* must be float32 or float64, got float16; make the features",
         ),
         (
             lambda: functional.batch_norm(HALF, HALF[0], HALF[1], 1e-5),
