@@ -196,8 +196,8 @@ class Tensor(Operations["Tensor"]):
         TypeError
             If ``gradient`` is no array.
         RuntimeError
-            If nothing requires a gradient, the graph has been consumed already, or values that it was
-            computed of were changed in place.
+            If nothing requires a gradient, the graph has been consumed already, or values in it
+            were changed in place.
         """
         if gradient is None:
             if self.size != 1:
