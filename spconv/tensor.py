@@ -356,7 +356,8 @@ def as_ground(ground_state: Array | Tensor | None, features: Tensor) -> Tensor |
 def _check_features(features: Tensor, ground: Tensor | None, num_sites: int, owner: str) -> None:
     if features.dtype not in (np.float32, np.float64) and not is_cupy(features.data):
         raise TypeError(
-            f"{owner}: features on the CPU must be float32 or float64, got {features.dtype}"
+            f"{owner}: features on the CPU must be float32 or float64, got {features.dtype}; "
+            "convert them with .astype('float32')"
         )
     if features.ndim != 2 or len(features) != num_sites:
         raise ValueError(
