@@ -1,4 +1,4 @@
-"""Weights of PyTorch networks made of the other spconv's layers, in this library's layouts."""
+"""Weights of PyTorch networks, of the other spconv's layers or dense, in this library's layouts."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from spconv.dtypes import as_numbers
 from spconv.layers import Linear, Module
 from spconv.layers.conv import _Convolution, _SparseConvolution
 
-Layout = Literal["KRSC", "RSCK", "RSKC"]
+Layout = Literal["KRSC", "RSCK", "RSKC", "KCRS"]
 """Axes of a sparse convolution's weight there: K output channels, C input channels, RS kernel."""
 
 OWNER = "from_pytorch"
-_AXES = {"KRSC": "KRC", "RSCK": "RCK", "RSKC": "RKC"}  # one letter for any number of dimensions
+# One letter for any number of dimensions.
+_AXES = {"KRSC": "KRC", "RSCK": "RCK", "RSKC": "RKC", "KCRS": "KCR"}
 _COUNTERS = ("num_batches_tracked", "max_num_voxels_during_training")
 
 
@@ -38,9 +39,11 @@ def from_pytorch(
         Whatever NumPy can read, such as the tensors of ``torch_model.state_dict()``.
     model : Module
         Its layers have the names that they have there; it is not changed.
-    layout : {"KRSC", "RSCK", "RSKC"}
-        Axes of the sparse convolutions' weights: (out, kernel, in), as spconv 2.2 and later
-        have them, (kernel, in, out) or (kernel, out, in), of older files.
+    layout : {"KRSC", "RSCK", "RSKC", "KCRS"}
+        Axes of the weights that sparse convolutions here get: (out, kernel, in), as spconv 2.2 and
+        later have them, (kernel, in, out) or (kernel, out, in), of older files, or "KCRS" where
+        ``torch.nn``'s dense convolutions were there: (out, in, kernel), or (in, out, kernel) of
+        transposed ones. Where a kernel is as wide as it has input channels no shape can tell.
     strict : bool
         False converts what has a place in ``model``; load that with ``strict=False``, too.
 
@@ -103,18 +106,24 @@ class _Weight(NamedTuple):
     sizes: dict[str, tuple[int, ...]]
     """Of the axes by letter, R the kernel's."""
 
-    axes: str | None
-    """Their order there, torch.nn's; None: that of the file's layout."""
+    axes: str
+    """Their order in torch.nn."""
+
+    sparse: bool = False
+    """Whether the order there is that of the file's layout."""
 
     pointwise: bool = False
     """Multiplied there by its memory, read as (in, out) whatever its shape says."""
 
+    def order(self, layout: str) -> str:
+        return _AXES[layout] if self.sparse and layout != "KCRS" else self.axes
+
     def shape(self, layout: str) -> tuple[int, ...]:
-        return tuple(size for axis in self.axes or _AXES[layout] for size in self.sizes[axis])
+        return tuple(size for axis in self.order(layout) for size in self.sizes[axis])
 
     def here(self, array: np.ndarray, layout: str) -> np.ndarray:
-        axes = self.axes or _AXES[layout]
-        if self.pointwise:
+        axes = self.order(layout)
+        if self.pointwise and layout != "KCRS":
             return array.reshape(1, *self.sizes["C"], *self.sizes["K"])
         letters = "".join(axis * len(self.sizes[axis]) for axis in axes)
         array = np.moveaxis(array, [letters.index("C"), letters.index("K")], [-2, -1])
@@ -132,10 +141,11 @@ def _weights(model: Module) -> dict[str, _Weight]:
         elif isinstance(module, _Convolution):
             _, rows, columns = module.weight.shape
             sizes = {"C": (rows,), "K": (columns,), "R": module.geometry.kernel_size}
+            axes = "CKR" if module.geometry.transposed else "KCR"
             if isinstance(module, _SparseConvolution):
-                found[name] = _Weight(sizes, None, _is_pointwise(module))
+                found[name] = _Weight(sizes, axes, True, _is_pointwise(module))
             else:
-                found[name] = _Weight(sizes, "CKR" if module.geometry.transposed else "KCR")
+                found[name] = _Weight(sizes, axes)
     return found
 
 

@@ -245,10 +245,32 @@ class OnAGpu:
         (({"weight": OnAGpu()},), TypeError, r"cannot read weight, .*OnAGpu: can't.*\.cpu\(\)"),
         (({"weight": {"a": 1}},), TypeError, "weight must be an array of numbers, got dict; pass"),
         (({}, spconv.ReLU), TypeError, "model must be a Module, got type"),
-        (({}, spconv.ReLU(), "CKRS"), ValueError, r"one of \['KRSC', 'RSCK', 'RSKC'\], got 'CKRS'"),
+        (({}, spconv.ReLU(), "CKRS"), ValueError, r"one of \['KRSC', 'RSCK', 'RSKC', 'KCRS'\], got 'CKRS'"),
     ],
 )
 def test_errors(arguments, error, message):
     state, model, *layout = (*arguments, spconv.Linear(2, 2))[: max(2, len(arguments))]
     with pytest.raises(error, match=message):
         from_pytorch(state, model, *layout)
+
+
+@pytest.mark.parametrize(("inputs", "size"), [(3, 3), (4, 3), (2, 1)])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_dense_network_there_becomes_a_sparse_one(inputs, size, transposed):
+    """Also where the kernel is as wide as it has input channels."""
+    rng = np.random.default_rng(0)
+    dense, sparse = (
+        (spconv.ConvTranspose2d, spconv.SparseConvTranspose2d)
+        if transposed
+        else (spconv.Conv2d, spconv.SparseConv2d)
+    )
+    shape = (inputs, 6, size, size) if transposed else (6, inputs, size, size)
+    state = {"0.weight": rng.standard_normal(shape), "0.bias": rng.standard_normal(6)}
+    grid, net = (spconv.SparseSequential(kind(inputs, 6, size)) for kind in (dense, sparse))
+    grid.load_state_dict(from_pytorch(state, grid))
+    net.load_state_dict(from_pytorch(state, net, "KCRS"))
+    x = spconv.from_dense(
+        rng.standard_normal((2, inputs, 7, 7)) * (rng.random((2, 1, 7, 7)) < 0.3),
+        ground_state=np.zeros(inputs),
+    )
+    np.testing.assert_allclose(net(x).dense().data, grid(x.dense()).data, rtol=1e-12, atol=1e-12)
