@@ -100,8 +100,8 @@ def resample(const pixel[:, :, ::1] images, const double[:, :, ::1] inverse,
                             uy += weight[k] * corner[2 * k + 1]
                         x -= <floating>xx * ux + <floating>xy * uy
                         y -= <floating>yx * ux + <floating>yy * uy
-                    x = 0 if x < 0 else (most_x if x > most_x else x)
-                    y = 0 if y < 0 else (most_y if y > most_y else y)
+                    x = (most_x if x > most_x else x) if x > 0 else 0  # and where it is NaN
+                    y = (most_y if y > most_y else y) if y > 0 else 0
                     at_x = <int32_t>x
                     at_y = <int32_t>y
                     x -= at_x

@@ -104,7 +104,9 @@ def pack_strokes(
         If a stroke is not (n, 2) or a coordinate is not finite. The message begins with ``who``.
     """
     if isinstance(samples, PackedStrokes):
+        _check(samples, who)
         return samples
+    samples = list(samples)
     strokes = [np.asarray(stroke) for sample in samples for stroke in sample]
     for stroke in strokes:
         if stroke.ndim != 2 or stroke.shape[1] != 2:
@@ -120,6 +122,26 @@ def pack_strokes(
         _starts(sizes[sizes > 0]),
         kept[_starts(sample_sizes)],
     )
+
+
+def _check(packed: PackedStrokes, who: str) -> None:
+    """Kernels read and write where the starts say."""
+    strokes, samples = np.asarray(packed.stroke_starts), np.asarray(packed.sample_starts)
+    whole = (
+        strokes.ndim == samples.ndim == 1
+        and np.shape(packed.points)[1:] == (2,)
+        and min(len(strokes), len(samples)) > 0
+        and strokes[0] == samples[0] == 0
+        and strokes[-1] == len(packed.points)
+        and samples[-1] == len(strokes) - 1
+        and bool((np.diff(strokes) > 0).all() and (np.diff(samples) >= 0).all())
+    )
+    if not whole:
+        raise ValueError(
+            f"{who}: the PackedStrokes do not fit together: stroke_starts must rise from 0 to the "
+            f"{len(packed.points)} points, sample_starts from 0 to the {len(strokes) - 1} strokes; "
+            "make them with pack_strokes"
+        )
 
 
 def checked_box(
