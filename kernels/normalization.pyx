@@ -1,8 +1,7 @@
 """Batch normalization over rows (N, C); callers check every argument.
 
 Sums are made of parts, whose rows do not depend on the number of threads, in float64, and then of
-the parts in order. ``slope`` is that of a rectifier behind the
-normalization, or None.
+the parts in order. ``slope`` is that of a rectifier behind the normalization, or None.
 """
 
 import numpy as np

@@ -79,9 +79,10 @@ class SparseConvTensor(NoArithmetic):
         self.rulebooks = RulebookCache()
         self.channels: KeptChannels | None = None
         _check_features(self.features, self.ground_state, len(self.sites), OWNER)
-        self.sites.check_range(OWNER)
         if check:
-            self.sites.check_distinct(OWNER)
+            self.sites.check(OWNER)
+        else:
+            self.sites.check_range(OWNER)
 
     @property
     def features(self) -> Tensor:

@@ -268,6 +268,7 @@ def test_features_assigned_beside_a_ground_state_and_dropped_channels():
     [
         ([[0, 2**32 + 3, 0]], ValueError, "must fit in int32"),
         ([[0, 1.5, 0]], TypeError, "must be integers"),
+        ([[0, np.nan, 0]], TypeError, "must be integers"),
         ([[0, 1]], ValueError, "3 columns"),
         ([[0, 1, 1, 1]], ValueError, "3 columns"),
         ([0, 1, 1], ValueError, "3 columns"),

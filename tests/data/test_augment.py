@@ -348,3 +348,10 @@ def test_type_error(augment):
         Affine(pad=1.0)
     with pytest.raises(TypeError, match="images must be uint8 or floats, got int64"):
         augment(np.zeros((1, 28, 28), np.int64), rng())
+
+
+def test_positions_that_are_no_numbers_are_background():
+    image = np.ones((1, 9, 9), np.float32)
+    assert not resample(image, np.full((1, 2, 2), np.nan), np.zeros((1, 2)), 0).any()
+    with np.errstate(all="ignore"):
+        Affine(max_shear=4e38, pad=2)(image, np.random.default_rng(0))

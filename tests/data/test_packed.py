@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from spconv.data.packed import checked_box, pack_strokes
+from spconv.data import encode_strokes
+from spconv.data.packed import PackedStrokes, checked_box, pack_strokes
 from spconv.data.strokes import make_strokes
 
 
@@ -77,3 +78,22 @@ def test_box():
 def test_errors(stroke, message):
     with pytest.raises(ValueError, match=message):
         pack_strokes([[stroke]], "who")
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        PackedStrokes(np.zeros((2, 2)), np.array([0, 5]), np.array([0, 1])),
+        PackedStrokes(np.zeros((2, 2)), np.array([0, 0, 2]), np.array([0, 2])),
+        PackedStrokes(np.zeros((2, 2)), np.array([0, 2]), np.array([0, 2])),
+        PackedStrokes(np.zeros((2, 2)), np.array([1, 2]), np.array([0, 1])),
+    ],
+)
+def test_starts_that_do_not_fit_are_refused(damaged):
+    with pytest.raises(ValueError, match="do not fit together"):
+        encode_strokes(damaged, 24, fit=False)
+
+
+def test_characters_may_come_from_a_generator():
+    strokes, _ = make_strokes(3)
+    assert len(pack_strokes(character for character in strokes)) == 3
