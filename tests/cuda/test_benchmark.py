@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def test_everything_is_measured(emulated, gpu, monkeypatch, tmp_path):
         function()
         return 2.0
 
-    rates = gpu.device_rates
+    rates, epoch = gpu.device_rates, partial(networks.deepcnet_epoch, download=False)
     scan = lidar_scan(1.6, beams=8, columns=40)
     assert 50 < len(scan) < 300
     monkeypatch.setattr(gpu, "require_device", lambda: emulated)
@@ -39,7 +40,7 @@ def test_everything_is_measured(emulated, gpu, monkeypatch, tmp_path):
     monkeypatch.setattr(gpu, "RUNS", 1)
     monkeypatch.setattr(networks.unet_step, "__defaults__", ((8, 8),))
     monkeypatch.setattr(networks.unet_repeats, "__defaults__", ((8, 8), 1))
-    monkeypatch.setattr(networks, "deepcnet_epoch", lambda *arguments: {"seconds": 3.0})
+    monkeypatch.setattr(networks, "deepcnet_epoch", lambda *arguments: epoch(tmp_path, "cpu", 120))
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--out", str(tmp_path)])
     gpu.main()
     result = json.loads((tmp_path / "gpu.json").read_text())
@@ -51,7 +52,10 @@ def test_everything_is_measured(emulated, gpu, monkeypatch, tmp_path):
     assert result["rates"]["copy GB/s"] == pytest.approx(2 * 2**20 / 2e6)
     assert result["networks"]["U-Net same bits"] is True
     assert set(result["networks"]["U-Net step ms"]) == {"float32", "tf32", "bfloat16"}
-    assert "| 4 -> 8 | bfloat16 |" in (tmp_path / "gpu.md").read_text()
+    assert result["networks"]["DeepCNet epoch"]["samples"] == 120
+    tables = (tmp_path / "gpu.md").read_text()
+    assert "| 4 -> 8 | bfloat16 |" in tables
+    assert "100 of an epoch's 120 | float32 |" in tables
 
 
 @pytest.mark.slow
