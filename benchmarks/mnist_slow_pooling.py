@@ -21,11 +21,11 @@ from networks import training_bytes
 from plans.ladders import FractionalPool, LadderRun, Level, MaxPool, deepc2_levels, deepcnet_levels
 from plans.plan import Augmentation, Training
 from reporting import session
-from training.counting import count_network
 from training.fitting import outcome
 from training.steps import time_step
 from workloads.datasets import DataSet, image_data
 
+from spconv import summary
 from spconv.models import dense_twin
 
 NETWORKS = {
@@ -107,14 +107,13 @@ def _measure(name: str, plan: LadderRun, data: DataSet, budget: Budget) -> Itera
     few = tuple(part[:TIMED_BATCH] for part in data.test)
     x, labels = next(iter(plan.loader(few, training=False)))
     model = plan.model()
-    counts = count_network(model, x)
     case: dict[str, Any] = {
         "variant": name,
         "description": plan.describe(),
         "batch_size": x.batch_size,
         "field": plan.field,
     }
-    layers = [asdict(count) for count in counts]
+    layers = [asdict(count) for count in summary(model, x).layers]
     yield Record("layers", "sparse", "counts", {**case, "layers": layers})
 
     timing = time_step(model, x, labels, budget)

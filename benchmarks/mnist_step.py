@@ -22,10 +22,10 @@ from peers.torch_baseline import TorchBaseline
 from reporting.table import markdown
 from reporting.views.timings import BASELINES
 from training import subjects
-from training.counting import LayerCount, count_network
 from training.steps import LR, MOMENTUM, training_step
 
 import spconv
+from spconv.counting import Summary
 from spconv.models import dense_twin
 
 BUDGETS = {"tiny": Budget(0.05, 2), "quick": Budget(20.0, 7), "full": Budget(90.0, 15)}
@@ -49,7 +49,7 @@ def steps(subject: subjects.Subject) -> dict[str, Any]:
     return calls
 
 
-def work(counts: list[LayerCount], samples: int) -> dict[str, dict[str, float]]:
+def work(counted: Summary, samples: int) -> dict[str, dict[str, float]]:
     """Multiply-adds per sample of a forward pass and of a step, sparse and dense.
 
     A step adds as many for the gradients of the weights and of the inputs, but the first layer's
@@ -57,7 +57,7 @@ def work(counts: list[LayerCount], samples: int) -> dict[str, dict[str, float]]:
     """
     result = {}
     for name, attribute in ((SPARSE, "multiply_adds"), ("dense", "dense_multiply_adds")):
-        layers = [own for count in counts if (own := getattr(count, attribute))]
+        layers = [own for count in counted.layers if (own := getattr(count, attribute))]
         forward = sum(layers) / samples
         result[name] = {"forward": forward, "step": 3 * forward - layers[0] / samples}
     return result
@@ -102,7 +102,7 @@ def main() -> None:
     need = training_bytes(dense_twin(subject.model), samples, x.spatial_shape)
     print(f"{subject.name}; dense, a step needs about {need / 1e9:.1f} GB")
     turns = measure_in_turns(steps(subject), BUDGETS[options.size])
-    amount = work(count_network(subject.model, x), samples)
+    amount = work(spconv.summary(subject.model, x), samples)
     rounds = len(turns.milliseconds[SPARSE])
     sites = len(x) / samples
     heading = (

@@ -17,11 +17,11 @@ from harness.pytorch import import_torch
 from layers import check_close
 from peers.torch_baseline import TorchBaseline
 from reporting import session
-from training.counting import LayerCount, count_network
 from training.steps import LR, MOMENTUM, training_step
 from workloads.sites import pen_strokes
 
 import spconv
+from spconv.counting import Summary
 from spconv.models import DeepCNet, dense_twin
 
 INFERENCE, TRAINING, MULTIPLY_ADDS = "inference", "training step", "multiply-adds"
@@ -78,7 +78,7 @@ def _measure(recorder: Recorder, l: int, k: int, batch_size: int) -> None:  # no
 
     twin = dense_twin(model)
     grid = new_tensor().dense()
-    recorder.records += work_records(count_network(model, new_tensor()), case)
+    recorder.records += work_records(spconv.summary(model, new_tensor()), case)
     with spconv.no_grad():
         expected = model.eval()(new_tensor()).data
     why = too_large(training_bytes(twin, batch_size, (model.field,) * 2))
@@ -101,12 +101,9 @@ def _measure(recorder: Recorder, l: int, k: int, batch_size: int) -> None:  # no
     _time_both(recorder, "sparse", case, model, new_tensor, labels)
 
 
-def work_records(counts: list[LayerCount], case: dict[str, Any]) -> list[Record]:
+def work_records(counted: Summary, case: dict[str, Any]) -> list[Record]:
     """The multiply-adds of a forward pass over the batch, sparse and dense: counted, not timed."""
-    totals = {
-        "sparse": sum(count.multiply_adds for count in counts),
-        "dense": sum(count.dense_multiply_adds for count in counts),
-    }
+    totals = {"sparse": counted.multiply_adds, "dense": counted.dense_multiply_adds}
     return [
         Record("work", name, MULTIPLY_ADDS, {**case, "multiply_adds": total}, None, "counted")
         for name, total in totals.items()

@@ -15,11 +15,11 @@ from harness.packing import pack
 from plans.plan import Augmentation
 from plans.recipes import ASSAMESE_PEN, PENDIGITS_PEN, RECIPES
 from reporting import session
-from training.counting import count_network, observed
 from training.pen_pictures import confusions, encodings, strokes
 from workloads.datasets import DataSet, image_data, stroke_data
 
 import spconv
+from spconv.counting import observed
 from spconv.layers.conv import SparseConv
 from spconv.layers.pool import SparseMaxPool
 from spconv.models import DeepCNet
@@ -106,13 +106,13 @@ def climb(data: DataSet) -> Record:
 
     with observed(model.eval(), see), spconv.no_grad():
         model(x)
-    counts = count_network(model, x)
+    counted = spconv.summary(model, x)
     case = {
         "data": data.name,
         "network": f"DeepCNet({CLIMB[0]}, {CLIMB[1]})",
         "steps": steps,
-        "multiply_adds": sum(count.multiply_adds for count in counts),
-        "dense_multiply_adds": sum(count.dense_multiply_adds for count in counts),
+        "multiply_adds": counted.multiply_adds,
+        "dense_multiply_adds": counted.dense_multiply_adds,
     }
     return Record("climb", "sparse", "picture", case)
 

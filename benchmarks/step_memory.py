@@ -20,10 +20,10 @@ from harness import command_line
 from harness.threads import use_threads
 from reporting.table import markdown
 from training import subjects
-from training.counting import observed, rulebook_of
 from training.peak_memory import forget_own_peak, own_peak_bytes, own_resident_bytes
 
 import spconv
+from spconv.counting import observed, rulebook_of
 from spconv.layers.pool import SparseMaxPool
 
 STEPS = 3

@@ -21,6 +21,7 @@ from spconv._version import __version__
 from spconv.autograd import Parameter, Tensor, no_grad
 from spconv.checkpoint import Checkpoint, load, save
 from spconv.conversion import from_dense, from_scipy
+from spconv.counting import summary
 from spconv.layers import (
     GELU,
     BatchNorm,
@@ -174,6 +175,7 @@ __all__ = [
     "set_cuda_tuning",
     "set_memory_cache",
     "set_num_threads",
+    "summary",
     "use_engine",
 ]
 

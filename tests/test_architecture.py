@@ -54,6 +54,7 @@ FLOORS = {
     "spconv.porting": 10,
     "spconv.progress": 10,
     "spconv.testing": 10,
+    "spconv.counting": 11,
     "spconv.train": 11,
     "spconv": 12,
 }

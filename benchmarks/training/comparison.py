@@ -11,7 +11,7 @@ from harness.options import Options
 from plans.plan import Plan
 from workloads.datasets import DataSet, stroke_data
 
-from training.counting import count_network
+from spconv import summary
 from training.fitting import outcome
 from training.peak_memory import peak_megabytes
 from training.steps import time_step
@@ -89,7 +89,7 @@ def _measure(entry: Entry, data: DataSet, budget: Budget) -> list[Record]:
     plan = entry.plan
     x, labels = next(iter(plan.loader(data.train, training=True)))
     model, implementation = plan.model(), "sparse" if plan.sparse else "dense"
-    counts = [asdict(count) for count in count_network(model, plan.prepare(x))]
+    counts = [asdict(count) for count in summary(model, plan.prepare(x)).layers]
     case = {
         "variant": entry.variant,
         "description": plan.describe(),

@@ -5,12 +5,13 @@ import sys
 import mnist_step
 import pytest
 from training import subjects
-from training.counting import count_network
+
+import spconv
 
 
 def test_the_dense_work_is_that_of_every_window_of_the_grid():
     subject = subjects.characters("tiny", None)
-    amount = mnist_step.work(count_network(subject.model, subject.source()), 4)
+    amount = mnist_step.work(spconv.summary(subject.model, subject.source()), 4)
     # 48 -> 46 -> 23 -> 22 -> 11 -> 10 -> 5 -> 4 -> 2 -> 1 sites along an edge; n * 2 filters.
     first = 46**2 * 9 * 1 * 2
     others = 22**2 * 4 * 2 * 4 + 10**2 * 4 * 4 * 6 + 4**2 * 4 * 6 * 8 + 1 * 4 * 8 * 10 + 10 * 10

@@ -11,7 +11,6 @@ from harness.stopwatch import FORWARD, INPUT_GRADIENT, PRODUCTS, WEIGHT_GRADIENT
 from plans.recipes import ASSAMESE, MNIST
 from reporting import table
 from training import subjects
-from training.counting import count_network
 from training.steps import sgd
 
 import spconv
@@ -30,7 +29,7 @@ def watched_step(subject):
 
 def test_the_watch_counts_the_multiply_adds_of_a_step():
     subject = subjects.characters("tiny", None)
-    counts = count_network(subject.model, subject.source())
+    counts = spconv.summary(subject.model, subject.source()).layers
     convolutions = [count.multiply_adds for count in counts if count.layer == "SparseConv2d"]
     (linear,) = [count.multiply_adds for count in counts if count.layer == "Linear"]
     counted = watched_step(subject).multiply_adds

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import step_memory
 from training import subjects
-from training.counting import count_network
 from training.peak_memory import forget_own_peak, own_peak_bytes, own_resident_bytes
 
 import spconv
@@ -25,7 +24,7 @@ def test_necessary_bytes_of_one_layer():
 
 def test_winners_of_poolings_count_and_every_array_once():
     which = subjects.characters("tiny", None)
-    counts = count_network(which.model, which.source())
+    counts = spconv.summary(which.model, which.source()).layers
     # Flatten's output is counted by its own shape; every output is the next layer's input.
     outputs = sum(count.sites * count.channels for count in counts)
     winners = sum(count.sites * count.channels for count in counts if "MaxPool" in count.layer)

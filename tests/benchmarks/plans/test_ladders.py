@@ -5,7 +5,6 @@ import pytest
 from mnist_slow_pooling import NETWORKS
 from plans import ladders
 from plans.ladders import Ladder, deepc2_levels, deepcnet_levels, edges
-from training.counting import count_network
 
 import spconv
 from spconv.models import DeepC2, DeepCNet
@@ -35,7 +34,7 @@ def test_every_network_ends_in_one_site(name):
     grid = np.zeros((2, 1, net.field, net.field), "f4")
     grid[..., 10:20, 15] = 1
     x = spconv.from_dense(grid, ground_state=[0.0])
-    counts = count_network(net, x)
+    counts = spconv.summary(net, x).layers
     grids = [count.grid // 2 for count in counts if "Pool" in count.layer]
     assert grids == [edge**2 for edge in edges(levels)[1:-1]]
     assert counts[-1].channels == 10

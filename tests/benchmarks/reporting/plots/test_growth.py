@@ -3,9 +3,8 @@ import numpy as np
 from canned import canned
 from reporting.plots import growth
 from reporting.tables import all_tables
-from training.counting import count_network
 
-from spconv.conversion import from_dense
+import spconv
 from spconv.models import DeepCNet
 
 
@@ -23,9 +22,9 @@ def test_costs_are_relative_to_the_smallest_field():
 
 
 def test_counted_work_is_recorded_and_shown():
-    x = from_dense(np.eye(12, dtype="float32")[None, None], ground_state=[0.0])
-    counts = count_network(DeepCNet(2, 2, 1, 3), x)
-    sparse, dense = networks.work_records(counts, {"x": 12})
+    x = spconv.from_dense(np.eye(12, dtype="float32")[None, None], ground_state=[0.0])
+    counted = spconv.summary(DeepCNet(2, 2, 1, 3), x)
+    sparse, dense = networks.work_records(counted, {"x": 12})
     # 12 -> 10 -> 5 -> 4 -> 2 -> 1 sites along an edge; 2, 4 and 6 filters, 3 classes.
     assert dense.case["multiply_adds"] == 10**2 * 18 + 4**2 * 4 * 8 + 4 * 24 + 18
     assert 0 < sparse.case["multiply_adds"] < dense.case["multiply_adds"]
