@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 import zipfile
@@ -148,28 +149,29 @@ def _reader(place: Path) -> Iterator[Callable[[Key], bytes]]:
 
         yield read_file
         return
+    content = place.read_bytes()
     try:
-        archive = zipfile.ZipFile(place)
-    except zipfile.BadZipFile as error:
+        archive, members = _opened(content)
+    except DAMAGED as error:
         raise ValueError(f"load_assamese: {place} is not a zip archive: {error}") from error
-    with archive:
-        members = _members(archive)
-        yield lambda key: archive.read(members[key])
+    yield lambda key: archive.read(members[key])
 
 
-def _members(archive: zipfile.ZipFile) -> dict[Key, zipfile.ZipInfo]:
+def _opened(content: bytes) -> tuple[zipfile.ZipFile, dict[Key, zipfile.ZipInfo]]:
+    """An archive in memory, where no error is the file system's, and its characters."""
+    archive = zipfile.ZipFile(io.BytesIO(content))
     found = ((MEMBER.fullmatch(info.filename), info) for info in archive.infolist())
-    return {(int(m[3]), int(m[2])): info for m, info in found if m and m[1] == m[3]}
+    return archive, {(int(m[3]), int(m[2])): info for m, info in found if m and m[1] == m[3]}
 
 
 def content_digest(path: Path) -> str:
     """SHA-256 of all characters' names and texts in an archive, whatever packed it and how."""
-    digest = hashlib.sha256()
+    digest, content = hashlib.sha256(), path.read_bytes()
     try:
-        with zipfile.ZipFile(path) as archive:
-            for key, info in sorted(_members(archive).items()):
-                text = archive.read(info)
-                digest.update(b"W%d/%d %d\n" % (*key, len(text)) + text)
+        archive, members = _opened(content)
+        for key in sorted(members):
+            text = archive.read(members[key])
+            digest.update(b"W%d/%d %d\n" % (*key, len(text)) + text)
     except DAMAGED:
         return "no whole zip archive"
     return digest.hexdigest()

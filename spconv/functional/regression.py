@@ -85,14 +85,19 @@ def smooth_l1_loss(x: Tensor, targets: Any, beta: float = 1.0, reduction: str = 
     beta = check_float("smooth_l1_loss", "beta", beta)
 
     def value(d: Array) -> Array:
-        size = abs(d)
-        if not beta:
+        xp, size = array_module(d), abs(d)
+        if is_sharp(d):
             return size
-        return array_module(d).where(size < beta, size * size * (0.5 / beta), size - 0.5 * beta)
+        near = xp.minimum(size, beta)
+        return xp.where(size < beta, near * (near * (0.5 / beta)), size - 0.5 * beta)
 
     def slope(d: Array) -> Array:
         xp = array_module(d)
-        return xp.clip(d * (1 / beta), -1, 1) if beta else xp.sign(d)
+        return xp.sign(d) if is_sharp(d) else xp.clip(d, -beta, beta) / beta
+
+    def is_sharp(d: Array) -> bool:
+        """Whether 1 / beta is beyond the numbers of this type."""
+        return beta < np.finfo(d.dtype).tiny
 
     return _loss("smooth_l1_loss", x, targets, reduction, value, slope)
 

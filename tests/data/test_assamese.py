@@ -198,6 +198,31 @@ def test_every_damaged_byte_of_a_packed_text_is_reported(tmp_path, monkeypatch):
             load_assamese("test", tmp_path, download=False)
 
 
+def test_damaged_bytes_of_an_archives_directory_are_reported(tmp_path, monkeypatch):
+    """Wherever texts stand in it, the names and sizes that zipfile reads may be anything."""
+    monkeypatch.setattr(module, "CHARACTERS", 1)
+    path = archive(tmp_path / NAMES[1], characters=1)
+    content = path.read_bytes()
+    whole = module.content_digest(path)
+    start = content.index(b"PK\x01\x02")
+    refused = 0
+    for position in range(start, len(content), 7):
+        for flip in (0x55, 0xFF):
+            damaged = bytearray(content)
+            damaged[position] ^= flip
+            path.write_bytes(damaged)
+            try:
+                assert len(load_assamese("test", tmp_path, download=False)[0]) == 9
+            except ValueError as error:
+                refused += 1
+                assert str(error).startswith("load_assamese: ")
+                assert str(path) in str(error)
+            module.content_digest(path)
+    assert refused > 100
+    path.write_bytes(content)
+    assert module.content_digest(path) == whole
+
+
 def test_errors(tmp_path):
     with pytest.raises(ValueError, match="split must be 'train' or 'test', got 'val'"):
         load_assamese("val", tmp_path)

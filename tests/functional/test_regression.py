@@ -90,3 +90,17 @@ def test_targets_of_other_types():
     assert loss.dtype == np.float64
     loss.backward()
     assert x.grad.dtype == np.float32
+
+
+@pytest.mark.parametrize("beta", [0, 5e-324, 1e-46, 1e-39, 1e-38, 1e-20, 1.0, 1e20, 1e30])
+def test_smooth_l1_is_finite_for_all_differences_and_betas(beta):
+    values = [0, 1e-45, 1e-38, 1e-20, 1, 1e15, 1e30, 1e38]
+    x = Tensor(np.array([*values, *(-v for v in values)], "f4"), requires_grad=True)
+    losses = smooth_l1_loss(x, np.zeros(16, "f4"), beta, reduction="none")
+    losses.sum().backward()
+    exact = x.data.astype("f8")
+    expected = smooth(exact, beta) if beta > 1e-300 else np.abs(exact)
+    assert np.allclose(losses.data, expected, rtol=1e-6, atol=1e-38)
+    slopes = np.clip(exact / beta, -1, 1) if beta > 1e-40 else np.sign(exact)
+    assert np.allclose(x.grad, slopes, rtol=1e-6, atol=1e-6 if beta > 1e-38 else 1)
+    assert (abs(x.grad) <= 1).all()
