@@ -11,6 +11,8 @@ import numpy as np
 
 Stroke = np.ndarray
 Sample = Sequence[Stroke]
+POINT = 1e-300
+"""An extent, in any unit, that is none: a field's size divided by it is no number."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,10 @@ class PackedStrokes:
         high = np.maximum.reduceat(self.points, first)
         extent = high - low
         if isinstance(box, tuple):
-            scale = np.array(box[::-1], np.float64) / np.where(extent > 0, extent, 1)
+            scale = np.array(box[::-1], np.float64) / np.where(extent > POINT, extent, 1)
         else:
             extent = extent.max(axis=1, keepdims=True)
-            scale = np.broadcast_to(box / np.where(extent > 0, extent, 1), low.shape)
+            scale = np.broadcast_to(box / np.where(extent > POINT, extent, 1), low.shape)
         repeats = counts[counts > 0]
         middle = np.repeat((low + high) / 2, repeats, axis=0)
         points = (self.points - middle) * np.repeat(scale, repeats, axis=0)

@@ -18,6 +18,7 @@ from spconv.kernels.rasterize import path_sites
 
 MAX_ORDER = 3
 MAX_FIELD = 1 << 15  # sites are numbered in 32 bits
+LEAST_WINDOW = 1e-6  # of shorter ones the points' rounding would tell
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Signature:
     order : int
         0 to 3.
     window : float
-        In pixels of path length.
+        In pixels of path length, a millionth at least.
 
     Examples
     --------
@@ -93,7 +94,7 @@ class Signature:
 
     def __post_init__(self) -> None:
         check_int("Signature", "order", self.order, 0, MAX_ORDER)
-        check_float("Signature", "window", self.window, positive=True)
+        check_float("Signature", "window", self.window, LEAST_WINDOW)
 
     @property
     def channels(self) -> int:

@@ -17,6 +17,7 @@ import numpy as np
 
 from spconv.checks import check_float, check_int, check_state
 from spconv.compat import Array, array_module, is_cupy, to_device
+from spconv.dtypes import as_numbers
 from spconv.optim.groups import Group, NamedParameters, Numbers, collect
 
 Given = NamedParameters | Iterable[Mapping[str, Any]]
@@ -192,7 +193,9 @@ class Optimizer:
         slots = {
             path: {
                 slot: array_module(parameter.data).array(
-                    state[f"{path}/{slot}"], dtype=_state_dtype(parameter.dtype), order="C"
+                    as_numbers(name, f"{path}/{slot}", state[f"{path}/{slot}"]),
+                    dtype=_state_dtype(parameter.dtype),
+                    order="C",
                 )
                 for slot in self._slots_like(path, parameter.data, self.slot_names)
             }

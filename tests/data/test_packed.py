@@ -58,6 +58,15 @@ def test_fit_keeps_the_aspect_or_stretches(samples):
     assert flat.points.tolist() == [[-4, 0], [4, 0]]
 
 
+@pytest.mark.parametrize("unit", [5e-324, 1e-310, 1e-290, 1e-20, 1e20, 1e290])
+@pytest.mark.parametrize("box", [10, (10, 10)])
+def test_fit_in_any_unit(unit, box):
+    points = np.array([[0, 0], [unit, unit]])
+    fitted = pack_strokes([[points]]).fit(box).points
+    side = 10 if unit > 1e-300 else 0
+    assert np.allclose(fitted, [[-side / 2] * 2, [side / 2] * 2], rtol=1e-12)
+
+
 def test_box():
     assert checked_box("x", None, (90, 60)) == 40
     assert checked_box("x", 10, (90, 60)) == 10

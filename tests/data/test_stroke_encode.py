@@ -325,7 +325,10 @@ def test_nothing_and_far_away():
     [
         ({"features": "direktion"}, "features must be 'occupancy'.*got 'direktion'"),
         ({"features": "signature", "order": 4}, r"Signature: order must be in 0\.\.3, got 4"),
-        ({"features": "signature", "window": 0}, "Signature: window must be finite and > 0, got 0"),
+        (
+            {"features": "signature", "window": 1e-16},
+            "Signature: window must be finite and >= 1e-06, got 1e-16",
+        ),
         ({"field": 0}, "encode_strokes: field must be at least 1"),
         ({"field": 1 << 16}, "field must be at most 32768"),
         ({"box": 50}, r"less than the field's \(50, 50\), got 50"),

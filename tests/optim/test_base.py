@@ -106,6 +106,12 @@ def test_nesterov_needs_a_momentum_when_it_steps():
         ("adam", {"w/step": -3}, ValueError, "w/step must be at least 0, got -3"),
         ("momentum", {"momentum": 0.0}, ValueError, "nesterov=True needs a momentum above 0"),
         ("momentum", {"nesterov": "no"}, TypeError, "nesterov must be True or False, got 'no'"),
+        (
+            "momentum",
+            {"w/momentum": np.array([1, 2], "M8[D]")},
+            TypeError,
+            "w/momentum must be an array of numbers, got ndarray",
+        ),
     ],
 )
 def test_states_with_numbers_that_nothing_takes(kind, change, error, message):
