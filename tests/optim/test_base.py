@@ -110,7 +110,7 @@ def test_nesterov_needs_a_momentum_when_it_steps():
             "momentum",
             {"w/momentum": np.array([1, 2], "M8[D]")},
             TypeError,
-            "w/momentum must be an array of numbers, got ndarray",
+            "w/momentum must be an array of numbers, got numpy.ndarray",
         ),
     ],
 )
