@@ -50,8 +50,20 @@ class Checkpoint:
     optimizer: dict[str, Any] | None
     extra: dict[str, Any]
 
-    def restore(self, model: Any, optimizer: Any = None) -> None:
+    def restore(self, model: Any, optimizer: Any = None, *, strict: bool = True) -> Any:
         """Load the saved state into ``model`` and, if one is given, into ``optimizer``.
+
+        Parameters
+        ----------
+        model : Module
+        optimizer : Optimizer, optional
+        strict : bool
+            False takes over what has a place in ``model``, as ``model.load_state_dict`` does.
+
+        Returns
+        -------
+        IncompatibleKeys
+            What ``model.load_state_dict`` returned: paths without a value, or without a place.
 
         Raises
         ------
@@ -69,13 +81,14 @@ class Checkpoint:
             )
         kept = _arrays_of(model)
         try:
-            model.load_state_dict(self.model)
+            found = model.load_state_dict(self.model, strict)
             if optimizer is not None:
                 optimizer.load_state_dict(self.optimizer)
         except (KeyError, TypeError, ValueError) as error:
             for holder, name, array in kept:
                 setattr(holder, name, array)
             raise ValueError(f"{self.path}: {error}") from error
+        return found
 
 
 def _arrays_of(model: Any) -> list[tuple[Any, str, Any]]:
@@ -120,6 +133,7 @@ def save(path: str | os.PathLike[str], model: Any, optimizer: Any = None, **extr
     ...     save(folder + "/model.npz", model, epoch=7, classes=["a", "b"])
     ...     checkpoint = load(folder + "/model.npz")
     >>> checkpoint.restore(model)
+    IncompatibleKeys(missing_keys=[], unexpected_keys=[])
     >>> sorted(checkpoint.model), checkpoint.extra
     (['bias', 'weight'], {'epoch': 7, 'classes': ['a', 'b']})
     """

@@ -15,7 +15,7 @@ from spconv.autograd import Tensor, no_grad
 from spconv.checks import check_function, check_pair, type_name
 from spconv.functional import cross_entropy
 from spconv.layers import Module
-from spconv.metrics import check_numbers, count_errors
+from spconv.metrics import check_numbers, count_errors, rows_of
 from spconv.metrics import class_iou as class_iou
 from spconv.metrics import confusion_matrix as confusion_matrix
 from spconv.metrics import mean_iou as mean_iou
@@ -82,7 +82,8 @@ def evaluate(
     Parameters
     ----------
     model : Module
-        Maps an input batch to logits (batch, classes); its mode is restored afterwards.
+        Maps an input batch to logits (batch, classes), or to a sparse tensor of them, a row for
+        each site; its mode is restored afterwards.
     loader : Loader or iterable
         Gives (inputs, labels) batches; of a loader, the batches of epoch 0.
     loss : callable, optional
@@ -136,7 +137,7 @@ def criteria(
 
     def class_loss(logits: Tensor, labels: Any) -> Tensor:
         check_numbers(owner, labels)
-        return cross_entropy(logits, labels, ignore_index)
+        return cross_entropy(rows_of(logits), labels, ignore_index)
 
     check_function(owner, "loss(logits, labels) -> Tensor", loss, optional=True)
     check_function(owner, "count(logits, labels) -> (wrong, counted)", count, optional=True)

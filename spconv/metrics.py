@@ -23,6 +23,13 @@ def check_numbers(owner: str, labels: Any) -> None:
         )
 
 
+def rows_of(logits: Any) -> Any:
+    """Of a sparse tensor without a ground state the features, which have a label for each site."""
+    if isinstance(logits, SparseConvTensor) and logits.ground_state is None:
+        return logits.features
+    return logits
+
+
 def count_errors(logits: Tensor, labels: Any, ignore_index: int | None = None) -> tuple[int, int]:
     """How many labels (N,) are not the largest of their logits (N, classes), and of how many.
 
@@ -32,6 +39,7 @@ def count_errors(logits: Tensor, labels: Any, ignore_index: int | None = None) -
     (1, 2)
     """
     array, what = _numbers(labels)
+    logits = rows_of(logits)
     rows = (len(logits),) if isinstance(logits, Tensor) and logits.ndim == 2 else None
     if array is None or array.dtype.kind not in "iub" or array.shape != rows:
         shape = logits.shape if isinstance(logits, Tensor) else type_name(logits)
@@ -61,7 +69,7 @@ def confusion_matrix(
 
     Parameters
     ----------
-    logits : Tensor or array (N, num_classes), or int array (N,)
+    logits : Tensor, SparseConvTensor or array (N, num_classes), or int array (N,)
         The largest logit is the answer; integers are answers, such as those of
         :meth:`spconv.data.Voxels.to_points`.
     labels : int array_like (N,)
@@ -72,7 +80,7 @@ def confusion_matrix(
     Raises
     ------
     TypeError
-        For labels that are no integers, and for a sparse tensor.
+        For labels that are no integers, and for a sparse tensor with a ground state.
     ValueError
         For other shapes, for labels or answers that are no classes, and for NaN among the logits
         of rows that count.
@@ -98,10 +106,11 @@ def confusion_matrix(
     num_classes = check_int(owner, "num_classes", num_classes, 1)
     if ignore_index is not None:
         ignore_index = check_int(owner, "ignore_index", ignore_index, -(2**63))
+    logits = rows_of(logits)
     if isinstance(logits, SparseConvTensor):
         raise TypeError(
-            f"{owner}: logits must be a Tensor or an array, got SparseConvTensor; pass its "
-            ".features"
+            f"{owner}: logits must be a Tensor or an array, got SparseConvTensor with a ground "
+            "state; pass its .features"
         )
     truth, what = _numbers(labels)
     outputs = logits.numpy() if isinstance(logits, Tensor) else np.asarray(to_device(logits, "cpu"))

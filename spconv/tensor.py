@@ -86,13 +86,21 @@ class SparseConvTensor(NoArithmetic):
 
     @property
     def features(self) -> Tensor:
-        """Features (N, C); assigned arrays become tensors. They are shared, not copied."""
+        """Features (N, C); assigned arrays become tensors. They are shared, not copied.
+
+        Beside a ground state they are not assigned but replaced, :meth:`replace_feature`.
+        """
         return self._features
 
     @features.setter
     def features(self, features: Array | Tensor) -> None:
+        if self.ground_state is not None:
+            raise ValueError(
+                f"{OWNER}.features: this tensor has a ground state, which changes with them; use "
+                "x = x.replace_feature(f(x.features), f(x.ground_state))"
+            )
         features = as_tensor(features, f"{OWNER}.features")
-        _check_features(features, self.ground_state, len(self.sites), f"{OWNER}.features")
+        _check_features(features, None, len(self.sites), f"{OWNER}.features")
         if self.channels is not None and features.shape[1] != len(self.channels.slots):
             raise ValueError(
                 f"{OWNER}.features: {len(self.channels.slots)} of {self.channels.total} channels "

@@ -310,6 +310,23 @@ def test_a_missing_member_is_named(path):
         load(path)
 
 
+def test_a_part_is_restored_on_demand(path):
+    old = SparseSequential(Linear(3, 2), Linear(2, 4))
+    save(path, SparseSequential(old[0]))
+    new = SparseSequential(Linear(3, 2), Linear(2, 5))
+    head = new[1].weight.data.copy()
+    with pytest.raises(ValueError, match=r"missing 1\.weight; .* pass strict=False"):
+        load(path).restore(new)
+    found = load(path).restore(new, strict=False)
+    assert found.missing_keys == ["1.weight", "1.bias"]
+    np.testing.assert_array_equal(new[0].weight.data, old[0].weight.data)
+    np.testing.assert_array_equal(new[1].weight.data, head)
+    save(path, old)
+    with pytest.raises(ValueError, match=r"1\.weight has shape .*; leave those out and pass"):
+        load(path).restore(new, strict=False)
+    np.testing.assert_array_equal(new[1].weight.data, head)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_a_state_that_does_not_fit_changes_neither(path, dtype):
     net, other = network(0, dtype), network(1)

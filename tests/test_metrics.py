@@ -104,6 +104,21 @@ def test_in_a_training():
     assert len(shares) == len(history.epochs) < 50
 
 
+def test_sparse_logits_have_a_row_for_every_site():
+    x = spconv.SparseConvTensor(np.eye(4, dtype="f4"), [[0, i, i] for i in range(4)], (4, 4), 1)
+    labels = np.array([0, 1, 1, -1])
+    net = spconv.SparseSequential(spconv.Linear(4, 2))
+    y = net(x)
+    assert count_errors(y, labels, -1) == count_errors(y.features, labels, -1)
+    of_rows = confusion_matrix(y.features, labels, 2, ignore_index=-1)
+    assert np.array_equal(confusion_matrix(y, labels, 2, ignore_index=-1), of_rows)
+    sgd = spconv.optim.SGD(net.named_parameters(), lr=1.0)
+    history = train(net, [(x, labels)], sgd, epochs=30, ignore_index=-1, progress=False)
+    assert history.last.error == 0
+    found = evaluation.evaluate(net, [(x, labels)], ignore_index=-1)
+    assert (found.num_samples, found.error) == (3, 0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -124,9 +139,9 @@ def test_in_a_training():
             "logits have NaN in 2 rows that count, which are no answer; look for",
         ),
         (
-            (spconv.SparseConvTensor(np.zeros((1, 2)), [[0, 1]], (3,), 1), [0], 2),
+            (spconv.SparseConvTensor(np.zeros((1, 2)), [[0, 1]], (3,), 1, [0, 0]), [0], 2),
             TypeError,
-            r"logits must be a Tensor or an array, got SparseConvTensor; pass its \.features",
+            r"logits .* an array, got SparseConvTensor with a ground state; pass its \.features",
         ),
         (([0, 2], [0, 1], 2), ValueError, r"answers must be in 0..1, got 0..2"),
         ((np.zeros((2, 2)), [0, 1], 0), ValueError, "num_classes must be at least 1, got 0"),

@@ -381,10 +381,10 @@ def test_a_state_that_is_half_wrong_changes_nothing():
     parameter = Parameter(np.ones(2))
     sgd = SGD([("a", parameter)], lr=0.1, momentum=0.9)
     before = sgd.state_dict()
-    for change in (
-        {"lr": 0.7, "momentum": np.nan},
-        {"lr": 0.7, "a/momentum": np.array(["x", "y"])},
+    for change, error, message in (
+        ({"lr": 0.7, "momentum": np.nan}, ValueError, "momentum must be"),
+        ({"lr": 0.7, "a/momentum": np.array(["x", "y"])}, TypeError, "a/momentum must be an array"),
     ):
-        with pytest.raises(ValueError):  # noqa: PT011
+        with pytest.raises(error, match=message):
             sgd.load_state_dict({**before, **change})
         assert sgd.lr == 0.1

@@ -262,7 +262,8 @@ def voxelize(
     Parameters
     ----------
     points : sequence of float arrays (N_i, ndim)
-        Coordinates of each cloud, in any number of dimensions.
+        Coordinates of each cloud, in any number of dimensions; columns x, y, z give sites
+        (cloud, x, y, z).
     features : sequence of float arrays (N_i, C), optional
         Of every point; without them each point has the one feature 1.
     voxel_size : float or ndim floats

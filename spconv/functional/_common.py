@@ -94,8 +94,8 @@ def check_sparse(owner: str, x: Any, ndim: int | None = None, of_grid: str = "")
         )
     if ndim is not None and x.ndim != ndim:
         raise ValueError(
-            f"{owner}: indices must have 1 + ndim = {ndim + 1} columns, got shape "
-            f"{x.indices.shape} for spatial_shape {x.spatial_shape}"
+            f"{owner}: expected a {ndim}-dimensional tensor, got a {x.ndim}-dimensional one of "
+            f"spatial_shape {x.spatial_shape}; take the layer for {x.ndim} dimensions"
         )
 
 

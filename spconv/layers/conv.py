@@ -141,6 +141,8 @@ class SparseConv(_SparseConvolution):
     weight : Parameter (K, in_channels / groups, out_channels)
         K = prod(kernel_size), row-major.
     bias : Parameter (out_channels,) or None
+    geometry : Geometry
+        Has ``kernel_size``, ``stride``, ``padding`` and ``dilation``.
 
     Examples
     --------
@@ -202,7 +204,8 @@ class SparseInverseConv(_SparseConvolution):
     """Go back to the sites that the layer with the same ``indice_key`` started from.
 
     Its pairs are that layer's with input and output exchanged, so a U-Net's decoder returns to
-    exactly the encoder's sites.
+    exactly the encoder's sites. Where a ground state reaches others, the dense layer differs there;
+    with a stride above 1 the output's is the bias, as that of :class:`SparseConvTranspose`.
 
     Parameters
     ----------

@@ -11,6 +11,7 @@ from spconv.autograd import Parameter, Tensor
 from spconv.checks import check_state, type_name
 from spconv.compat import Array, array_module, is_array, is_cupy, to_device
 from spconv.dtypes import as_numbers, math_type
+from spconv.layers.misfit import remedy
 
 Self = TypeVar("Self", bound="Module")
 
@@ -138,15 +139,36 @@ class Module:
         """Number of learned values."""
         return sum(parameter.size for parameter in self.parameters())
 
+    def requires_grad_(self: Self, mode: bool = True) -> Self:
+        """Have all parameters learn, or stay as they are; returns self."""
+        for parameter in self.parameters():
+            parameter.requires_grad = mode
+        return self
+
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
         for parameter in self.parameters():
             parameter.grad = None
 
     def train(self: Self, mode: bool = True) -> Self:
-        """Switch dropout and batch statistics on (or off); returns self."""
-        for _, module in self.named_modules():
-            module.training = mode
+        """Switch dropout and batch statistics on (or off); returns self.
+
+        Calls ``train`` of the modules below, so that one that overrides it can stay as it is: a
+        normalization with fixed statistics, or a part that is not trained any more.
+
+        Examples
+        --------
+        >>> import spconv
+        >>> class FixedNorm(spconv.BatchNorm):
+        ...     def train(self, mode=True):
+        ...         return super().train(False)
+        >>> net = spconv.SparseSequential(spconv.SubMConv2d(1, 4, 3), FixedNorm(4)).train()
+        >>> net.training, net[1].training
+        (True, False)
+        """
+        self.training = mode
+        for _, child in self.children():
+            child.train(mode)
         return self
 
     def eval(self: Self) -> Self:
@@ -256,7 +278,8 @@ class Module:
             hint = "to take over what fits pass strict=False"
         if problems:
             raise ValueError(
-                f"{owner}: the state does not fit this module: {'; '.join(problems)}; {hint}"
+                f"{owner}: the state does not fit this module: {'; '.join(problems)}; "
+                f"{remedy(state, own) or hint}"
             )
         arrays = {}
         for path, array in given.items():

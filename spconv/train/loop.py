@@ -66,7 +66,9 @@ def train(
     Parameters
     ----------
     model : Module
-        Maps an input batch to logits (batch, classes).
+        Maps an input batch to logits (batch, classes), or to a sparse tensor of them, a row for
+        each site. It has to be in training mode; parts of it may be in evaluation mode, and stay
+        so.
     loader : Loader or iterable
         ``loader.epoch(e, start)`` gives the (inputs, labels) batches of epoch ``e`` from number
         ``start`` on, ``len(loader)`` their number, see :class:`Loader`. A list of batches serves
@@ -123,8 +125,9 @@ def train(
         If the loader cannot give its batches in every epoch, or they are no (inputs, labels); if
         an argument is of another kind.
     ValueError
-        If a number is out of range, if the checkpoint is damaged or belongs to a run with other
-        settings, or if the loader does not give as many batches as it has.
+        If a number is out of range, if the model is in evaluation mode, if the checkpoint is
+        damaged or belongs to a run with other settings, or if the loader does not give as many
+        batches as it has.
 
     Examples
     --------
@@ -210,8 +213,6 @@ def train(
                     "ask for resume=False"
                 )
             while state.epoch < epochs and not state.stopped:
-                if not model.training:
-                    model.train()
                 display.start(state.epoch, state.batch)
                 began = time.perf_counter() - state.seconds
                 with closing(_rest_of_epoch(loader, num_batches, state)) as batches:
@@ -292,6 +293,11 @@ def _check_arguments(model: Any, optimizer: Any, schedule: Any, evaluate: Any) -
         raise ValueError(
             "train: the optimizer holds none of the model's parameters; make it with "
             "model.named_parameters()"
+        )
+    if not model.training:
+        raise ValueError(
+            "train: the model is in evaluation mode; call model.train(), then eval() of the parts "
+            "that are to keep their statistics"
         )
     if schedule is not None and not callable(schedule):
         raise TypeError(

@@ -83,7 +83,7 @@ def test_what_is_wrong_is_named(name, argument, value):
         (
             lambda: functional.sparse_conv(X, tensor(3, 4, 5), None, LINE),
             ValueError,
-            r"indices must have 1 \+ ndim = 2 columns, got shape \(3, 3\)",
+            r"expected a 1-dimensional tensor, got a 2-.* take the layer for 2 dim",
         ),
         (
             lambda: functional.sparse_conv(X, tensor(9, 4, 5), None, ONE, keep=0.5),

@@ -38,7 +38,7 @@ def test_channels(layer):
     ids=lambda layer: type(layer).__name__,
 )
 def test_dimensions(layer):
-    with pytest.raises(ValueError, match=rf"{type(layer).__name__}: indices must have 1 \+ ndim"):
+    with pytest.raises(ValueError, match=rf"{type(layer).__name__}: expected a \d-dim"):
         layer(example())
 
 
@@ -146,7 +146,7 @@ def test_the_inverse_of_another_kernel_and_of_other_sites():
     oblong = spconv.SparseConv2d(3, 4, (2, 3), indice_key="oblong")(x)
     with pytest.raises(ValueError, match=r"has kernel_size \(2, 3\), 6 offsets.*, not \(3, 2\)"):
         spconv.SparseInverseConv2d(4, 3, (3, 2), indice_key="oblong")(oblong)
-    with pytest.raises(ValueError, match=r"SparseInverseConv1d: indices must have 1 \+ ndim = 2"):
+    with pytest.raises(ValueError, match=r"SparseInverseConv1d: expected a 1-dimensional"):
         spconv.SparseInverseConv1d(4, 3, 6, indice_key="oblong")(oblong)
     grown = spconv.SparseConv2d(4, 4, 3, padding=1)(y)
     if len(grown.indices) == len(y.indices):

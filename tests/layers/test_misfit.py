@@ -1,0 +1,59 @@
+"""What an error says of a state that does not fit: where it is from, and what to do."""
+
+import numpy as np
+import pytest
+
+import spconv
+from spconv.inference import freeze
+
+
+def make():
+    return spconv.SparseSequential(
+        spconv.SubMConv3d(4, 4, 3), spconv.BatchNorm(4), spconv.ReLU(), spconv.Linear(4, 2)
+    )
+
+
+class Whole(spconv.Module):
+    def __init__(self):
+        self.backbone = make()
+
+
+STATE = make().state_dict()
+PYTORCH = {**STATE, "0.weight": np.ones((4, 3, 3, 3, 4)), "3.weight": np.ones((2, 4))}
+
+
+@pytest.mark.parametrize(
+    ("net", "state", "advice"),
+    [
+        (make(), freeze(make()).state_dict(), r"a frozen network: load it into inference\.freeze"),
+        (freeze(make()), STATE, r"this network is frozen .* load the state, then freeze$"),
+        (make(), Whole().state_dict(), r"begin with 'backbone\.', .*removeprefix\('backbone\.'\)"),
+        (Whole(), STATE, r"it is that of a part: load it into \.backbone$"),
+        (make(), PYTORCH, r"in PyTorch convert it: porting\.from_pytorch\(state, net\)$"),
+        (
+            make(),
+            {**STATE, "1.num_batches_tracked": np.array(3)},
+            r"in PyTorch convert it: porting\.from_pytorch\(state, net\)$",
+        ),
+        (make(), {**STATE, "4.weight": np.ones(3)}, "to take over what fits pass strict=False$"),
+        (make(), {**STATE, "3.bias": np.ones(3, "f4")}, "leave those out and pass strict=False$"),
+        (make(), {}, "take over what fits pass strict=False$"),
+    ],
+)
+def test_advice(net, state, advice):
+    with pytest.raises(ValueError, match=f"does not fit this module: .*{advice}"):
+        net.load_state_dict(state)
+
+
+def test_the_advice_helps():
+    net = make()
+    whole = Whole().state_dict()
+    net.load_state_dict({path.removeprefix("backbone."): array for path, array in whole.items()})
+    Whole().backbone.load_state_dict(STATE)
+    freeze(make()).load_state_dict(freeze(make()).state_dict())
+    net.load_state_dict(spconv.porting.from_pytorch(PYTORCH, net))
+
+
+def test_weights_of_pytorch_are_no_part_to_take_over():
+    with pytest.raises(ValueError, match=r"convert it: porting\.from_pytorch"):
+        make().load_state_dict({"3.weight": np.ones((2, 4), "f4")}, strict=False)
