@@ -70,10 +70,7 @@ def from_pytorch(
     IncompatibleKeys(missing_keys=[], unexpected_keys=[])
     """
     check_state(OWNER, state)
-    if not isinstance(model, Module):
-        raise TypeError(f"{OWNER}: model must be a Module, got {type_name(model)}")
-    if layout not in _AXES:
-        raise ValueError(f"{OWNER}: layout must be one of {[*_AXES]}, got {layout!r}")
+    _check(OWNER, model, layout)
     own = {path: array.shape for path, array in model.state_dict().items()}
     theirs = {path: v for path, v in state.items() if str(path).split(".")[-1] not in _COUNTERS}
     arrays = {path: as_numbers(OWNER, path, v) for path, v in theirs.items() if path in own}
@@ -100,6 +97,52 @@ def from_pytorch(
     }
 
 
+def to_pytorch(model: Module, layout: Layout = "KRSC") -> dict[str, np.ndarray]:
+    """The state of a network here in the layouts of PyTorch's: what :func:`from_pytorch` inverts.
+
+    ``torch_model.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()},
+    strict=False)``: the counters of batches there, which nothing here has, stay as they are.
+
+    Parameters
+    ----------
+    model : Module
+    layout : {"KRSC", "RSCK", "RSKC", "KCRS"}
+        Of the weights of sparse convolutions, see :func:`from_pytorch`; "KCRS" for ``torch.nn``'s
+        dense ones.
+
+    Returns
+    -------
+    dict of str to ndarray
+
+    Raises
+    ------
+    TypeError
+        If ``model`` is no Module.
+    ValueError
+        If there is no such layout.
+
+    Examples
+    --------
+    >>> import spconv
+    >>> net = spconv.SparseSequential(spconv.SubMConv3d(4, 8, 3))
+    >>> to_pytorch(net)["0.weight"].shape
+    (8, 3, 3, 3, 4)
+    """
+    _check("to_pytorch", model, layout)
+    weights = _weights(model)
+    return {
+        path: weights[path].there(array, layout) if path in weights else array
+        for path, array in model.state_dict().items()
+    }
+
+
+def _check(owner: str, model: Any, layout: Any) -> None:
+    if not isinstance(model, Module):
+        raise TypeError(f"{owner}: model must be a Module, got {type_name(model)}")
+    if layout not in _AXES:
+        raise ValueError(f"{owner}: layout must be one of {[*_AXES]}, got {layout!r}")
+
+
 class _Weight(NamedTuple):
     """A weight that is laid out in another way there."""
 
@@ -122,12 +165,21 @@ class _Weight(NamedTuple):
         return tuple(size for axis in self.order(layout) for size in self.sizes[axis])
 
     def here(self, array: np.ndarray, layout: str) -> np.ndarray:
-        axes = self.order(layout)
         if self.pointwise and layout != "KCRS":
             return array.reshape(1, *self.sizes["C"], *self.sizes["K"])
-        letters = "".join(axis * len(self.sizes[axis]) for axis in axes)
-        array = np.moveaxis(array, [letters.index("C"), letters.index("K")], [-2, -1])
-        return array.reshape(-1, *array.shape[-2:]) if "R" in axes else array
+        array = np.moveaxis(array, self.places(layout), [-2, -1])
+        return array.reshape(-1, *array.shape[-2:]) if "R" in self.axes else array
+
+    def there(self, array: np.ndarray, layout: str) -> np.ndarray:
+        if not (self.pointwise and layout != "KCRS"):
+            array = array.reshape(*self.sizes.get("R", ()), *array.shape[-2:])
+            array = np.moveaxis(array, [-2, -1], self.places(layout))
+        return np.array(array, order="C").reshape(self.shape(layout))
+
+    def places(self, layout: str) -> list[int]:
+        """Where the axes of the input's and the output's channels are there."""
+        letters = "".join(axis * len(self.sizes[axis]) for axis in self.order(layout))
+        return [letters.index("C"), letters.index("K")]
 
 
 def _weights(model: Module) -> dict[str, _Weight]:

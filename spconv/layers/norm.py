@@ -57,6 +57,7 @@ class BatchNorm(Module):
     def __init__(
         self,
         num_features: int,
+        *,
         momentum: float = 0.1,
         eps: float = 1e-5,
         statistics: Literal["active", "all"] = "active",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import spconv
-from spconv.porting import from_pytorch
+from spconv.porting import from_pytorch, to_pytorch
 
 
 class UNet(spconv.Module):
@@ -161,6 +161,49 @@ def test_transposed_convolutions_of_grids_have_the_inputs_first(kernel, channels
     np.testing.assert_allclose(layer(spconv.Tensor(x)).data, expected, atol=1e-12)
 
 
+def dense(dense_layers=(spconv.Conv2d, spconv.ConvTranspose2d)):
+    down, up = dense_layers
+    return spconv.SparseSequential(
+        down(3, 4, (2, 3), rng=np.random.default_rng(1)), up(4, 5, (1, 3), stride=2)
+    )
+
+
+@pytest.mark.parametrize("layout", ["KRSC", "RSCK", "RSKC", "KCRS"])
+@pytest.mark.parametrize("make", [*NETWORKS.values(), dense], ids=lambda make: make.__name__)
+def test_there_and_back(make, layout):
+    net = make()
+    there = to_pytorch(net, layout)
+    back = from_pytorch(there, net, layout)
+    for path, array in net.state_dict().items():
+        np.testing.assert_array_equal(back[path], array)
+    again = make()
+    again.load_state_dict(back)
+    for path, array in to_pytorch(again, layout).items():
+        np.testing.assert_array_equal(array, there[path])
+        assert array.flags.c_contiguous
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_what_came_from_there_goes_there_as_it_was(theirs, name):
+    net, state = NETWORKS[name](), state_of(theirs, name)
+    net.load_state_dict(from_pytorch(state, net))
+    for path, array in to_pytorch(net).items():
+        np.testing.assert_array_equal(array, state[path])
+
+
+def test_torch_computes_the_same_with_it():
+    torch = pytest.importorskip("torch")
+    net = dense((spconv.SparseConv2d, spconv.SparseConvTranspose2d))
+    dense_net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, (2, 3)), torch.nn.ConvTranspose2d(4, 5, (1, 3), stride=2)
+    )
+    state = {k: torch.from_numpy(v) for k, v in to_pytorch(net, "KCRS").items()}
+    dense_net.load_state_dict(state)
+    grid = np.random.default_rng(0).standard_normal((2, 3, 6, 7)).astype("float32")
+    expected = dense_net(torch.from_numpy(grid)).detach().numpy()
+    np.testing.assert_allclose(net(spconv.from_dense(grid)).dense().data, expected, atol=1e-5)
+
+
 def test_normalizations_stay_as_they_are():
     norms = spconv.LayerNorm(3), spconv.GroupNorm(1, 3), spconv.InstanceNorm(3)
     net = spconv.SparseSequential(spconv.Linear(2, 3), *norms)
@@ -253,6 +296,9 @@ class OnAGpu:
     ],
 )
 def test_errors(arguments, error, message):
+    if len(arguments) > 1:
+        with pytest.raises(error, match=f"to_pytorch: .*{message}"):
+            to_pytorch(*arguments[1:])
     state, model, *layout = (*arguments, spconv.Linear(2, 2))[: max(2, len(arguments))]
     with pytest.raises(error, match=message):
         from_pytorch(state, model, *layout)
