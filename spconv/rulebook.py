@@ -129,6 +129,16 @@ class Rulebook:
         return np.bincount(self.out_rows, minlength=len(self.out_sites)).astype(np.int64)
 
     @property
+    def computed(self) -> tuple[str, ...]:
+        """Names of what has been computed of the pairs so far, for :meth:`compute` of another."""
+        return tuple(name for name in ("_swapped", "pairs_per_output") if name in vars(self))
+
+    def compute(self, names: Sequence[str]) -> None:
+        """Compute ahead what is computed on demand."""
+        for name in names:
+            getattr(self, name)
+
+    @property
     def table(self) -> NDArray[np.int32]:
         """Input row (N_out, K) of every output and offset, -1 where there is none."""
         table = np.full((len(self.out_sites), self.volume), -1, np.int32)

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from spconv.geometry import Geometry
 from spconv.rulebook import Rulebook, build, union_of
 from spconv.sites import SiteSet
 
 Builder = Callable[[SiteSet, Geometry, str], Rulebook]
+
+
+class PlannedRulebook(NamedTuple):
+    """A rulebook of a plan."""
+
+    source: int
+    """Which sites it is over: 0 for the input's, then those that rulebooks led to."""
+
+    geometry: Geometry
+    computed: tuple[str, ...]
+    """What is computed of it, see :attr:`Rulebook.computed`."""
+
+
+Plan = tuple[PlannedRulebook, ...]
 
 
 class RulebookCache:
@@ -69,6 +84,28 @@ class RulebookCache:
                     "SparseConvTensor of the same arrays"
                 )
         return rulebook
+
+    def plan(self, root: SiteSet) -> Plan:
+        """What this cache has built from the sites of an input on, for :meth:`follow`.
+
+        Without what an engine keeps elsewhere, and without unions and what comes of them.
+        """
+        numbers = {root: 0}
+        steps = []
+        for (sites, geometry), rulebook in list(self._built.items()):
+            if sites in numbers and type(rulebook) is Rulebook:
+                steps.append(PlannedRulebook(numbers[sites], geometry, rulebook.computed))
+                numbers.setdefault(rulebook.out_sites, len(numbers))
+        return tuple(steps)
+
+    def follow(self, plan: Plan, root: SiteSet) -> None:
+        """Build from other sites on what a plan says."""
+        sets = [root]
+        for step in plan:
+            rulebook = self.get(sets[step.source], step.geometry)
+            rulebook.compute(step.computed)
+            if not any(rulebook.out_sites is sites for sites in sets):
+                sets.append(rulebook.out_sites)
 
     def branch(self) -> RulebookCache:
         """A cache that knows what this one does; what it learns dies with what was computed of it.

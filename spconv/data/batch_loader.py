@@ -33,7 +33,9 @@ class BatchLoader(Batches):
         A new order for each epoch.
     seed : int
     num_threads : int
-        Background threads; with 0, batches are prepared where they are used.
+        Background threads; with 0, batches are prepared where they are used. If
+        :func:`spconv.get_num_threads` leaves as many processors, they build the rulebooks of
+        waiting batches, too, as soon as a first batch has shown which.
     prefetch : int
         How many batches may be in preparation or waiting.
     drop_last : bool

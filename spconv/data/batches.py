@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from spconv.checks import check_int
-from spconv.threads import one_thread
+from spconv.rulebook_cache import Plan
+from spconv.tensor import SparseConvTensor
+from spconv.threads import available_cpus, get_num_threads, one_thread
 
 Batch = tuple[Any, Any]
 ORDER, AUGMENT = range(2)  # streams of random numbers, by spawn key
@@ -22,7 +24,8 @@ class Batches(ABC):
     """(inputs, labels) batches of numbered samples; subclasses make them.
 
     Batch b of epoch e is a function of (seed, e, b) and nothing else: not of the number of
-    threads, and not of where the iteration began.
+    threads, and not of where the iteration began. Where processors are left, the background
+    threads build rulebooks, too: those that the batch before has needed.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Batches(ABC):
         self.prefetch = check_int(self._name, "prefetch", prefetch, 1)
         self.drop_last = drop_last
         self._next_epoch = 0
+        self._plan: Plan = ()
 
     @property
     def _name(self) -> str:
@@ -89,30 +93,60 @@ class Batches(ABC):
             for batch in remaining:
                 yield self._prepare(order, epoch, batch)
             return
-        pending: deque[Future[Batch]] = deque()
+        pending: deque[tuple[int, Future[Batch]]] = deque()
         pool = ThreadPoolExecutor(self.num_threads, thread_name_prefix="spconv-loader")
+        awaited = start
+
+        def prepare(batch: int) -> Batch:
+            with one_thread():  # leaves the others to the training
+                made = self._prepare(order, epoch, batch)
+                if batch != awaited and self._spare_processor():
+                    _build_ahead(made, self._plan)
+            return made
 
         def submit(count: int) -> None:
             for batch in islice(remaining, count):
-                pending.append(pool.submit(self._prepare_alone, order, epoch, batch))
+                pending.append((batch, pool.submit(prepare, batch)))
 
         try:
             submit(self.prefetch)
             while pending:
-                made = pending.popleft().result()
+                awaited, future = pending.popleft()
+                made = future.result()
                 submit(1)
                 yield made
+                self._plan = _plan_of(made)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+    def _spare_processor(self) -> bool:
+        """Whether these threads have processors of their own: the training's wait for each other.
+
+        One that is held up by the work that it is spared would hold up all.
+        """
+        return self.num_threads + get_num_threads() <= available_cpus()
 
     def _prepare(self, order: np.ndarray, epoch: int, batch: int) -> Batch:
         rows = order[batch * self.batch_size : (batch + 1) * self.batch_size]
         return self._batch(rows, self._generator(AUGMENT, epoch, batch))
 
-    def _prepare_alone(self, order: np.ndarray, epoch: int, batch: int) -> Batch:
-        """In a thread of its own, which leaves the others to the training."""
-        with one_thread():
-            return self._prepare(order, epoch, batch)
-
     def _generator(self, *stream: int) -> np.random.Generator:
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=stream))
+
+
+def _plan_of(batch: Batch) -> Plan:
+    """How to build the rulebooks that were needed for a batch."""
+    inputs = batch[0]
+    if not isinstance(inputs, SparseConvTensor):
+        return ()
+    return inputs.rulebooks.plan(inputs.sites)
+
+
+def _build_ahead(batch: Batch, plan: Plan) -> None:
+    """Build for a batch the rulebooks that the one before has needed."""
+    inputs = batch[0]
+    if isinstance(inputs, SparseConvTensor):
+        try:
+            inputs.rulebooks.follow(plan, inputs.sites)
+        except ValueError:  # this one's grid is too small for it: the network will say so
+            return
