@@ -220,6 +220,11 @@ class SparseConvTensor(NoArithmetic):
         ground = None if self.ground_state is None else _moved(self.ground_state, device)
         return self.derive(features, ground, channels=self.channels)
 
+    def detach(self) -> SparseConvTensor:
+        """The same values as constants: no gradient goes through."""
+        ground = None if self.ground_state is None else self.ground_state.detach()
+        return self.derive(self.features.detach(), ground, channels=self.channels)
+
     def to_scipy(self, sample: int = 0, channel: int = 0):
         """One channel of one 2-D sample as a ``scipy.sparse.coo_array``.
 

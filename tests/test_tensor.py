@@ -178,6 +178,21 @@ def test_the_dtype_is_that_of_the_features(dtype):
     assert x.dtype == np.float64
 
 
+@pytest.mark.parametrize("ground", [None, [1.0, 2.0]])
+def test_detached_values_are_constants(ground):
+    features = spconv.Tensor(np.ones((3, 2)), requires_grad=True)
+    x = make(features, ground=ground)
+    y = spconv.Linear(2, 2)(x).detach()
+    assert not y.features.requires_grad
+    assert (y.ground_state is None) == (ground is None)
+    assert ground is None or not y.ground_state.requires_grad
+    assert y.sites is x.sites
+    assert y.rulebooks is x.rulebooks
+    assert x.detach().features.data is features.data
+    dropped = spconv.functional.batchwise_dropout(make(), KeptChannels(np.array([1]), 2))
+    assert dropped.detach().channels is dropped.channels
+
+
 def test_to_cpu_is_the_identity():
     x = make(ground=[1.0, 2.0])
     assert x.to("cpu").features is x.features
