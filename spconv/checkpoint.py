@@ -12,6 +12,7 @@ import json
 import os
 import re
 import secrets
+import stat
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,10 +85,12 @@ class Checkpoint:
             found = model.load_state_dict(self.model, strict)
             if optimizer is not None:
                 optimizer.load_state_dict(self.optimizer)
-        except (KeyError, TypeError, ValueError) as error:
+        except BaseException as error:
             for holder, name, array in kept:
                 setattr(holder, name, array)
-            raise ValueError(f"{self.path}: {error}") from error
+            if isinstance(error, (KeyError, TypeError, ValueError, OverflowError)):
+                raise ValueError(f"{self.path}: {error}") from error
+            raise
         return found
 
 
@@ -138,7 +141,7 @@ def save(path: str | os.PathLike[str], model: Any, optimizer: Any = None, **extr
     (['bias', 'weight'], {'epoch': 7, 'classes': ['a', 'b']})
     """
     for name, value in (("model", model), ("optimizer", optimizer)):
-        if value is not None and not hasattr(value, "state_dict"):
+        if (value is not None or name == "model") and not hasattr(value, "state_dict"):
             raise TypeError(
                 f"save: {name} must have a state_dict(), got {type_name(value)}; the order is "
                 "save(path, model, optimizer)"
@@ -253,9 +256,11 @@ def _decode(value: Any, members: dict[str, np.ndarray]) -> Any:
 def _write_atomically(path: Path, members: dict[str, np.ndarray]) -> None:
     if not path.parent.is_dir():
         raise FileNotFoundError(f"save: the folder {path.parent} does not exist; create it first")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as file:
+            if path.exists():
+                os.chmod(temporary, stat.S_IMODE(path.stat().st_mode))
             with zipfile.ZipFile(file, "w", allowZip64=True) as archive:
                 for name, array in members.items():
                     with archive.open(f"{name}.npy", "w", force_zip64=True) as member:

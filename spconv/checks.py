@@ -59,7 +59,10 @@ def check_float(
     """
     if not isinstance(value, (float, Real)):  # a float without the detour through Real's class
         raise TypeError(f"{owner}: {name} must be a number, got {type_name(value)} {value!r}")
-    value = float(value)
+    try:
+        value = float(value)
+    except OverflowError:  # an integer beyond all floats
+        value = math.inf
     if not least <= value < below or (positive and value <= 0):
         limit = f"in [{least:g}, {below:g})"
         if below == math.inf:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from types import CellType, FunctionType
 from typing import Any, TypeVar
 
-from spconv.autograd import Parameter
 from spconv.checks import type_name
 from spconv.layers import BatchNorm, Identity, Module, SparseSequential
 from spconv.layers.dropout import BatchwiseDropout, Dropout
-from spconv.layers.frozen import FrozenConvolution, constant
+from spconv.layers.frozen import FrozenConvolution
 from spconv.layers.fusion import TAKE_RESIDUAL, has_forward_of, rectifier_slope
 
 AnyModule = TypeVar("AnyModule", bound=Module)
+_EMPTY = CellType()
+"""Of a variable that has no value yet; to read it is an error."""
 
 
 def freeze(model: AnyModule) -> AnyModule:
@@ -38,6 +41,11 @@ def freeze(model: AnyModule) -> AnyModule:
         Gives what ``model.eval()`` gives, up to the rounding of the folded products: relative to
         the largest output about 1e-5 with float32 parameters and 1e-13 with float64 ones.
 
+    Raises
+    ------
+    TypeError
+        If ``model`` is no Module, or something in it cannot be copied.
+
     Examples
     --------
     >>> import numpy as np, spconv
@@ -50,37 +58,48 @@ def freeze(model: AnyModule) -> AnyModule:
     """
     if not isinstance(model, Module):
         raise TypeError(f"freeze: expected a Module, got {type_name(model)}")
-    frozen: AnyModule = _frozen(model, {})
-    return frozen
-
-
-def _frozen(held: Any, made: dict[int, Any]) -> Any:
-    """What is held, modules and parameters in it frozen, at any depth; ``made`` by identity."""
-    if id(held) in made:
-        return made[id(held)]
-    if isinstance(held, Module):
-        module = made[id(held)] = copy.copy(held)
-        own = dict(held.own_buffers())
-        for name, value in vars(held).items():
-            setattr(module, name, value.copy() if name in own else _frozen(value, made))
+    frozen = _copied(model)
+    for parameter in frozen.parameters():
+        parameter.requires_grad, parameter.grad = False, None
+    for module in [module for _, module in frozen.named_modules()]:
+        module.training = False
         if isinstance(module, SparseSequential) and has_forward_of(module, (SparseSequential,)):
             before = module.layers
             module.layers, kept = _fold(before)
             module.folded |= len(kept) < len(before)
             if module.layer_names is not None:
                 module.layer_names = tuple(module.layer_names[position] for position in kept)
-        module.training = False
-        return module
-    if isinstance(held, Parameter):
-        parameter = made[id(held)] = constant(held.data.copy())
-        return parameter
-    if isinstance(held, list | tuple):
-        entries = [_frozen(entry, made) for entry in held]
-        named = hasattr(held, "_make")  # a namedtuple takes its entries one by one
-        return type(held)(*entries) if named else type(held)(entries)
-    if isinstance(held, dict):
-        return {key: _frozen(entry, made) for key, entry in held.items()}
-    return held
+    return frozen
+
+
+def _copied(model: AnyModule) -> AnyModule:
+    """A copy that has nothing of the model, bound methods included."""
+    modules = dict(model.named_modules())
+    own = {id(module) for module in modules.values()}
+    for path, module in modules.items():
+        module.own_buffers()
+        for name, value in vars(module).items():
+            if isinstance(value, FunctionType) and any(id(v) in own for v in _enclosed(value)):
+                raise TypeError(
+                    f"freeze: {f'{path}.{name}' if path else name} is a function that encloses a "
+                    "part of the network, which a copy of it would go on using; make it a method"
+                )
+    try:
+        return copy.deepcopy(model)
+    except TypeError as error:
+        raise TypeError(
+            f"freeze: a part of {type(model).__name__} cannot be copied: {error}; keep it outside "
+            "of the network, or give its class a __deepcopy__"
+        ) from error
+
+
+def _enclosed(function: FunctionType) -> Iterator[Any]:
+    """What a function holds of where it was made."""
+    for cell in function.__closure__ or ():
+        if cell != _EMPTY:
+            yield cell.cell_contents
+    yield from function.__defaults__ or ()
+    yield from (function.__kwdefaults__ or {}).values()
 
 
 def _fold(layers: list[Module]) -> tuple[list[Module], list[int]]:

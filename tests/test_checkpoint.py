@@ -214,11 +214,20 @@ def test_permissions_follow_the_umask_and_links_are_followed(path):
     plain.touch()
     save(path, Model(0))
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+    path.chmod(0o600)
+    save(path, Model(0))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600  # stays whatever it has become
     link = path.with_name("latest.npz")
     link.symlink_to(path.name)
     save(link, Model(1))
     assert link.is_symlink()
     assert_same(load(path).model, Model(1).state)
+
+
+def test_names_as_long_as_they_may_be(path):
+    long = path.with_name("a" * 251 + ".npz")
+    save(long, Model())
+    assert_same(load(long).model, Model().state)
 
 
 def test_a_missing_folder_is_named(tmp_path):
@@ -327,6 +336,31 @@ def test_a_part_is_restored_on_demand(path):
     np.testing.assert_array_equal(new[1].weight.data, head)
 
 
+@pytest.mark.parametrize("error", [OverflowError, KeyboardInterrupt, MemoryError])
+def test_nothing_is_restored_by_halves(path, monkeypatch, error):
+    net, other = network(0, np.float32), network(1)
+    save(path, net, SGD(net.named_parameters(), lr=0.1))
+    optimizer, before = SGD(other.named_parameters(), lr=0.3), other.state_dict()
+
+    def fail(state):
+        raise error("now")
+
+    monkeypatch.setattr(optimizer, "load_state_dict", fail)
+    with pytest.raises(ValueError if error is OverflowError else error, match="now"):
+        load(path).restore(other, optimizer)
+    assert_same(other.state_dict(), before)
+
+
+def test_numbers_beyond_all_floats(path):
+    net = network(0, np.float32)
+    optimizer = SGD(net.named_parameters(), lr=0.1)
+    save(path, net, optimizer)
+    read = load(path)
+    read.optimizer["lr"] = 10**400
+    with pytest.raises(ValueError, match=r"lr must be finite and >= 0, got inf"):
+        read.restore(net, optimizer)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_a_state_that_does_not_fit_changes_neither(path, dtype):
     net, other = network(0, dtype), network(1)
@@ -345,6 +379,7 @@ def test_a_state_that_does_not_fit_changes_neither(path, dtype):
             lambda m: save(m, "x.npz"),
             r"model must have a state_dict\(\), got str; .*save\(path, model",
         ),
+        (lambda m: save("x.npz", None), r"model must have a state_dict\(\), got NoneType"),
         (lambda m: save("x.npz", m, "adam"), r"optimizer must have a state_dict\(\), got str"),
         (lambda m: checkpoint.Checkpoint("x", {}, None, {}).restore({}), "a Module, got dict"),
     ],

@@ -1,3 +1,7 @@
+import threading
+from collections import OrderedDict, deque
+from functools import partial
+
 import numpy as np
 import pytest
 from example_networks import Negated, Shifted
@@ -294,3 +298,75 @@ def test_a_position_that_freezing_took_away():
             again(spconv.SparseSequential(layers))["norm"]
     with pytest.raises(IndexError, match=r"of 1 layers, got 1$"):
         freeze(spconv.SparseSequential(layers["conv"]))[1]
+
+
+class Bound(spconv.Module):
+    """Runs its body by what it holds: a method, or one with arguments filled in."""
+
+    def __init__(self, how):
+        self.body = spconv.SparseSequential(spconv.SubMConv2d(3, 3, 3), spconv.BatchNorm(3))
+        self.run = {"method": self.through, "partial": partial(self.through)}.get(how)
+        if how == "forward":
+            self.forward = self.through
+        self.kept = deque([self.body])
+
+    def through(self, x):
+        return self.body(x)
+
+    def forward(self, x):
+        return self.run(x)
+
+
+@pytest.mark.parametrize("how", ["method", "partial", "forward"])
+def test_methods_that_a_module_holds_are_the_copys(how):
+    net, x = Bound(how), random_sparse_tensor(np.random.default_rng(0), (6, 6), dtype=np.float32)
+    net.body[1].running_mean = np.arange(3, dtype=np.float32)
+    expected = net.eval()(x).features.data
+    frozen, mean = freeze(net.train()), net.body[1].running_mean.copy()
+    np.testing.assert_allclose(frozen(x).features.data, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(net.body[1].running_mean, mean)
+    assert frozen.kept[0] is frozen.body
+    assert frozen.body is not net.body
+
+
+@pytest.mark.parametrize("how", ["cell", "default", "keyword"])
+def test_functions_that_enclose_the_network_are_refused(how):
+    net = Bound("method")
+    body = net.body
+    net.head = spconv.Linear(3, 3)
+    net.run = {
+        "cell": lambda x: net.head(body(x)),
+        "default": lambda x, part=body: part(x),
+        "keyword": lambda x, *, part=body: part(x),
+    }[how]
+    with pytest.raises(TypeError, match="freeze: run is a function that encloses a part of the"):
+        freeze(net)
+    net.run = lambda x: x  # encloses nothing
+    freeze(net)
+    if how == "cell":
+        late = net.run = lambda x: later(x)
+        assert freeze(net).run is late
+        later = spconv.ReLU()
+
+
+def test_what_cannot_be_copied_is_told():
+    net = Bound("method")
+    net.lock = threading.Lock()
+    with pytest.raises(TypeError, match=r"a part of Bound cannot be copied: .*lock.*; keep it out"):
+        freeze(net)
+
+
+def test_containers_stay_what_they_are():
+    net = Bound("method")
+    net.parts = OrderedDict(a=spconv.BatchNorm(3), b=spconv.ReLU())
+    frozen = freeze(net)
+    assert type(frozen.parts) is OrderedDict
+    assert not frozen.parts["a"].weight.requires_grad
+
+
+def test_a_wider_normalization_widens_what_it_is_folded_into():
+    net = spconv.SparseSequential(spconv.SubMConv2d(3, 3, 3), spconv.BatchNorm(3).astype("f8"))
+    x = random_sparse_tensor(np.random.default_rng(0), (6, 6), dtype=np.float32)
+    expected, frozen = net.eval()(x), freeze(net)(x)
+    assert frozen.features.dtype == expected.features.dtype == np.float64
+    np.testing.assert_allclose(frozen.features.data, expected.features.data, rtol=1e-5, atol=1e-6)

@@ -111,11 +111,12 @@ def _writers(split: str, fold: tuple[int, int] | None) -> list[int]:
         raise ValueError(f"load_assamese: split must be 'train' or 'test', got {split!r}")
     test = set(TEST_WRITERS)
     if fold is not None:
-        part, parts = fold
-        if not 0 <= part < parts <= WRITERS:
+        pair = isinstance(fold, tuple | list) and len(fold) == 2
+        if not (pair and 0 <= fold[0] < fold[1] <= WRITERS):
             raise ValueError(
                 f"load_assamese: fold must be (i, n) with 0 <= i < n <= {WRITERS}, got {fold}"
             )
+        part, parts = fold
         test = set(range(part + 1, WRITERS + 1, parts))
     return [w for w in range(1, WRITERS + 1) if (w in test) == (split == "test")]
 

@@ -15,6 +15,7 @@ SHA256 = {
     "test": "ddb1c19e277a56c7ffe682cc024d6ab73696f9adcc1643ef9ed5aa753007e081",
 }
 NAMES = {"train": "pendigits-orig.tra", "test": "pendigits-orig.tes"}
+NUM_DIGITS = {"train": 7494, "test": 3498}
 FOLDER = "https://archive.ics.uci.edu/ml/machine-learning-databases/pendigits/"
 DIGIT = re.compile(rb'\s+DIGIT\s[^"\n]*"(\d)"')
 
@@ -48,14 +49,14 @@ def load_pendigits(
     FileNotFoundError
         If the file is nowhere to be found.
     ValueError
-        If it is damaged, or ``split`` another.
+        If it is damaged or has not all digits, or ``split`` is another.
 
     Examples
     --------
     With the files at hand, ``samples, labels = load_pendigits("test")`` gives
     ``len(samples) == 3498``.
     """
-    if split not in NAMES:
+    if split not in tuple(NAMES):
         raise ValueError(f"load_pendigits: split must be 'train' or 'test', got {split!r}")
     name = NAMES[split]
     try:
@@ -83,8 +84,9 @@ def load_pendigits(
         points[:, 1] = 0 - points[:, 1]  # no minus zero
         samples.append(np.split(points, starts[1:]) if len(starts) else [])
         labels.append(int(digit[1]))
-    if not samples:
+    if len(samples) != NUM_DIGITS[split]:
         raise ValueError(
-            f"load_pendigits: {path} has no .SEGMENT line; it is not what it should be"
+            f"load_pendigits: {path} has {len(samples):,} digits, expected {NUM_DIGITS[split]:,}; "
+            "it is cut short, damaged or another file"
         )
     return samples, np.array(labels, np.int64)

@@ -45,8 +45,9 @@ class FrozenConvolution(Module):
         scale = norm.weight.data / np.sqrt(norm.running_var + norm.eps)
         bias = -norm.running_mean if layer.bias is None else layer.bias.data - norm.running_mean
         result = FrozenConvolution(layer)
-        result.layer.weight = constant((layer.weight.data * scale).astype(layer.weight.dtype))
-        result.layer.bias = constant((bias * scale + norm.bias.data).astype(layer.weight.dtype))
+        dtype = np.result_type(layer.weight.dtype, norm.weight.dtype)
+        result.layer.weight = constant((layer.weight.data * scale).astype(dtype))
+        result.layer.bias = constant((bias * scale + norm.bias.data).astype(dtype))
         return result
 
     def rectified(self, slope: float) -> FrozenConvolution:

@@ -166,10 +166,18 @@ class Module:
         >>> net.training, net[1].training
         (True, False)
         """
-        self.training = mode
-        for _, child in self.children():
-            child.train(mode)
+        self._switch(mode, set())
         return self
+
+    def _switch(self, mode: bool, seen: set[int]) -> None:
+        """The mode of all modules below, each once, that do not decide for themselves."""
+        self.training = mode
+        seen.add(id(self))
+        for _, child in self.children():
+            if getattr(child.train, "__func__", None) is not Module.train:
+                child.train(mode)
+            elif id(child) not in seen:
+                child._switch(mode, seen)
 
     def eval(self: Self) -> Self:
         """Switch to evaluation; returns self."""

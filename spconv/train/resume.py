@@ -69,6 +69,11 @@ def restore(
             "start from its weights with load(path).restore(model) and another checkpoint path"
         )
     was, now = saved.extra["configuration"], json.loads(json.dumps(now))  # tuples become lists
+    if not isinstance(was, dict):
+        raise ValueError(
+            f"train: {os.fspath(path)} was not written by train(): its configuration is "
+            f"{type_name(was)}; choose another checkpoint path"
+        )
     was.setdefault(_LATER, now[_LATER])
     changes = [
         f"{name} was {was.get(name, 'absent')} and is {now.get(name, 'absent')}"
@@ -80,5 +85,12 @@ def restore(
             f"train: {os.fspath(path)} belongs to a run with other settings: {'; '.join(changes)}; "
             "restore them, choose another checkpoint path, or start anew with resume=False"
         )
+    try:
+        state = State.of(saved.extra["state"], now["batches in an epoch"])
+    except ValueError as error:
+        raise ValueError(
+            f"train: {os.fspath(path)} holds {error}; choose another checkpoint path, or start "
+            "anew with resume=False"
+        ) from error
     saved.restore(model, optimizer)
-    return State(**saved.extra["state"])
+    return state

@@ -57,6 +57,25 @@ class State:
     stopped: bool = False
     history: list[dict[str, Any]] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, saved: Any, num_batches: int | None) -> State:
+        """What a checkpoint holds; ValueError for what no run can have come to."""
+        try:
+            state = cls(**saved)
+            epochs = [Epoch(**entry) for entry in state.history]
+        except TypeError as error:
+            raise ValueError(f"no state of a run: {error}") from error
+        counts = state.epoch, state.batch, state.step, state.num_samples, state.num_errors
+        numbers = state.loss_sum, state.seconds
+        if not (
+            all(type(count) is int and count >= 0 for count in counts)
+            and all(isinstance(number, float | int) for number in numbers)
+            and len(epochs) == state.epoch
+            and (num_batches is None or state.batch <= num_batches)
+        ):
+            raise ValueError(f"no state of a run: {state!r}")
+        return state
+
     def count(self, loss: float, num_errors: int, num_samples: int) -> None:
         """Note down a training step."""
         self.batch += 1

@@ -225,7 +225,7 @@ def test_damaged_bytes_of_an_archives_directory_are_reported(tmp_path, monkeypat
 def test_errors(tmp_path):
     with pytest.raises(ValueError, match="split must be 'train' or 'test', got 'val'"):
         load_assamese("val", tmp_path)
-    for fold in ((5, 5), (-1, 5), (0, 46)):
+    for fold in ((5, 5), (-1, 5), (0, 46), 3, (0, 2, 3)):
         with pytest.raises(ValueError, match=r"fold must be \(i, n\) with 0 <= i < n <= 45"):
             load_assamese("test", tmp_path, fold=fold)
     with pytest.raises(FileNotFoundError, match=r"of the data set 'assamese'"):

@@ -3,6 +3,7 @@ import os
 import numpy as np
 import pytest
 
+from spconv.data import pendigits
 from spconv.data.pendigits import load_pendigits
 
 HEADER = '.INCLUDE        dene.doc\n\n.LEXICON "0" "1"\n.HIERARCHY      DIGIT\n\n'
@@ -30,7 +31,8 @@ def no_other_data(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(("split", "suffix"), [("train", "tra"), ("test", "tes")])
-def test_digits(tmp_path, split, suffix):
+def test_digits(tmp_path, split, suffix, monkeypatch):
+    monkeypatch.setitem(pendigits.NUM_DIGITS, split, 2)
     (tmp_path / "pendigits").mkdir()
     (tmp_path / "pendigits" / f"pendigits-orig.{suffix}").write_text(HEADER + FIRST + SECOND)
     samples, labels = load_pendigits(split, tmp_path)
@@ -45,7 +47,8 @@ def test_digits(tmp_path, split, suffix):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (HEADER, "has no .SEGMENT line"),
+        (HEADER, "has 0 digits, expected 3,498; it is cut short"),
+        (HEADER + FIRST, "has 1 digits, expected 3,498; it is cut short"),
         (HEADER + FIRST.replace('"4"', "4"), "expected '.SEGMENT DIGIT .* as number 0"),
         (HEADER + FIRST + SECOND.replace("1 0", "1 x"), "number 1: expected two whole numbers"),
         (HEADER + FIRST.replace(".PEN_DOWN", ".PEN"), "number 0: expected .PEN_DOWN before"),
@@ -60,8 +63,9 @@ def test_damaged(tmp_path, text, message):
 def test_missing_says_how_to_get_it(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"https://\S*pendigits-orig\.tes\.Z and unpack"):
         load_pendigits("test", tmp_path)
-    with pytest.raises(ValueError, match="split must be 'train' or 'test', got 'x'"):
-        load_pendigits("x", tmp_path)
+    for split in ("x", []):
+        with pytest.raises(ValueError, match="split must be 'train' or 'test', got "):
+            load_pendigits(split, tmp_path)
 
 
 REAL_DATA = os.environ.get("SPCONV_DATA")

@@ -144,6 +144,16 @@ def test_modules_decide_for_themselves_whether_they_train():
     assert not any(module.training for _, module in net.eval().named_modules())
 
 
+def test_a_child_that_holds_its_parent_switches_too():
+    net = Trunk()
+    net.child = spconv.Dropout()
+    net.child.parent = net
+    assert not any(module.training for _, module in net.eval().named_modules())
+    assert net.train().child.training
+    assert net.child.eval() is net.child
+    assert not net.training
+
+
 def test_a_part_wants_no_gradient():
     net = spconv.SparseSequential(Trunk(), spconv.Linear(4, 2))
     assert net[0].requires_grad_(False) is net[0]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from training_runs import Loader, make_adam, make_model, run
+from training_runs import Loader, make_adam, make_model, make_sgd, run
 
 from spconv.autograd import Tensor
 from spconv.checkpoint import load, save
@@ -124,3 +124,48 @@ def test_targets_that_are_no_classes_ask_for_count(labels, own_loss):
         error, message = ValueError, r"(count_errors|train): expected .*labels.* pass .*count="
     with pytest.raises(error, match=message):
         train(model, batches, sgd, epochs=1, loss=loss, progress=False)
+
+
+FINISHED = {"epoch": 1, "step": 5, "lr": 0.1, "loss": 1.0, "error": 0.5, "seconds": 1.0}
+FINISHED["samples_per_second"] = 9.0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        [],
+        {"epochs": 1},
+        {"epoch": -1},
+        {"epoch": 1.5},
+        {"epoch": 2},
+        {"step": -5},
+        {"batch": 7},
+        {"num_samples": "3"},
+        {"seconds": None},
+        {"history": 3},
+        {"history": [{**FINISHED, "more": 1}], "epoch": 1},
+    ],
+    ids=repr,
+)
+def test_states_that_no_run_has_come_to(tmp_path, change):
+    run(tmp_path, epochs=1, evaluate=None)
+    path = tmp_path / "run.npz"
+    model = make_model()
+    optimizer = make_sgd(model)
+    kept = load(path)
+    kept.restore(model, optimizer)
+    state = {**kept.extra["state"], **change} if isinstance(change, dict) else change
+    save(path, model, optimizer, configuration=kept.extra["configuration"], state=state)
+    other = make_model()
+    before = other.state_dict()
+    with pytest.raises(ValueError, match=r"train: .*run\.npz holds no state of a run: "):
+        run(tmp_path, model=other, evaluate=None)
+    assert all(np.array_equal(array, before[name]) for name, array in other.state_dict().items())
+
+
+def test_a_configuration_of_another_kind(tmp_path):
+    model = make_model()
+    optimizer = make_sgd(model)
+    save(tmp_path / "run.npz", model, optimizer, configuration="mine", state={})
+    with pytest.raises(ValueError, match=r"not written by train\(\): its configuration is str"):
+        run(tmp_path, model=model)
