@@ -92,7 +92,7 @@ class RulebookCache:
         """
         numbers = {root: 0}
         steps = []
-        for (sites, geometry), rulebook in list(self._built.items()):
+        for (sites, geometry), rulebook in self._built.copy().items():
             if sites in numbers and type(rulebook) is Rulebook:
                 steps.append(PlannedRulebook(numbers[sites], geometry, rulebook.computed))
                 numbers.setdefault(rulebook.out_sites, len(numbers))
