@@ -25,6 +25,7 @@ from spconv.functional.layer_norm import layer_norm
 from spconv.functional.linear import linear
 from spconv.functional.loss import binary_cross_entropy_with_logits, cross_entropy
 from spconv.functional.norm import batch_norm, moments, normalize
+from spconv.functional.on_sites import on_sites
 from spconv.functional.pool import (
     global_avg_pool,
     global_max_pool,
@@ -68,6 +69,7 @@ __all__ = [
     "moments",
     "mse_loss",
     "normalize",
+    "on_sites",
     "prune",
     "relu",
     "rows_to_grid",

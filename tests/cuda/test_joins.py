@@ -81,6 +81,23 @@ def test_pruned_sites(cupy, ground, of_the_device):
         assert_close(getattr(actual, "get", lambda a=actual: a)(), expected, bound)
 
 
+@pytest.mark.parametrize("ground", [True, False])
+@pytest.mark.parametrize("of_a_tensor", [True, False])
+def test_on_given_sites(cupy, ground, of_a_tensor):
+    """Sites of the device's, of the host's, and back to the device's."""
+    results = []
+    for device in ("cpu", "cuda"):
+        one, two, features, _ = branches(device, ground)
+        conv = spconv.SubMConv2d(4, 3, 3, rng=np.random.default_rng(2)).to(device)
+        sites = two if of_a_tensor else two.indices[::2]
+        y = conv(spconv.functional.on_sites(one, sites))
+        y.features.sum().backward()
+        results.append((y.indices, y.dense().numpy(), features.grad, conv.weight.grad))
+    bound = 64 * tolerance("float32", 1000)
+    for actual, expected in zip(*reversed(results), strict=True):
+        assert_close(getattr(actual, "get", lambda a=actual: a)(), expected, bound)
+
+
 def test_pruned_float16(cupy):
     x = branches("cuda", False)[0]
     half = spconv.Tensor(x.features.data.astype(np.float16), requires_grad=True)

@@ -208,6 +208,15 @@ def test_prune(ground, ndim):
     check_gradients(lambda: whole(functional.prune(again(x, inputs), keep)), inputs, rng=rng)
 
 
+@every_ndim
+@with_or_without_ground
+def test_on_sites(ground, ndim):
+    rng = np.random.default_rng(9)
+    x, inputs = leaf(rng, ndim, ground)
+    sites = np.argwhere(rng.random((x.batch_size, *x.spatial_shape)) < 0.4)
+    check_gradients(lambda: whole(functional.on_sites(again(x, inputs), sites)), inputs, rng=rng)
+
+
 def test_cross_entropy():
     rng = np.random.default_rng(8)
     logits = spconv.Parameter(3 * rng.standard_normal((6, 5)))
