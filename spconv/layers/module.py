@@ -169,12 +169,16 @@ class Module:
         self._switch(mode, set())
         return self
 
+    def decides_its_mode(self) -> bool:
+        """Whether ``train`` is one of its own."""
+        return getattr(self.train, "__func__", None) is not Module.train
+
     def _switch(self, mode: bool, seen: set[int]) -> None:
         """The mode of all modules below, each once, that do not decide for themselves."""
         self.training = mode
         seen.add(id(self))
         for _, child in self.children():
-            if getattr(child.train, "__func__", None) is not Module.train:
+            if child.decides_its_mode():
                 child.train(mode)
             elif id(child) not in seen:
                 child._switch(mode, seen)

@@ -68,7 +68,7 @@ def train(
     model : Module
         Maps an input batch to logits (batch, classes), or to a sparse tensor of them, a row for
         each site. It has to be in training mode; parts of it may be in evaluation mode, and stay
-        so.
+        so, and those with a ``train`` of their own are asked.
     loader : Loader or iterable
         ``loader.epoch(e, start)`` gives the (inputs, labels) batches of epoch ``e`` from number
         ``start`` on, ``len(loader)`` their number, see :class:`Loader`. A list of batches serves
@@ -164,6 +164,9 @@ def train(
         Path(checkpoint).parent.mkdir(parents=True, exist_ok=True)
         if resume and Path(checkpoint).exists():
             state = restore(checkpoint, model, optimizer, configuration)
+    for _, module in model.named_modules():
+        if module.decides_its_mode():
+            module.train(module.training)
     trained = set(map(id, optimizer.parameters.values()))
     untrained = [p for p in model.parameters() if id(p) not in trained]  # have gradients, too
     lines = Log(log, state.epoch, state.step)

@@ -10,7 +10,7 @@ from spconv.autograd import Tensor
 from spconv.checkpoint import load
 from spconv.conversion import from_dense
 from spconv.functional import cross_entropy
-from spconv.layers import Conv2d, Flatten, Linear, ReLU, SparseSequential
+from spconv.layers import BatchNorm, Conv2d, Flatten, Linear, ReLU, SparseSequential
 from spconv.optim import SGD
 from spconv.schedules import Cosine
 from spconv.tensor import SparseConvTensor
@@ -244,6 +244,19 @@ def test_frozen_layers_stay_in_their_mode_and_a_model_in_evaluation_is_refused(t
     with pytest.raises(ValueError, match=r"in evaluation mode; call model\.train\(\), then"):
         run(tmp_path / "other", model=model)
     assert not model.training
+
+
+def test_layers_that_decide_for_themselves_are_asked(tmp_path):
+    class FixedNorm(BatchNorm):
+        def train(self, mode=True):
+            return super().train(False)
+
+    model = make_model()
+    model[1] = FixedNorm(8)
+    assert model[1].training  # nobody has asked yet
+    run(tmp_path, model=model)
+    assert not model[1].running_mean.any()
+    assert model.training
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
