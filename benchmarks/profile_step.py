@@ -5,8 +5,9 @@
 
 The epochs are those of the shipped networks: DeepCNet(5, 60) with dropout on batches of 100
 affinely distorted images, and a VGG+ of 97,295 parameters on batches of 64 distorted handwritten
-characters, which a background thread prepares, through ``spconv.train``. Arithmetic is what
-convolutions and linear layers multiply and add, forward and backward; all else is listed with it.
+characters, which a background thread prepares, rulebooks included where it has a processor of its
+own, through ``spconv.train``. Arithmetic is what convolutions and linear layers multiply and add,
+forward and backward; all else is listed with it.
 """
 
 from __future__ import annotations
