@@ -146,6 +146,7 @@ def summary(model: Module, x: Any) -> Summary:
 def observed(model: Module, see: Callable[..., object]) -> Iterator[None]:
     """Have every innermost layer's calls seen as ``see(path, layer, input, output)``."""
     leaves = [(path, layer) for path, layer in model.named_modules() if not any(layer.children())]
+    own = [vars(layer).get("forward") for _, layer in leaves]
 
     def seen_by(path: str, layer: Module) -> Callable[..., Any]:
         forward = layer.forward
@@ -162,8 +163,10 @@ def observed(model: Module, see: Callable[..., object]) -> Iterator[None]:
     try:
         yield
     finally:
-        for _, layer in leaves:
+        for (_, layer), forward in zip(leaves, own, strict=True):
             del vars(layer)["forward"]
+            if forward is not None:
+                vars(layer)["forward"] = forward
 
 
 def _count(path: str, layer: Any, x: Any, y: Any) -> LayerCount:

@@ -61,6 +61,14 @@ def test_a_layer_that_is_used_twice_counts_twice_and_nothing_stays_behind():
     assert "forward" not in vars(layer)
 
 
+def test_a_forward_of_one_object_is_counted_and_stays():
+    layer = spconv.SubMConv2d(1, 2, 3)
+    plain = layer.forward
+    layer.forward = twice = lambda x: plain(x) + plain(x)
+    assert spconv.summary(layer, image(0.3)).layers[0].channels == 2
+    assert layer.forward is twice
+
+
 def test_modes_come_back_as_they_were():
     net = spconv.SparseSequential(spconv.SubMConv2d(1, 2, 3), spconv.BatchNorm(2)).train()
     net[1].eval()

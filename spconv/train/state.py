@@ -51,8 +51,8 @@ class State:
     batch: int = 0
     step: int = 0
     loss_sum: float = 0.0
-    num_samples: int = 0
-    num_errors: int = 0
+    num_samples: float = 0
+    num_errors: float = 0
     seconds: float = 0.0
     stopped: bool = False
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -65,8 +65,9 @@ class State:
             epochs = [Epoch(**entry) for entry in state.history]
         except TypeError as error:
             raise ValueError(f"no state of a run: {error}") from error
-        counts = state.epoch, state.batch, state.step, state.num_samples, state.num_errors
-        numbers = state.loss_sum, state.seconds
+        counts = state.epoch, state.batch, state.step
+        # Whoever counts errors may count halves, and weigh samples.
+        numbers = state.num_samples, state.num_errors, state.loss_sum, state.seconds
         if not (
             all(type(count) is int and count >= 0 for count in counts)
             and all(isinstance(number, float | int) for number in numbers)

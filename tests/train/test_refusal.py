@@ -141,6 +141,7 @@ FINISHED["samples_per_second"] = 9.0
         {"step": -5},
         {"batch": 7},
         {"num_samples": "3"},
+        {"num_errors": None},
         {"seconds": None},
         {"history": 3},
         {"history": [{**FINISHED, "more": 1}], "epoch": 1},

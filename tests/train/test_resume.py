@@ -53,6 +53,17 @@ def test_resume_after_an_error_between_steps(tmp_path, uninterrupted, where, eve
     assert loader.requests[0] == (where if saved_there else (where[0], 0))
 
 
+def test_halves_of_errors_and_weights_of_samples_are_resumed(tmp_path):
+    def count(logits, labels):
+        return 0.5, np.float32(1.5)
+
+    options = {"count": count, "evaluate": None, "epochs": 2}
+    with pytest.raises(Stop):
+        run(tmp_path, loader=Loader(fail=once(Stop, 0, 3)), checkpoint_every=0.0, **options)
+    *_, history = run(tmp_path, **options)
+    assert [epoch.error for epoch in history.epochs] == [1 / 3, 1 / 3]
+
+
 @pytest.mark.parametrize("error", [Stop, KeyboardInterrupt])
 @pytest.mark.parametrize("hook", ["evaluate", "on_epoch", "prepare"])
 def test_resume_after_an_error_in_a_hook(tmp_path, uninterrupted, hook, error):
