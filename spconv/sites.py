@@ -153,6 +153,14 @@ class SiteSet:
             and np.array_equal(self.indices, other.indices)
         )
 
+    def check_same_grid(self, other: SiteSet, owner: str) -> None:
+        """Raise ValueError for sites of another grid."""
+        if (other.spatial_shape, other.batch_size) != (self.spatial_shape, self.batch_size):
+            raise ValueError(
+                f"{owner}: the tensors live on different grids: {self.describe()} and "
+                f"{other.describe()}"
+            )
+
     def check(self, owner: str) -> None:
         """Raise ValueError for sites outside the grid or given twice."""
         self.check_range(owner)

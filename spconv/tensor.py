@@ -259,11 +259,7 @@ def check_same_grid(tensors: Sequence[SparseConvTensor], owner: str) -> None:
     """Raise ValueError unless all have one grid, and all or none a ground state."""
     first = tensors[0]
     for other in tensors[1:]:
-        if (other.spatial_shape, other.batch_size) != (first.spatial_shape, first.batch_size):
-            raise ValueError(
-                f"{owner}: the tensors live on different grids: {first.sites.describe()} and "
-                f"{other.sites.describe()}"
-            )
+        first.sites.check_same_grid(other.sites, owner)
         if (other.ground_state is None) != (first.ground_state is None):
             raise ValueError(
                 f"{owner}: one tensor has a ground state and the other has none; give both or "

@@ -12,9 +12,9 @@ from spconv.checks import check_int, type_name
 from spconv.compat import Array, array_module, check_one_device
 from spconv.functional._arguments import check_slope, check_tensor
 from spconv.functional._common import check_sparse, common_dtype
+from spconv.functional.on_sites import onto
 from spconv.memory import copied, joined
 from spconv.ops import get_ops
-from spconv.sites import SiteSet
 from spconv.tensor import (
     SparseConvTensor,
     add_on_same_sites,
@@ -237,30 +237,10 @@ def _aligned(
         rulebooks = first.rulebooks.joined([tensor.rulebooks for tensor in tensors])
         builder = get_ops(first.features.data).union_sites
         sites = rulebooks.union(tuple(tensor.sites for tensor in tensors), builder)
-        tensors = [_onto(tensor, sites) for tensor in tensors]
+        tensors = [
+            onto(tensor, sites, get_ops(tensor.features.data).rows_among(tensor.sites, sites))
+            for tensor in tensors
+        ]
         for tensor in tensors:
             tensor.rulebooks = rulebooks
     return tensors
-
-
-def _onto(x: SparseConvTensor, sites: SiteSet) -> SparseConvTensor:
-    """The same tensor on a larger set of sites; new ones hold the ground state, or zero."""
-    xp, ops = array_module(x.features.data), get_ops(x.features.data)
-    ground, features = x.ground_state, x.features
-    rows = ops.rows_among(x.sites, sites)
-    data = xp.zeros((len(sites), x.num_channels), common_dtype(features, ground))
-    if ground is not None:
-        data[:] = ground.data
-    data[rows] = features.data
-    has_ground = ground is not None
-
-    def backward(gradient: Array) -> tuple[Array | None, ...]:
-        dx = gradient[rows]
-        if not has_ground:
-            return dx, None
-        # Of the new sites alone: a difference of two sums would be mostly rounding.
-        new = gradient.copy()
-        new[rows] = 0
-        return dx, ops.sum_rows(new)
-
-    return x.derive(record(data, (features, ground), backward), ground, sites)

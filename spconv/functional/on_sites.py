@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from spconv.autograd import Tensor, record
+from spconv.autograd import record
 from spconv.compat import Array, array_module
-from spconv.functional._common import cast, check_sparse, common_dtype
+from spconv.functional._common import check_sparse, common_dtype
+from spconv.functional.prune import prune
 from spconv.ops import get_ops
 from spconv.sites import SiteSet, checked_arguments
 from spconv.tensor import SparseConvTensor
@@ -37,6 +35,7 @@ def on_sites(x: SparseConvTensor, sites: SparseConvTensor | Any) -> SparseConvTe
 
     Examples
     --------
+    >>> import numpy as np
     >>> x = SparseConvTensor(np.array([[1.0], [2.0]]), [[0, 1], [0, 3]], (4,), 1)
     >>> on_sites(x, [[0, 3], [0, 0]]).features.data
     array([[2.],
@@ -44,42 +43,42 @@ def on_sites(x: SparseConvTensor, sites: SparseConvTensor | Any) -> SparseConvTe
     """
     check_sparse("on_sites", x)
     target = _target(x, sites)
-    features = _rows_or_ground(x.features, x.ground_state, x.sites.rows_at(target.indices))
-    result = x.derive(features, x.ground_state, target, x.channels)
+    rows = target.rows_at(x.indices)
+    kept = rows >= 0
+    result = onto(prune(x, kept), target, rows[kept])
     if isinstance(sites, SparseConvTensor):
         result.rulebooks = x.rulebooks.joined([sites.rulebooks])
-    else:
-        result.rulebooks = x.rulebooks.branch()  # an input used again would keep all sites
     return result
 
 
 def _target(x: SparseConvTensor, sites: SparseConvTensor | Any) -> SiteSet:
-    if not isinstance(sites, SparseConvTensor):
-        target = SiteSet(*checked_arguments(sites, x.spatial_shape, x.batch_size, "on_sites"))
-        target.check("on_sites")
-        return target
-    if (sites.spatial_shape, sites.batch_size) != (x.spatial_shape, x.batch_size):
-        raise ValueError(
-            f"on_sites: the tensors live on different grids: {x.sites.describe()} and "
-            f"{sites.sites.describe()}"
-        )
-    return sites.sites
+    if isinstance(sites, SparseConvTensor):
+        x.sites.check_same_grid(sites.sites, "on_sites")
+        return sites.sites
+    target = SiteSet(*checked_arguments(sites, x.spatial_shape, x.batch_size, "on_sites"))
+    target.check("on_sites")
+    return target
 
 
-def _rows_or_ground(x: Tensor, ground: Tensor | None, rows: NDArray[np.int64]) -> Tensor:
-    """Rows (M, C) of ``x``, for -1 the ground state (C,) or zeros."""
-    dtype, ops = common_dtype(x, ground), get_ops(x.data)
-    xp, shape = array_module(x.data), x.shape
-    there, away = (xp.asarray(np.flatnonzero(mask)) for mask in (rows >= 0, rows < 0))
-    source = xp.asarray(rows[rows >= 0])
-    data = xp.zeros((len(rows), shape[1]), dtype)
-    data[there] = cast(x, dtype)[source]
+def onto(x: SparseConvTensor, sites: SiteSet, rows: Array) -> SparseConvTensor:
+    """The same tensor on more sites, its own at ``rows``; others hold the ground state, or zero."""
+    xp, ops = array_module(x.features.data), get_ops(x.features.data)
+    ground, features = x.ground_state, x.features
+    rows = xp.asarray(rows)
+    data = xp.zeros((len(sites), x.num_channels), common_dtype(features, ground))
     if ground is not None:
-        data[away] = cast(ground, dtype)
+        data[:] = ground.data
+    data[rows] = features.data
+    has_ground = ground is not None
 
-    def backward(gradient: Array) -> tuple[Array, Array | None]:
-        dx = xp.zeros(shape, dtype)
-        dx[source] = gradient[there]
-        return dx, None if ground is None else ops.sum_rows(gradient[away])
+    def backward(gradient: Array) -> tuple[Array | None, ...]:
+        dx = gradient[rows]
+        if not has_ground:
+            return dx, None
+        # Of the new sites alone: a difference of two sums would be mostly rounding.
+        new = gradient.copy()
+        new[rows] = 0
+        return dx, ops.sum_rows(new)
 
-    return record(data, (x, ground), backward)
+    result = record(data, (features, ground), backward)
+    return x.derive(result, ground, sites, x.channels)

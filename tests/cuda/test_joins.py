@@ -62,40 +62,43 @@ def test_same_sites_of_the_device(cupy):
     np.testing.assert_array_equal((one + again).features.numpy(), 2 * one.features.numpy())
 
 
-@pytest.mark.parametrize("of_the_device", [True, False])
-@pytest.mark.parametrize("ground", [True, False])
-def test_pruned_sites(cupy, ground, of_the_device):
-    """Of sites that the device made, by a mask of the device or of the host; then a convolution."""
+def check_in_front_of_a_convolution(operation, ground):
+    """What comes of it on the device, gradients too, is what comes of it on the host."""
     results = []
     for device in ("cpu", "cuda"):
-        one, _, features, _ = branches(device, ground)
+        one, two, features, _ = branches(device, ground)
         conv = spconv.SubMConv2d(4, 3, 3, rng=np.random.default_rng(2)).to(device)
-        keep = one.features[:, 0] > 0
-        if device == "cuda" and not of_the_device:
-            keep = keep.get()
-        y = conv(spconv.functional.prune(one, keep))
+        y = conv(operation(one, two))
         y.features.sum().backward()
         results.append((y.indices, y.dense().numpy(), features.grad, conv.weight.grad))
     bound = 64 * tolerance("float32", 1000)
     for actual, expected in zip(*reversed(results), strict=True):
         assert_close(getattr(actual, "get", lambda a=actual: a)(), expected, bound)
+
+
+@pytest.mark.parametrize("of_the_device", [True, False])
+@pytest.mark.parametrize("ground", [True, False])
+def test_pruned_sites(cupy, ground, of_the_device):
+    """Of sites that the device made, by a mask of the device or of the host; then a convolution."""
+
+    def pruned(one, two):
+        keep = one.features[:, 0] > 0
+        if one.device == "cuda" and not of_the_device:
+            keep = keep.get()
+        return spconv.functional.prune(one, keep)
+
+    check_in_front_of_a_convolution(pruned, ground)
 
 
 @pytest.mark.parametrize("ground", [True, False])
 @pytest.mark.parametrize("of_a_tensor", [True, False])
 def test_on_given_sites(cupy, ground, of_a_tensor):
     """Sites of the device's, of the host's, and back to the device's."""
-    results = []
-    for device in ("cpu", "cuda"):
-        one, two, features, _ = branches(device, ground)
-        conv = spconv.SubMConv2d(4, 3, 3, rng=np.random.default_rng(2)).to(device)
-        sites = two if of_a_tensor else two.indices[::2]
-        y = conv(spconv.functional.on_sites(one, sites))
-        y.features.sum().backward()
-        results.append((y.indices, y.dense().numpy(), features.grad, conv.weight.grad))
-    bound = 64 * tolerance("float32", 1000)
-    for actual, expected in zip(*reversed(results), strict=True):
-        assert_close(getattr(actual, "get", lambda a=actual: a)(), expected, bound)
+
+    def asked_for(one, two):
+        return spconv.functional.on_sites(one, two if of_a_tensor else two.indices[::2])
+
+    check_in_front_of_a_convolution(asked_for, ground)
 
 
 def test_pruned_float16(cupy):
