@@ -138,6 +138,12 @@ def check_pair(what: str, batch: Any, hint: str = "") -> tuple[Any, Any]:
     return inputs, labels
 
 
+def check_split(owner: str, split: Any) -> None:
+    """Raise ValueError for what is no part of a data set."""
+    if split not in ("train", "test"):
+        raise ValueError(f"{owner}: split must be 'train' or 'test', got {split!r}")
+
+
 def check_state(owner: str, state: Any) -> None:
     """Raise TypeError unless ``state`` is a mapping, which ``state_dict()`` gives."""
     if not isinstance(state, Mapping):

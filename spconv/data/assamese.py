@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from spconv.checks import check_split
 from spconv.data.download import find_file, search_places
 from spconv.kernels.pen_text import parse_points
 
@@ -107,8 +108,7 @@ def load_assamese(
 
 
 def _writers(split: str, fold: tuple[int, int] | None) -> list[int]:
-    if split not in ("train", "test"):
-        raise ValueError(f"load_assamese: split must be 'train' or 'test', got {split!r}")
+    check_split("load_assamese", split)
     test = set(TEST_WRITERS)
     if fold is not None:
         pair = isinstance(fold, tuple | list) and len(fold) == 2

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from spconv.checks import check_split
 from spconv.data.download import find_file
 
 MIRRORS = (
@@ -64,8 +65,7 @@ def load_mnist(
     With the files at hand or with a network, ``images, labels = load_mnist("test")`` gives
     ``images.shape == (10000, 28, 28)`` and ``labels[:4]`` 7, 2, 1, 0.
     """
-    if split not in tuple(PREFIX):
-        raise ValueError(f"load_mnist: split must be 'train' or 'test', got {split!r}")
+    check_split("load_mnist", split)
     images_path, labels_path = (
         _find(f"{PREFIX[split]}-{kind}", root, download) for kind in ("images-idx3", "labels-idx1")
     )

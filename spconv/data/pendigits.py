@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 
+from spconv.checks import check_split
 from spconv.data.download import find_file
 from spconv.kernels.pen_text import parse_points
 
@@ -56,8 +57,7 @@ def load_pendigits(
     With the files at hand, ``samples, labels = load_pendigits("test")`` gives
     ``len(samples) == 3498``.
     """
-    if split not in tuple(NAMES):
-        raise ValueError(f"load_pendigits: split must be 'train' or 'test', got {split!r}")
+    check_split("load_pendigits", split)
     name = NAMES[split]
     try:
         path = find_file(name, "pendigits", sha256=SHA256[split], root=root)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spconv.checks import check_int
+from spconv.checks import check_int, check_split
 from spconv.data.rasterize import rasterize_strokes
 
 MAX_STROKES = 4
@@ -110,8 +110,7 @@ def load_strokes(
     >>> images.shape, images.dtype, labels[:4]
     ((30, 28, 28), dtype('uint8'), array([0, 1, 2, 3]))
     """
-    if split not in ("train", "test"):
-        raise ValueError(f"load_strokes: split must be 'train' or 'test', got {split!r}")
+    check_split("load_strokes", split)
     first, count, default = (
         (0, TRAIN_WRITERS, 10_000) if split == "train" else (TRAIN_WRITERS, TEST_WRITERS, 2_000)
     )
