@@ -11,6 +11,7 @@ from spconv.checks import check_state, type_name
 from spconv.dtypes import as_numbers
 from spconv.layers import Linear, Module
 from spconv.layers.conv import _Convolution, _SparseConvolution
+from spconv.layers.misfit import COUNTER
 
 Layout = Literal["KRSC", "RSCK", "RSKC", "KCRS"]
 """Axes of a sparse convolution's weight there: K output channels, C input channels, RS kernel."""
@@ -18,7 +19,7 @@ Layout = Literal["KRSC", "RSCK", "RSKC", "KCRS"]
 OWNER = "from_pytorch"
 # One letter for any number of dimensions.
 _AXES = {"KRSC": "KRC", "RSCK": "RCK", "RSKC": "RKC", "KCRS": "KCR"}
-_COUNTERS = ("num_batches_tracked", "max_num_voxels_during_training")
+_COUNTERS = (COUNTER, "max_num_voxels_during_training")
 
 
 def from_pytorch(
@@ -164,14 +165,18 @@ class _Weight(NamedTuple):
     def shape(self, layout: str) -> tuple[int, ...]:
         return tuple(size for axis in self.order(layout) for size in self.sizes[axis])
 
+    def read_as_memory(self, layout: str) -> bool:
+        """Whether it is ``pointwise`` in a file of this layout."""
+        return self.pointwise and layout != "KCRS"
+
     def here(self, array: np.ndarray, layout: str) -> np.ndarray:
-        if self.pointwise and layout != "KCRS":
+        if self.read_as_memory(layout):
             return array.reshape(1, *self.sizes["C"], *self.sizes["K"])
         array = np.moveaxis(array, self.places(layout), [-2, -1])
         return array.reshape(-1, *array.shape[-2:]) if "R" in self.axes else array
 
     def there(self, array: np.ndarray, layout: str) -> np.ndarray:
-        if not (self.pointwise and layout != "KCRS"):
+        if not self.read_as_memory(layout):
             array = array.reshape(*self.sizes.get("R", ()), *array.shape[-2:])
             array = np.moveaxis(array, [-2, -1], self.places(layout))
         return np.array(array, order="C").reshape(self.shape(layout))

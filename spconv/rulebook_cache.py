@@ -104,7 +104,7 @@ class RulebookCache:
         for step in plan:
             rulebook = self.get(sets[step.source], step.geometry)
             rulebook.compute(step.computed)
-            if not any(rulebook.out_sites is sites for sites in sets):
+            if rulebook.out_sites not in sets:
                 sets.append(rulebook.out_sites)
 
     def branch(self) -> RulebookCache:

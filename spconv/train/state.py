@@ -77,7 +77,7 @@ class State:
             raise ValueError(f"no state of a run: {state!r}")
         return state
 
-    def count(self, loss: float, num_errors: int, num_samples: int) -> None:
+    def count(self, loss: float, num_errors: float, num_samples: float) -> None:
         """Note down a training step."""
         self.batch += 1
         self.step += 1
