@@ -147,6 +147,11 @@ class Geometry:
         >>> Geometry.make(2, kernel_size=3, stride=2, padding=1).output_shape((9, 8))
         (5, 4)
         """
+        if len(spatial_shape) != self.ndim:
+            raise ValueError(
+                f"{owner}: expected a grid of {self.ndim} dimensions for {self.describe()}, got "
+                f"spatial_shape {tuple(spatial_shape)}"
+            )
         if self.submanifold:
             return tuple(spatial_shape)
         axes = zip(spatial_shape, self.stride, self._margins, strict=True)

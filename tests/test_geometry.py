@@ -155,3 +155,12 @@ def test_windows_that_lie_side_by_side():
     assert not Geometry.make(2, 1, submanifold=True).disjoint  # in the order of its input
     for options in ({"stride": 1}, {"padding": 1}, {"dilation": 2}, {"transposed": True}):
         assert not Geometry.make(1, **{"kernel_size": 2, "stride": 2, **options}).disjoint
+
+
+@pytest.mark.parametrize("submanifold", [True, False])
+def test_grids_of_other_dimensions(submanifold):
+    geometry = Geometry.make(3, 3, submanifold=submanifold)
+    with pytest.raises(
+        ValueError, match=r"Conv: expected a grid of 3 dim.* spatial_shape \(9, 8\)"
+    ):
+        geometry.output_shape((9, 8), "Conv")
