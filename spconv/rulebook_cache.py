@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spconv.geometry import Geometry
 from spconv.rulebook import Rulebook, build, union_of
@@ -37,10 +37,11 @@ class RulebookCache:
         self._built: dict[tuple[SiteSet, Geometry], Rulebook] = {}
         self._named: dict[str, Rulebook] = {}
         self._unions: dict[tuple[SiteSet, ...], SiteSet] = {}
+        self._ahead: set[tuple[SiteSet, Geometry]] = set()  # built by a plan, and not asked for yet
 
-    def __getstate__(self) -> dict[str, dict]:
+    def __getstate__(self) -> dict[str, Any]:
         """Pickled empty: rulebooks are built again where they are needed."""
-        return {"_built": {}, "_named": {}, "_unions": {}}
+        return vars(RulebookCache())
 
     def __repr__(self) -> str:
         return (
@@ -70,10 +71,11 @@ class RulebookCache:
 
         ``builder`` is :func:`build`, or that of an engine with arrays elsewhere.
         """
-        rulebook = self._built.get((sites, geometry))
+        key = sites, geometry
+        rulebook = self._built.get(key)
         if rulebook is None:
-            made = (builder or build)(sites, geometry, owner)
-            rulebook = self._built.setdefault((sites, geometry), made)
+            rulebook = self._built.setdefault(key, (builder or build)(sites, geometry, owner))
+        self._ahead.discard(key)
         if name is not None:
             known = self._named.setdefault(name, rulebook)
             if known is not rulebook:
@@ -86,14 +88,15 @@ class RulebookCache:
         return rulebook
 
     def plan(self, root: SiteSet) -> Plan:
-        """What this cache has built from the sites of an input on, for :meth:`follow`.
+        """What has been asked for from the sites of an input on, for :meth:`follow`.
 
         Without what an engine keeps elsewhere, and without unions and what comes of them.
         """
         numbers = {root: 0}
         steps = []
-        for (sites, geometry), rulebook in self._built.copy().items():
-            if sites in numbers and type(rulebook) is Rulebook:
+        for key, rulebook in self._built.copy().items():
+            sites, geometry = key
+            if sites in numbers and key not in self._ahead and type(rulebook) is Rulebook:
                 steps.append(PlannedRulebook(numbers[sites], geometry, rulebook.computed))
                 numbers.setdefault(rulebook.out_sites, len(numbers))
         return tuple(steps)
@@ -102,7 +105,11 @@ class RulebookCache:
         """Build from other sites on what a plan says."""
         sets = [root]
         for step in plan:
-            rulebook = self.get(sets[step.source], step.geometry)
+            key = sets[step.source], step.geometry
+            known = key in self._built
+            rulebook = self.get(*key)
+            if not known:
+                self._ahead.add(key)
             rulebook.compute(step.computed)
             if rulebook.out_sites not in sets:
                 sets.append(rulebook.out_sites)
@@ -115,14 +122,16 @@ class RulebookCache:
         branch = RulebookCache()
         branch._built, branch._named = dict(self._built), dict(self._named)
         branch._unions = dict(self._unions)
+        branch._ahead = self._ahead  # what is asked for there is needed here
         return branch
 
     def joined(self, others: Sequence[RulebookCache]) -> RulebookCache:
-        """This cache, or of different ones a branch that knows the names of all."""
+        """This cache, or of different ones a branch that knows what all do."""
         if all(other is self for other in others):
             return self
         joined = self.branch()
         for other in others:
+            joined._built = {**other._built, **joined._built}
             joined._named = {**other._named, **joined._named}
         return joined
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import spconv
-from spconv import rulebook_cache
+from spconv import functional, rulebook_cache
 from spconv.data import BatchLoader, batches
 from spconv.functional import cross_entropy
 from spconv.rulebook_cache import RulebookCache
@@ -62,7 +62,7 @@ def test_a_plan_of_one_batch_serves_the_next(monkeypatch, shuffled):
     assert any("_swapped" in step.computed for step in plan)
     expected = train_on(Levels(), tensor(1, (20, 15), shuffled))
     second.rulebooks.follow(plan, second.sites)
-    assert second.rulebooks.plan(second.sites) == plan
+    assert second.rulebooks.plan(second.sites) == ()  # nothing was asked for
     ops = spconv.ops.get_ops(np.empty(0))
     monkeypatch.setattr(ops, "build_rulebook", no_more)
     monkeypatch.setattr(spconv.Rulebook, "_reversed", no_more)
@@ -70,6 +70,7 @@ def test_a_plan_of_one_batch_serves_the_next(monkeypatch, shuffled):
     assert loss == expected[0]
     for path, gradient in gradients.items():
         assert np.array_equal(gradient, expected[1][path])
+    assert second.rulebooks.plan(second.sites) == plan
 
 
 def test_what_an_engine_keeps_elsewhere_is_in_no_plan():
@@ -116,7 +117,7 @@ def followed(monkeypatch):
 def train_on_all(loader, done):
     """How many rulebooks each batch came with, and its loss; the next one is made meanwhile."""
     for x, rows in loader:
-        known = len(x.rulebooks.plan(x.sites))
+        known = len(x.rulebooks._built)
         loss, _ = train_on(Levels(), x)
         if rows[0] < len(loader) - 1:
             assert done.acquire(timeout=60)
@@ -164,6 +165,40 @@ def test_a_grid_that_is_too_small_is_the_networks_to_report(monkeypatch, process
     assert [known for known, _ in islice(steps, 2)] == [0, 0]
     with pytest.raises(ValueError, match="SparseAvgPool2d"):
         next(steps)
+
+
+def test_rulebooks_that_are_not_needed_any_more_are_built_once_more_only(monkeypatch, processors):
+    done = followed(monkeypatch)
+    former, later = (spconv.SubMConv2d(1, 1, size) for size in (3, 5))
+    known = []
+    for x, rows in loader_of():
+        known.append([geometry.kernel_size[0] for _, geometry in x.rulebooks._built])
+        y = x if rows[0] else functional.prune(x, np.ones(len(x.indices), bool))
+        (former if rows[0] < 2 else later)(y)
+        former(y) if rows[0] == 1 else None
+        assert rows[0] == 4 or done.acquire(timeout=60)
+    assert known == [[], [], [], [3], [5]]
+
+
+def test_what_a_branch_asks_for_is_needed():
+    first, second = tensor(0), tensor(1)
+    layer = spconv.SubMConv2d(1, 1, 3)
+    layer(first)
+    plan = first.rulebooks.plan(first.sites)
+    second.rulebooks.follow(plan, second.sites)
+    branch = second.rulebooks.branch()
+    assert branch.plan(second.sites) == ()
+    branch.get(second.sites, layer.geometry)
+    assert second.rulebooks.plan(second.sites) == plan
+
+
+def test_a_grid_of_other_dimensions_is_the_networks_to_report():
+    layer = spconv.SubMConv3d(1, 1, 3)
+    x = spconv.SparseConvTensor(np.ones((1, 1), "float32"), [[0, 1, 1, 1]], (3, 3, 3), 1)
+    layer(x)
+    flat = tensor(0)
+    batches._build_ahead((flat, None), x.rulebooks.plan(x.sites))
+    assert not flat.rulebooks._built
 
 
 def test_other_inputs_have_no_rulebooks(processors):
