@@ -246,8 +246,13 @@ def checked_arguments(
 def _checked_indices(indices: Any, spatial_shape: tuple[int, ...], owner: str) -> NDArray[np.int32]:
     if is_cupy(indices):
         raise TypeError(f"{owner}: indices live on the host; pass a NumPy array: indices.get()")
-    indices = np.asarray(indices)
     columns = 1 + len(spatial_shape)
+    try:
+        indices = np.asarray(indices)
+    except ValueError as error:
+        raise ValueError(
+            f"{owner}: indices must have 1 + ndim = {columns} columns in every row: {error}"
+        ) from error
     if indices.size == 0 and indices.ndim < 2:
         indices = indices.reshape(0, columns).astype(np.int32)
     if indices.dtype.kind not in "iu":

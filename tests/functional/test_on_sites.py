@@ -99,6 +99,17 @@ def test_rulebooks_live_with_what_they_are_for():
     assert len(x.rulebooks._built) == before
 
 
+def test_a_named_layer_on_either_input():
+    x, other = example(ground=False), example(ground=False)
+    conv = spconv.SubMConv2d(3, 3, 3, indice_key="both").astype("float64")
+    conv(other)
+    book = other.rulebooks.named("both")
+    y = functional.on_sites(x, other)
+    conv(y)
+    assert y.rulebooks.named("both") is book
+    assert not x.rulebooks._built
+
+
 def test_dropped_channels_stay_dropped():
     x = functional.batchwise_dropout(example(), spconv.tensor.KeptChannels(np.array([0, 2]), 3))
     y = functional.on_sites(x, some_sites(0.5))
@@ -111,6 +122,11 @@ def test_dropped_channels_stay_dropped():
     [
         ([[0, 7, 0]], ValueError, "on_sites: indices row 0 is .*, outside batch_size 3"),
         ([[0, 1, 1], [0, 1, 1]], ValueError, r"on_sites: site \(0, 1, 1\) is given twice"),
+        (
+            [[0, 1, 1], [0, 1]],
+            ValueError,
+            "on_sites: .* 1 \\+ ndim = 3 columns in every row: .*inhom",
+        ),
         ([[0.5, 1, 1]], TypeError, "on_sites: indices must be integers"),
         (example().indices[:, :2], ValueError, r"on_sites: indices must have 1 \+ ndim = 3 col"),
         (spconv.from_dense(np.ones((3, 1, 7, 7))), ValueError, "on_sites: .* different grids: "),
