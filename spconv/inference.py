@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
-from types import CellType, FunctionType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from spconv.checks import type_name
 from spconv.layers import BatchNorm, Identity, Module, SparseSequential
+from spconv.layers.copying import copied
 from spconv.layers.dropout import BatchwiseDropout, Dropout
 from spconv.layers.frozen import FrozenConvolution
 from spconv.layers.fusion import TAKE_RESIDUAL, has_forward_of, rectifier_slope
 
 AnyModule = TypeVar("AnyModule", bound=Module)
-_EMPTY = CellType()
-"""Of a variable that has no value yet; to read it is an error."""
 
 
 def freeze(model: AnyModule) -> AnyModule:
@@ -23,12 +19,12 @@ def freeze(model: AnyModule) -> AnyModule:
 
     In every :class:`~spconv.SparseSequential`, at any depth, a batch normalization behind a
     sparse convolution is folded into its weights, the rectifier behind it becomes part of it, and
-    dropout disappears, so that its layers can be called together only, not by their positions;
-    those that have names keep them.
-    What has a ``forward`` of the user's own keeps it, with what it holds frozen. Behind such
-    a convolution :func:`~spconv.layers.residual_sum`, and with it every residual block, leaves
-    the sum and the last rectifier to it as well. The copy has parameters of its own, which want no
-    gradient: training the model further does not change it.
+    dropout disappears, unless ``eval`` lets them train. So its layers can be called together only,
+    not by their positions; those that have names keep them. What has a ``forward`` of the user's
+    own keeps it, with what it holds frozen. Behind such a convolution
+    :func:`~spconv.layers.residual_sum`, and with it every residual block, leaves the sum and the
+    last rectifier to it as well. The copy has parameters of its own, which want no gradient:
+    training the model further does not change it.
 
     Parameters
     ----------
@@ -58,34 +54,24 @@ def freeze(model: AnyModule) -> AnyModule:
     """
     if not isinstance(model, Module):
         raise TypeError(f"freeze: expected a Module, got {type_name(model)}")
-    frozen = _copied(model)
+    frozen = _copied(model).eval()
     for parameter in frozen.parameters():
         parameter.requires_grad, parameter.grad = False, None
     for module in [module for _, module in frozen.named_modules()]:
-        module.training = False
         if isinstance(module, SparseSequential) and has_forward_of(module, (SparseSequential,)):
             before = module.layers
             module.layers, kept = _fold(before)
             module.folded |= len(kept) < len(before)
             if module.layer_names is not None:
                 module.layer_names = tuple(module.layer_names[position] for position in kept)
-    return frozen
+    return frozen.eval()
 
 
 def _copied(model: AnyModule) -> AnyModule:
-    """A copy that has nothing of the model, bound methods included."""
-    modules = dict(model.named_modules())
-    own = {id(module) for module in modules.values()}
-    for path, module in modules.items():
-        module.own_buffers()
-        for name, value in vars(module).items():
-            if isinstance(value, FunctionType) and any(id(v) in own for v in _enclosed(value)):
-                raise TypeError(
-                    f"freeze: {f'{path}.{name}' if path else name} is a function that encloses a "
-                    "part of the network, which a copy of it would go on using; make it a method"
-                )
+    for _, module in model.named_modules():
+        module.own_buffers()  # errors of them are the user's to see
     try:
-        return copy.deepcopy(model)
+        return copied(model)
     except TypeError as error:
         raise TypeError(
             f"freeze: a part of {type(model).__name__} cannot be copied: {error}; keep it outside "
@@ -93,21 +79,12 @@ def _copied(model: AnyModule) -> AnyModule:
         ) from error
 
 
-def _enclosed(function: FunctionType) -> Iterator[Any]:
-    """What a function holds of where it was made."""
-    for cell in function.__closure__ or ():
-        if cell != _EMPTY:
-            yield cell.cell_contents
-    yield from function.__defaults__ or ()
-    yield from (function.__kwdefaults__ or {}).values()
-
-
 def _fold(layers: list[Module]) -> tuple[list[Module], list[int]]:
     """What is left of them, and where that was."""
     folded: list[Module] = []
     kept: list[int] = []
     for position, layer in enumerate(layers):
-        if has_forward_of(layer, (Dropout, BatchwiseDropout, Identity)):
+        if has_forward_of(layer, (Dropout, BatchwiseDropout, Identity)) and not layer.training:
             continue
         merged = _merged(folded[-1], layer) if folded else None
         if merged is not None:
@@ -121,7 +98,7 @@ def _fold(layers: list[Module]) -> tuple[list[Module], list[int]]:
 def _merged(convolution: Module, layer: Module) -> FrozenConvolution | None:
     """A convolution that does what the layer behind it does as well, if it can."""
     if isinstance(convolution, FrozenConvolution) and convolution.layer.negative_slope is None:
-        if has_forward_of(layer, (BatchNorm,)):
+        if has_forward_of(layer, (BatchNorm,)) and not layer.training:
             return convolution.normalized(layer)
         if (slope := rectifier_slope(layer)) is not None:
             return convolution.rectified(slope)

@@ -1,6 +1,6 @@
 import threading
 from collections import OrderedDict, deque
-from functools import partial
+from functools import partial, wraps
 
 import numpy as np
 import pytest
@@ -329,24 +329,88 @@ def test_methods_that_a_module_holds_are_the_copys(how):
     assert frozen.body is not net.body
 
 
-@pytest.mark.parametrize("how", ["cell", "default", "keyword"])
-def test_functions_that_enclose_the_network_are_refused(how):
-    net = Bound("method")
-    body = net.body
-    net.head = spconv.Linear(3, 3)
-    net.run = {
-        "cell": lambda x: net.head(body(x)),
-        "default": lambda x, part=body: part(x),
-        "keyword": lambda x, *, part=body: part(x),
-    }[how]
-    with pytest.raises(TypeError, match="freeze: run is a function that encloses a part of the"):
-        freeze(net)
-    net.run = lambda x: x  # encloses nothing
-    freeze(net)
-    if how == "cell":
-        late = net.run = lambda x: later(x)
-        assert freeze(net).run is late
-        later = spconv.ReLU()
+def decorated(function):
+    @wraps(function)
+    def call(*arguments):
+        return function(*arguments)
+
+    return call
+
+
+def counting(body):
+    """Two functions that share a variable."""
+    calls = 0
+
+    def run(x):
+        nonlocal calls
+        calls += 1
+        return body(x)
+
+    return run, lambda: calls
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda body: lambda x: body(x),
+        lambda body: lambda x, part=body: part(x),
+        lambda body: lambda x, *, part=body: part(x),
+        lambda body: lambda x, parts=[body]: parts[0](x),
+        lambda body: partial(lambda _, x: body(x), None),
+        lambda body: decorated(body.forward),
+        lambda body: decorated(decorated(body)),
+        lambda body: counting(body)[0],
+        lambda body: [decorated(body)][0],
+    ],
+)
+def test_functions_that_enclose_a_part_of_the_network_enclose_the_copys(make):
+    net, x = Bound("method"), random_sparse_tensor(np.random.default_rng(0), (6, 6))
+    net.astype(np.float64).eval().run = make(net.body)
+    expected = net(x).features.data
+    frozen = freeze(net)
+    for parameter in net.parameters():
+        parameter.data = parameter.data + 1
+    np.testing.assert_allclose(frozen(x).features.data, expected, atol=1e-12)
+    assert np.abs(net(x).features.data - expected).max() > 1
+
+
+def test_functions_keep_what_they_share_and_what_they_are():
+    net, x = Bound("method"), random_sparse_tensor(np.random.default_rng(0), (6, 6))
+    net.run, net.count = counting(net.astype(np.float64).body)
+    net.run.note = [net.body]
+    frozen = freeze(net)
+    frozen(x)
+    assert (frozen.count(), net.count()) == (1, 0)
+    assert frozen.run.note == [frozen.body]
+    assert frozen.run.__qualname__ == net.run.__qualname__
+    late = net.run = lambda x: later(x, net.body)
+    assert freeze(net).run is not late
+    later = spconv.ReLU()
+
+
+def test_functions_of_ones_own_and_kept_results_are_no_obstacle():
+    net, x = Bound("method"), random_sparse_tensor(np.random.default_rng(0), (6, 6))
+    net.astype(np.float64).last = net(x)
+    net.more = [np.tanh, len, decorated(np.sum), decorated(Bound), spconv.functional.cross_entropy]
+    assert freeze(net).more == net.more
+
+
+class BatchStatistics(spconv.BatchNorm):
+    def train(self, mode=True):
+        return super().train(True)
+
+
+class AlwaysDropout(spconv.Dropout):
+    def train(self, mode=True):
+        return super().train(True)
+
+
+def test_what_trains_in_evaluation_does_so_frozen():
+    net = spconv.SparseSequential(spconv.SubMConv2d(3, 4, 3), BatchStatistics(4), AlwaysDropout())
+    x = random_sparse_tensor(np.random.default_rng(0), (6, 6), dtype=np.float32)
+    frozen = freeze(net)
+    np.testing.assert_array_equal(frozen(x).features.data, net.eval()(x).features.data)
+    assert [layer.training for layer in frozen] == [False, True, True]
 
 
 def test_what_cannot_be_copied_is_told():
