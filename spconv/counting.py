@@ -11,9 +11,9 @@ from typing import Any
 from spconv import layers
 from spconv.autograd import no_grad
 from spconv.checks import type_name
-from spconv.evaluation import modes_kept
 from spconv.layers import Module
 from spconv.layers.conv import SparseConv, SparseConvTranspose, SparseInverseConv, SubMConv
+from spconv.layers.modes import modes_kept
 from spconv.layers.pool import SparseAvgPool, SparseMaxPool
 from spconv.rulebook import Rulebook
 from spconv.tensor import SparseConvTensor

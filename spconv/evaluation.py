@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -15,6 +15,7 @@ from spconv.autograd import Tensor, no_grad
 from spconv.checks import check_function, check_pair, type_name
 from spconv.functional import cross_entropy
 from spconv.layers import Module
+from spconv.layers.modes import modes_kept
 from spconv.metrics import check_numbers, count_errors, rows_of
 from spconv.metrics import class_iou as class_iou
 from spconv.metrics import confusion_matrix as confusion_matrix
@@ -117,17 +118,6 @@ def evaluate(
     if not samples:
         raise ValueError("evaluate: the loader gave no samples; is the data set empty?")
     return Evaluation(total / samples, errors / samples, samples, errors)
-
-
-@contextmanager
-def modes_kept(model: Module) -> Iterator[None]:
-    """Afterwards every module trains or evaluates as it did before."""
-    modes = [(module, module.training) for _, module in model.named_modules()]
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def criteria(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
@@ -14,6 +15,9 @@ from spconv.dtypes import as_numbers, math_type
 from spconv.layers.misfit import remedy
 
 Self = TypeVar("Self", bound="Module")
+
+_switching: ContextVar[frozenset[int]] = ContextVar("switching", default=frozenset())
+"""Modules whose ``train`` has not returned yet: one below may have a link to one above."""
 
 
 class IncompatibleKeys(NamedTuple):
@@ -140,9 +144,11 @@ class Module:
         return sum(parameter.size for parameter in self.parameters())
 
     def requires_grad_(self: Self, mode: bool = True) -> Self:
-        """Have all parameters learn, or stay as they are; returns self."""
+        """Have all parameters learn, or stay as they are, without gradients; returns self."""
         for parameter in self.parameters():
             parameter.requires_grad = mode
+            if not mode:
+                parameter.grad = None  # an optimizer would still follow it
         return self
 
     def zero_grad(self) -> None:
@@ -166,7 +172,11 @@ class Module:
         >>> net.training, net[1].training
         (True, False)
         """
-        self._switch(mode, set())
+        token = _switching.set(_switching.get() | {id(self)})
+        try:
+            self._switch(mode, set())
+        finally:
+            _switching.reset(token)
         return self
 
     def decides_its_mode(self) -> bool:
@@ -179,7 +189,8 @@ class Module:
         seen.add(id(self))
         for _, child in self.children():
             if child.decides_its_mode():
-                child.train(mode)
+                if id(child) not in _switching.get():
+                    child.train(mode)
             elif id(child) not in seen:
                 child._switch(mode, seen)
 

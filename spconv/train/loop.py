@@ -22,9 +22,10 @@ import numpy as np
 from spconv.autograd import Tensor
 from spconv.checkpoint import save
 from spconv.checks import check_float, check_function, check_int, type_name
-from spconv.evaluation import Count, Loss, Prepare, batches_of, criteria, modes_kept
+from spconv.evaluation import Count, Loss, Prepare, batches_of, criteria
 from spconv.evaluation import evaluate as evaluation_of
 from spconv.layers import Module
+from spconv.layers.modes import let_decide, modes_kept, trains
 from spconv.optim import Optimizer
 from spconv.progress import Display, Log
 from spconv.schedules import Schedule
@@ -164,9 +165,7 @@ def train(
         Path(checkpoint).parent.mkdir(parents=True, exist_ok=True)
         if resume and Path(checkpoint).exists():
             state = restore(checkpoint, model, optimizer, configuration)
-    for _, module in model.named_modules():
-        if module.decides_its_mode():
-            module.train(module.training)
+    let_decide(model)
     trained = set(map(id, optimizer.parameters.values()))
     untrained = [p for p in model.parameters() if id(p) not in trained]  # have gradients, too
     lines = Log(log, state.epoch, state.step)
@@ -297,7 +296,7 @@ def _check_arguments(model: Any, optimizer: Any, schedule: Any, evaluate: Any) -
             "train: the optimizer holds none of the model's parameters; make it with "
             "model.named_parameters()"
         )
-    if not model.training:
+    if not trains(model):
         raise ValueError(
             "train: the model is in evaluation mode; call model.train(), then eval() of the parts "
             "that are to keep their statistics"

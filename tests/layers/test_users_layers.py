@@ -119,39 +119,12 @@ def test_an_array_does_not_take_a_parameters_place():
     assert [name for name, _ in layer.named_parameters()] == ["weight"]
 
 
-class FixedNorm(spconv.BatchNorm):
-    def train(self, mode=True):
-        return super().train(False)
-
-
 class Trunk(spconv.Module):
     def __init__(self):
-        self.parts = [FixedNorm(4), spconv.BatchNorm(4)]
+        self.parts = [spconv.BatchNorm(4), spconv.BatchNorm(4)]
 
     def forward(self, x):
         return self.parts[1](self.parts[0](x))
-
-
-def test_modules_decide_for_themselves_whether_they_train():
-    net = spconv.SparseSequential(Trunk(), spconv.Dropout(0.5))
-    for mode in (True, False, True):
-        assert net.train(mode) is net
-        assert [m.training for _, m in net.named_modules()] == [mode, mode, False, mode, mode]
-    net(example(4))
-    fixed, other = net[0].parts
-    assert not fixed.running_mean.any()
-    assert other.running_mean.any()
-    assert not any(module.training for _, module in net.eval().named_modules())
-
-
-def test_a_child_that_holds_its_parent_switches_too():
-    net = Trunk()
-    net.child = spconv.Dropout()
-    net.child.parent = net
-    assert not any(module.training for _, module in net.eval().named_modules())
-    assert net.train().child.training
-    assert net.child.eval() is net.child
-    assert not net.training
 
 
 def test_a_part_wants_no_gradient():
@@ -161,4 +134,6 @@ def test_a_part_wants_no_gradient():
     y.features.sum().backward()
     learns = {path for path, p in net.named_parameters() if p.grad is not None}
     assert learns == {"1.weight", "1.bias"}
+    net.requires_grad_(False)
+    assert all(p.grad is None for p in net.parameters())  # an optimizer would follow them
     assert all(p.requires_grad for p in net.requires_grad_().parameters())
