@@ -69,12 +69,14 @@ class Checkpoint:
         Raises
         ------
         TypeError
-            If ``model`` is no Module.
+            If ``model`` is no Module, or ``optimizer`` no Optimizer.
         ValueError
             If the state does not fit, or holds no optimizer and one is given; neither is changed.
         """
-        if not hasattr(model, "named_modules"):
+        if not hasattr(model, "named_modules") or isinstance(model, type):
             raise TypeError(f"restore: model must be a Module, got {type_name(model)}")
+        if not (optimizer is None or hasattr(optimizer, "load_state_dict")):
+            raise TypeError(f"restore: optimizer must be an Optimizer, got {type_name(optimizer)}")
         if optimizer is not None and self.optimizer is None:
             raise ValueError(
                 f"{self.path}: the checkpoint holds no optimizer; restore the model alone, or "
@@ -82,7 +84,7 @@ class Checkpoint:
             )
         kept = _arrays_of(model)
         try:
-            found = model.load_state_dict(self.model, strict)
+            found = model.load_state_dict(self.model, **({} if strict else {"strict": False}))
             if optimizer is not None:
                 optimizer.load_state_dict(self.optimizer)
         except BaseException as error:

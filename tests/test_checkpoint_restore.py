@@ -88,3 +88,27 @@ def test_a_state_that_does_not_fit_changes_neither(path, dtype):
     with pytest.raises(ValueError, match="the state is of another optimizer"):
         load(path).restore(other, optimizer)
     assert_same((other.state_dict(), optimizer.state_dict()), before)
+
+
+def test_a_model_that_knows_of_no_strictness(path):
+    class Own(SparseSequential):
+        def load_state_dict(self, state):
+            return super().load_state_dict(state)
+
+    net = Own(Linear(2, 2))
+    save(path, net)
+    assert load(path).restore(net).missing_keys == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((None,), "model must be a Module, got NoneType"),
+        ((SparseSequential,), "model must be a Module, got "),
+        ((network(), 0.1), "optimizer must be an Optimizer, got float"),
+    ],
+)
+def test_what_nothing_is_restored_into(path, arguments, message):
+    save(path, network())
+    with pytest.raises(TypeError, match=f"restore: {message}"):
+        load(path).restore(*arguments)
