@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -37,10 +38,10 @@ class LayerCount:
         Active sites of the output, and all sites of its grid, over the whole batch; rows of what
         is neither sparse nor a grid.
     pairs : int
-        Of the layer's rulebook; 0 for layers without one.
+        Of the layer's rulebook; 0 for layers without one, and where it is not known.
     multiply_adds, dense_multiply_adds : int
-        Of the layer, and of the same layer on the whole grid. The product that gives the ground
-        state, one row for a batch, is left out.
+        Of the layer, and of the same layer on the whole grid; both 0 where they are not known. The
+        product that gives the ground state, one row for a batch, is left out.
     parameters : int
         Learned values of the layer.
     """
@@ -115,7 +116,8 @@ def summary(model: Module, x: Any) -> Summary:
     -------
     Summary
         Of the innermost modules; one that runs twice is there twice. Of a module of your own that
-        holds no others its output is counted, not its arithmetic.
+        holds no others its output is counted, not its arithmetic; so, too, of a layer with a
+        ``forward`` of your own that convolves on other sites than its input's.
 
     Raises
     ------
@@ -144,7 +146,10 @@ def summary(model: Module, x: Any) -> Summary:
 
 @contextmanager
 def observed(model: Module, see: Callable[..., object]) -> Iterator[None]:
-    """Have every innermost layer's calls seen as ``see(path, layer, input, output)``."""
+    """Have every innermost layer's calls seen as ``see(path, layer, input, output)``.
+
+    The input is what ``forward`` names first, however it is passed.
+    """
     leaves = [(path, layer) for path, layer in model.named_modules() if not any(layer.children())]
     own = [vars(layer).get("forward") for _, layer in leaves]
 
@@ -153,7 +158,7 @@ def observed(model: Module, see: Callable[..., object]) -> Iterator[None]:
 
         def seen(*inputs: Any, **options: Any) -> Any:
             y = forward(*inputs, **options)
-            see(path, layer, next(iter((*inputs, *options.values())), None), y)
+            see(path, layer, _first(forward, inputs, options), y)
             return y
 
         return seen
@@ -169,6 +174,14 @@ def observed(model: Module, see: Callable[..., object]) -> Iterator[None]:
                 vars(layer)["forward"] = forward
 
 
+def _first(forward: Callable[..., Any], inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    """What is given for the parameter that comes first."""
+    if inputs:
+        return inputs[0]
+    names = (*inspect.signature(forward).parameters, *options)
+    return next((options[name] for name in names if name in options), None)
+
+
 def _count(path: str, layer: Any, x: Any, y: Any) -> LayerCount:
     sites, grid = _sites(y)
     cost = dense_cost = 0
@@ -181,7 +194,7 @@ def _count(path: str, layer: Any, x: Any, y: Any) -> LayerCount:
         cost = dense_cost = grid * weight.size
     elif isinstance(layer, DENSE_UPWARDS):
         cost = dense_cost = _sites(x)[1] * weight.size
-    elif pairs and weight is not None:
+    elif rulebook is not None and weight is not None:
         upwards = isinstance(layer, (SparseConvTranspose, SparseInverseConv))
         windows = min(_sites(x)[1], grid) if upwards else grid
         cost, dense_cost = pairs * prod(weight.shape[1:]), windows * weight.size
@@ -190,11 +203,15 @@ def _count(path: str, layer: Any, x: Any, y: Any) -> LayerCount:
 
 
 def rulebook_of(layer: Any, x: Any) -> Rulebook | None:
-    """The rulebook that a layer of this input has used; None for layers without one."""
+    """The rulebook that a layer of this input has used; None for layers without one.
+
+    It is looked up, not built: None, too, where a ``forward`` of the user's own has asked for
+    another one. That of a :class:`SparseInverseConv` is of the layer which it inverts.
+    """
     if not isinstance(x, SparseConvTensor):
         return None
     if isinstance(layer, WITH_RULEBOOK):
-        return x.rulebooks.get(x.sites, layer.geometry)
+        return x.rulebooks.find(x.sites, layer.geometry)
     if isinstance(layer, SparseInverseConv):
         return x.rulebooks.named(layer.indice_key, "rulebook_of")
     return None

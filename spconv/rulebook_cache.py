@@ -71,8 +71,7 @@ class RulebookCache:
 
         ``builder`` is :func:`build`, or that of an engine with arrays elsewhere.
         """
-        key = sites, geometry
-        rulebook = self._built.get(key)
+        key, rulebook = (sites, geometry), self.find(sites, geometry)
         if rulebook is None:
             rulebook = self._built.setdefault(key, (builder or build)(sites, geometry, owner))
         self._ahead.discard(key)
@@ -86,6 +85,10 @@ class RulebookCache:
                     "SparseConvTensor of the same arrays"
                 )
         return rulebook
+
+    def find(self, sites: SiteSet, geometry: Geometry) -> Rulebook | None:
+        """The rulebook, if it has been built."""
+        return self._built.get((sites, geometry))
 
     def plan(self, root: SiteSet) -> Plan:
         """What has been asked for from the sites of an input on, for :meth:`follow`.
@@ -106,9 +109,9 @@ class RulebookCache:
         sets = [root]
         for step in plan:
             key = sets[step.source], step.geometry
-            known = key in self._built
+            ahead = self.find(*key) is None
             rulebook = self.get(*key)
-            if not known:
+            if ahead:
                 self._ahead.add(key)
             rulebook.compute(step.computed)
             if rulebook.out_sites not in sets:

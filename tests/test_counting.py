@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 
 import spconv
+from spconv.counting import observed
+from spconv.functional import prune
 from spconv.models import DeepCNet, dense_twin
 
 
@@ -120,6 +122,101 @@ def test_what_a_user_writes_is_counted_as_far_as_it_is_known():
     assert (pair.layer, pair.sites, pair.channels, pair.multiply_adds) == ("Pair", 0, 0, 0)
     assert layer.multiply_adds == 2 * layer.pairs > 0
     assert found.parameters == 1 + layer.parameters
+
+
+def test_a_dense_layer_computes_what_a_sparse_one_has_no_pair_for():
+    x = spconv.SparseConvTensor(np.ones((1, 1), "f4"), [[0, 7, 7]], (8, 8), 1)
+    found = spconv.summary(spconv.SparseConv2d(1, 8, 3, 2), x)  # no window reaches the site
+    assert (found.layers[0].pairs, found.multiply_adds) == (0, 0)
+    assert found.dense_multiply_adds == 9 * 9 * 8
+
+
+def test_of_an_empty_tensor():
+    x = spconv.SparseConvTensor(np.ones((0, 1), "f4"), np.zeros((0, 3), int), (8, 8), 1)
+    net = spconv.SparseSequential(
+        spconv.SubMConv2d(1, 8, 3),
+        spconv.SparseConv2d(8, 4, 2, 2, indice_key="down"),
+        spconv.SparseInverseConv2d(4, 2, 2, "down"),
+        spconv.SparseMaxPool2d(2),
+        spconv.Linear(2, 3),
+    )
+    found = spconv.summary(net, x).layers
+    assert [count.multiply_adds for count in found] == [0] * 5
+    inner = 16 * 4 * 8 * 4, 16 * 4 * 4 * 2
+    assert [c.dense_multiply_adds for c in found] == [64 * 9 * 8, *inner, 0, 16 * 2 * 3]
+
+
+class Lifting(spconv.SubMConv3d):
+    """On the sites of a plane in the middle of a space."""
+
+    def forward(self, x):
+        sites = np.insert(x.indices, 1, 1, axis=1)
+        shape = 3, *x.spatial_shape
+        return super().forward(spconv.SparseConvTensor(x.features, sites, shape, x.batch_size))
+
+
+class Halving(spconv.SubMConv2d):
+    def forward(self, x):
+        return super().forward(prune(x, np.arange(len(x)) % 2 == 0))
+
+
+@pytest.mark.parametrize("kind", [Lifting, Halving])
+def test_pairs_that_cannot_be_told_are_unknown(kind):
+    x = spconv.from_dense(image(0.4).dense().data)
+    (count,) = spconv.summary(kind(1, 2, 3), x).layers
+    assert (count.pairs, count.multiply_adds, count.dense_multiply_adds) == (0, 0, 0)
+    assert count.parameters > 0
+    assert not x.rulebooks._built
+
+
+class Pruned(spconv.SubMConv2d):
+    def forward(self, x, residual=None):
+        return prune(super().forward(x, residual=residual), np.arange(len(x)) % 2 == 0)
+
+
+class Grid(spconv.SparseConv2d):
+    def forward(self, x):
+        return super().forward(x).dense()
+
+
+@pytest.mark.parametrize(
+    ("kind", "plain"), [(Pruned, spconv.SubMConv2d), (Grid, spconv.SparseConv2d)]
+)
+def test_a_forward_that_goes_on_behind_the_layer_counts_its_pairs(kind, plain):
+    x = image(0.4)
+    (expected,) = spconv.summary(plain(1, 2, 3), x).layers
+    (count,) = spconv.summary(kind(1, 2, 3), x).layers
+    assert count.pairs == expected.pairs > 0
+    assert count.multiply_adds == expected.multiply_adds
+
+
+class Anything(spconv.Module):
+    def forward(self, *inputs, **options):
+        return inputs, options
+
+
+class Named(spconv.Module):
+    def __init__(self):
+        self.layer = spconv.SubMConv2d(1, 1, 3)
+
+    def forward(self, x):
+        return self.layer(negative_slope=0.0, x=x)
+
+
+def test_the_input_is_what_forward_names_first():
+    x, net = image(0.4), Named()
+    (expected,) = spconv.summary(net.layer, x).layers
+    (count,) = spconv.summary(net, x).layers
+    assert (count.pairs, count.multiply_adds) == (expected.pairs, expected.multiply_adds)
+    seen = []
+    with observed(net, lambda path, layer, x, y: seen.append(x)):
+        net.layer(x, negative_slope=0.0)
+        net.layer(negative_slope=0.0, x=x)
+    assert [given is x for given in seen] == [True, True]
+    net, seen = Anything(), []
+    with observed(net, lambda path, layer, x, y: seen.append(x)):
+        net(1, a=2), net(a=2), net()
+    assert seen == [1, 2, None]
 
 
 def test_a_table_is_printed():
