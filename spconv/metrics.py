@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from spconv.autograd import Tensor
 from spconv.checks import check_int, type_name
 from spconv.compat import to_device
-from spconv.tensor import SparseConvTensor
+from spconv.tensor import SparseConvTensor, all_channels
 
 
 def check_numbers(owner: str, labels: Any) -> None:
@@ -24,10 +24,24 @@ def check_numbers(owner: str, labels: Any) -> None:
 
 
 def rows_of(logits: Any) -> Any:
-    """Of a sparse tensor without a ground state the features, which have a label for each site."""
+    """Of a sparse tensor without a ground state the features, which have a label for each site.
+
+    With zeros for dropped channels: the classes behind them keep their numbers.
+    """
     if isinstance(logits, SparseConvTensor) and logits.ground_state is None:
-        return logits.features
+        return all_channels(logits).features
     return logits
+
+
+def _rows(owner: str, logits: Any, kind: str) -> Any:
+    """:func:`rows_of`, and TypeError for a sparse tensor with a ground state."""
+    rows = rows_of(logits)
+    if isinstance(rows, SparseConvTensor):
+        raise TypeError(
+            f"{owner}: logits must be {kind}, got SparseConvTensor with a ground state; pass its "
+            ".features"
+        )
+    return rows
 
 
 def count_errors(logits: Tensor, labels: Any, ignore_index: int | None = None) -> tuple[int, int]:
@@ -39,7 +53,7 @@ def count_errors(logits: Tensor, labels: Any, ignore_index: int | None = None) -
     (1, 2)
     """
     array, what = _numbers(labels)
-    logits = rows_of(logits)
+    logits = _rows("count_errors", logits, "a Tensor")
     rows = (len(logits),) if isinstance(logits, Tensor) and logits.ndim == 2 else None
     if array is None or array.dtype.kind not in "iub" or array.shape != rows:
         shape = logits.shape if isinstance(logits, Tensor) else type_name(logits)
@@ -80,7 +94,8 @@ def confusion_matrix(
     Raises
     ------
     TypeError
-        For labels that are no integers, and for a sparse tensor with a ground state.
+        For labels that are no integers, for logits that are no real numbers, and for a sparse
+        tensor with a ground state.
     ValueError
         For other shapes, for labels or answers that are no classes, and for NaN among the logits
         of rows that count.
@@ -106,14 +121,14 @@ def confusion_matrix(
     num_classes = check_int(owner, "num_classes", num_classes, 1)
     if ignore_index is not None:
         ignore_index = check_int(owner, "ignore_index", ignore_index, -(2**63))
-    logits = rows_of(logits)
-    if isinstance(logits, SparseConvTensor):
-        raise TypeError(
-            f"{owner}: logits must be a Tensor or an array, got SparseConvTensor with a ground "
-            "state; pass its .features"
-        )
+    logits = _rows(owner, logits, "a Tensor or an array")
     truth, what = _numbers(labels)
-    outputs = logits.numpy() if isinstance(logits, Tensor) else np.asarray(to_device(logits, "cpu"))
+    outputs, got = _numbers(logits.numpy() if isinstance(logits, Tensor) else logits)
+    if outputs is None:
+        raise TypeError(
+            f"{owner}: logits must be real numbers (N, {num_classes}), or integer classes (N,), "
+            f"got {got}; make one float array of them"
+        )
     classes = outputs.ndim == 1 and outputs.dtype.kind in "iu"
     if truth is None or truth.dtype.kind not in "iu":
         raise TypeError(
@@ -191,11 +206,12 @@ def _checked(matrix: Any, owner: str) -> NDArray[np.int64]:
 
 
 def _numbers(labels: Any) -> tuple[np.ndarray | None, str]:
-    """Labels as an array, None if they are none, and what they are in a message."""
+    """As an array, None if they are no real numbers, and what they are in a message."""
     try:
         array = np.asarray(to_device(labels, "cpu"))
     except (TypeError, ValueError):  # targets of several shapes
         return None, type_name(labels)
+    what, listed = f"{array.dtype} {array.shape}", not hasattr(labels, "dtype")
     if array.dtype.kind not in "fiub":
-        return None, type_name(labels)
-    return array, f"{array.dtype} {array.shape}"
+        return None, type_name(labels) if listed else what
+    return array.astype(np.int64) if listed and array.shape == (0,) else array, what

@@ -17,6 +17,7 @@ from spconv.train import train
         (Tensor(np.zeros((2, 3))), {"shape": [0, 1]}, r"\(2, 3\) and dict"),
         (Tensor(np.zeros((2, 3))), ["cat", "dog"], r"\(2, 3\) and list"),
         ((Tensor(np.zeros((2, 3))),), [1, 2], r"tuple and int64 \(2,\)"),
+        (Tensor(np.zeros((2, 3))), np.array(["cat", "dog"]), r"\(2, 3\) and <U3 \(2,\)"),
     ],
 )
 def test_what_is_no_classification_needs_a_count(outputs, labels, got):
@@ -68,6 +69,10 @@ def test_confusion_matrix_of_nothing():
     for value in (0, np.nan):  # whatever stands there
         logits = np.full((1, 2), value)
         assert confusion_matrix(logits, [-1], 2, -1).tolist() == [[0, 0], [0, 0]]
+    for logits in ([], np.zeros(0, int), np.zeros((0, 3)), Tensor(np.zeros((0, 3)))):
+        for labels in ([], (), np.zeros(0, int)):
+            assert confusion_matrix(logits, labels, 3).tolist() == np.zeros((3, 3)).tolist()
+    assert count_errors(Tensor(np.zeros((0, 3))), []) == (0, 0)
 
 
 def test_many_classes_of_small_integers():
@@ -144,6 +149,20 @@ def test_sparse_logits_have_a_row_for_every_site():
             r"logits .* an array, got SparseConvTensor with a ground state; pass its \.features",
         ),
         (([0, 2], [0, 1], 2), ValueError, r"answers must be in 0..1, got 0..2"),
+        (
+            (np.zeros((2, 2), complex), [0, 1], 2),
+            TypeError,
+            r"logits must be real numbers \(N, 2\), .*got complex128 \(2, 2\); make",
+        ),
+        (
+            ([[1.0, 2], [3.0]], [0, 1], 2),
+            TypeError,
+            "logits must be real numbers .* got list; make",
+        ),
+        (([["a", "b"]], [0], 2), TypeError, "logits must be real numbers .* got list; make"),
+        ((None, [0], 2), TypeError, "logits must be real numbers .* got NoneType; make"),
+        ((np.zeros(0), [], 2), ValueError, r"got float64 \(0,\) and \(0,\)"),
+        ((np.zeros((0, 2)), np.zeros(0), 2), TypeError, r"integers \(N,\), got float64 \(0,\)"),
         ((np.zeros((2, 2)), [0, 1], 0), ValueError, "num_classes must be at least 1, got 0"),
         ((np.zeros((2, 2)), [0, 1], 2, 0.5), TypeError, r"ignore_index must be an int, got 0\.5"),
     ],
@@ -151,6 +170,37 @@ def test_sparse_logits_have_a_row_for_every_site():
 def test_errors(arguments, error, message):
     with pytest.raises(error, match=f"confusion_matrix: .*{message}"):
         confusion_matrix(*arguments)
+
+
+def test_of_a_ground_state_both_say_what_to_pass():
+    x = spconv.SparseConvTensor(np.zeros((1, 2)), [[0, 1]], (3,), 1, [0, 0])
+    message = r"logits must be a Tensor.* got SparseConvTensor with a ground state; pass its \.fe"
+    with pytest.raises(TypeError, match=f"count_errors: {message}"):
+        count_errors(x, [0])
+    with pytest.raises(TypeError, match=f"confusion_matrix: {message}"):
+        confusion_matrix(x, [0], 2)
+    net = spconv.SparseSequential(spconv.Linear(2, 2))
+    net = net.astype(np.float64)
+    with pytest.raises(TypeError, match=f"count_errors: {message}"):
+        evaluation.evaluate(net, [(x, [0])])
+    sgd = spconv.optim.SGD(net.named_parameters(), lr=1.0)
+    with pytest.raises(
+        TypeError, match=r"logits must be a Tensor .*SparseConvTensor; pass its \.fe"
+    ):
+        train(net, [(x, [0])], sgd, epochs=1, progress=False)
+
+
+def test_classes_behind_dropped_channels_keep_their_numbers():
+    x = spconv.SparseConvTensor(np.eye(4), [[0, i, i] for i in range(4)], (4, 4), 1)
+    kept = spconv.tensor.KeptChannels(np.array([0, 2, 3]), 4)
+    y = spconv.functional.batchwise_dropout(x, kept)
+    assert y.features.shape == (4, 3)
+    labels = [0, 0, 2, 3]  # of a row of zeros the first class is the answer
+    assert count_errors(y, labels) == (0, 4)
+    assert confusion_matrix(y, labels, 4).tolist() == np.diag([2, 0, 1, 1]).tolist()
+    logits = spconv.Tensor(y.dense().data[0, :, range(4), range(4)])
+    expected = spconv.functional.cross_entropy(logits, labels).item()
+    assert evaluation.evaluate(spconv.layers.Identity(), [(y, labels)]).loss == expected
 
 
 @pytest.mark.parametrize("function", [class_iou, mean_iou])
