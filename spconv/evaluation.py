@@ -21,8 +21,8 @@ from spconv.metrics import class_iou as class_iou
 from spconv.metrics import confusion_matrix as confusion_matrix
 from spconv.metrics import mean_iou as mean_iou
 
-Loss = Callable[[Tensor, Any], Tensor]
-"""``loss(logits, labels)``: the mean over the batch, a scalar."""
+Loss = Callable[[Any, Any], Tensor]
+"""``loss(logits, labels)``: the mean over the batch, a scalar; of what the model returns."""
 
 Count = Callable[[Any, Any], tuple[int, int]]
 """``count(logits, labels)``: how many of how many are wrong."""
@@ -88,7 +88,9 @@ def evaluate(
     loader : Loader or iterable
         Gives (inputs, labels) batches; of a loader, the batches of epoch 0.
     loss : callable, optional
-        ``loss(logits, labels)``, a mean over the batch; :func:`cross_entropy` by default.
+        ``loss(logits, labels)``, a mean over the batch; :func:`cross_entropy` by default. As
+        ``count``, it gets what the model returns: a sparse tensor as it is, since it may need the
+        sites; ``lambda y, labels: cross_entropy(y.features, labels)`` is the loss of the rows.
     count : callable, optional
         ``count(logits, labels)`` tells how many of how many are wrong; by default the classes that
         are not the largest logit. The second number is the weight of a batch in the mean loss.
@@ -103,7 +105,7 @@ def evaluate(
         If ``loss``, ``count`` or ``prepare`` is no function, or ``count`` does not return two
         numbers.
     ValueError
-        If there are no samples.
+        If there are no samples, or ``count`` returns numbers that are negative or not finite.
     """
     loss, count = criteria("evaluate", loss, count, ignore_index)
     check_function("evaluate", "prepare(inputs)", prepare, optional=True)
@@ -149,6 +151,12 @@ def _counted(owner: str, count: Count, logits: Any, labels: Any) -> tuple[int, i
     if len(numbers) != 2 or not all(isinstance(number, Real) for number in numbers):
         got = repr(result) if isinstance(result, tuple | list | Real) else type_name(result)
         raise TypeError(f"{owner}: count must return (wrong, of how many), got {got}")
+    numbers = [number if type(number) is int else float(number) for number in numbers]
+    if not all(0 <= number < math.inf for number in numbers):
+        raise ValueError(
+            f"{owner}: count must return (wrong, of how many), finite and >= 0, got {result!r}; "
+            "where nothing counts return (0, 0)"
+        )
     return numbers[0], numbers[1]
 
 

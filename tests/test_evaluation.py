@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -71,6 +73,41 @@ def test_a_count_is_two_numbers(result, got):
     sgd = SGD(net.named_parameters(), lr=0.1)
     with pytest.raises(TypeError, match=f"^train: {expected}"):
         train(net, batches, sgd, epochs=1, count=lambda logits, labels: result, progress=False)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [(np.nan, 2), (1, np.float32(np.nan)), (np.inf, 2), (-1, 2), (0, -2), (Fraction(-1, 2), 2)],
+    ids=repr,
+)
+def test_counts_are_finite_and_not_negative(result):
+    net = Linear(2, 2)
+    batches = [(Tensor(np.eye(2, dtype=np.float32)), np.array([0, 1]))]
+    expected = r"count must return \(wrong, of how many\), finite and >= 0, got \("
+    with pytest.raises(ValueError, match=f"^evaluate: {expected}"):
+        evaluate(net, batches, count=lambda logits, labels: result)
+    sgd, before = SGD(net.named_parameters(), lr=0.1), net.state_dict()
+    with pytest.raises(ValueError, match=f"^train: {expected}"):
+        train(net, batches, sgd, epochs=1, count=lambda logits, labels: result, progress=False)
+    assert all(np.array_equal(before[name], array) for name, array in net.state_dict().items())
+
+
+def test_fractions_are_shown_and_written(tmp_path):
+    net = Linear(2, 2)
+    batches = [(Tensor(np.eye(2, dtype=np.float32)), np.array([0, 1]))]
+    history = train(
+        net,
+        batches,
+        SGD(net.named_parameters(), lr=0.1),
+        epochs=1,
+        evaluate=batches,
+        count=lambda logits, labels: (Fraction(1, 2), Fraction(2)),
+        log=tmp_path / "log.jsonl",
+        checkpoint=tmp_path / "run.npz",
+        progress=False,
+    )
+    assert (history.last.error, history.last.test_error) == (0.25, 0.25)
+    assert "error 25.00%" in str(history.last)
 
 
 @pytest.mark.parametrize("kind", [float, np.float32, np.array, lambda n: Tensor([float(n)])])

@@ -82,7 +82,9 @@ def train(
         Learning rate as a function of the step; without it the optimizer's stays. Groups of
         parameters keep their ratio to it.
     loss : callable, optional
-        ``loss(logits, labels)``, a mean over the batch; :func:`cross_entropy` by default.
+        ``loss(logits, labels)``, a mean over the batch; :func:`cross_entropy` by default. As
+        ``count``, it gets what the model returns: a sparse tensor as it is, since it may need the
+        sites; ``lambda y, labels: cross_entropy(y.features, labels)`` is the loss of the rows.
     count : callable, optional
         ``count(logits, labels)`` tells how many of how many are wrong, for the error and for the
         weight of a batch in the mean loss; by default the classes that are not the largest logit.

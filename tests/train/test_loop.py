@@ -1,6 +1,7 @@
 """What a training does: seeds, schedule, log, history, hooks, progress, non-finite losses."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -111,6 +112,45 @@ def test_a_regression_is_trained_with_a_count_of_its_own(tmp_path):
     )
     assert history.epochs[0].error > 0.9
     assert history.last.test_error == 0
+
+
+def test_a_loss_and_a_count_of_sparse_logits_see_their_sites(tmp_path):
+    """Rows of a sparse tensor tell nothing of where they are."""
+    sites = [[0, i, 2 * i] for i in range(3)]
+    x = SparseConvTensor(np.eye(3, 6, dtype=np.float32), sites, (4, 6), 1)
+    grid = np.zeros((4, 6), int)  # a target for every site of it
+    grid[1, 2], grid[2, 4] = 2, 1
+
+    def targets_at(y, grid):
+        return grid[tuple(y.indices[:, 1:].T)]
+
+    arguments = {
+        "loader": [(x, grid)],
+        "evaluate": [(x, grid)],
+        "count": lambda y, grid: (
+            int((y.features.data.argmax(1) != targets_at(y, grid)).sum()),
+            len(y),
+        ),
+        "schedule": None,
+        "checkpoint": None,
+    }
+    weight = [1, 2, 3]
+    *_, history = run(
+        tmp_path,
+        lambda model: SGD(model.named_parameters(), lr=1.0),
+        model=SparseSequential(Linear(6, 3)),
+        loss=lambda y, grid: cross_entropy(y.features, targets_at(y, grid), weight=weight),
+        epochs=20,
+        **arguments,
+    )
+    assert history.last.error == history.last.test_error == 0
+    with pytest.raises(TypeError, match=r"got SparseConvTensor; pass its \.features"):
+        run(
+            tmp_path,
+            model=SparseSequential(Linear(6, 3)),
+            loss=partial(cross_entropy, weight=weight),
+            **arguments,
+        )
 
 
 def test_what_cannot_be_counted_stops_before_the_update(tmp_path):
