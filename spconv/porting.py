@@ -43,8 +43,9 @@ def from_pytorch(
     layout : {"KRSC", "RSCK", "RSKC", "KCRS"}
         Axes of the weights that sparse convolutions here get: (out, kernel, in), as spconv 2.2 and
         later have them, (kernel, in, out) or (kernel, out, in), of older files, or "KCRS" where
-        ``torch.nn``'s dense convolutions were there: (out, in, kernel), or (in, out, kernel) of
-        transposed ones. Where a kernel is as wide as it has input channels no shape can tell.
+        ``torch.nn``'s dense convolutions were there: (out, in / groups, kernel), or
+        (in, out / groups, kernel) of transposed ones, for whose groups the others have no axes.
+        Where a kernel is as wide as it has input channels no shape can tell.
     strict : bool
         False converts what has a place in ``model``; load that with ``strict=False``, too.
 
@@ -57,7 +58,8 @@ def from_pytorch(
     TypeError
         If ``state`` is no mapping, or holds what is no array.
     ValueError
-        If shapes do not fit or, if ``strict``, paths are missing or unexpected: all are named.
+        If shapes do not fit or, if ``strict``, paths are missing or unexpected: all are named. If
+        the layout has no axes for a transposed convolution with groups.
 
     Examples
     --------
@@ -76,6 +78,7 @@ def from_pytorch(
     theirs = {path: v for path, v in state.items() if str(path).split(".")[-1] not in _COUNTERS}
     arrays = {path: as_numbers(OWNER, path, v) for path, v in theirs.items() if path in own}
     weights = _weights(model)
+    _check_groups(OWNER, {path: weights[path] for path in arrays if path in weights}, layout)
     problems = []
     if strict:
         problems += [f"missing {path}" for path in own if path not in theirs]
@@ -120,7 +123,7 @@ def to_pytorch(model: Module, layout: Layout = "KRSC") -> dict[str, np.ndarray]:
     TypeError
         If ``model`` is no Module.
     ValueError
-        If there is no such layout.
+        If there is no such layout, or it has no axes for a transposed convolution with groups.
 
     Examples
     --------
@@ -131,6 +134,7 @@ def to_pytorch(model: Module, layout: Layout = "KRSC") -> dict[str, np.ndarray]:
     """
     _check("to_pytorch", model, layout)
     weights = _weights(model)
+    _check_groups("to_pytorch", weights, layout)
     return {
         path: weights[path].there(array, layout) if path in weights else array
         for path, array in model.state_dict().items()
@@ -144,11 +148,21 @@ def _check(owner: str, model: Any, layout: Any) -> None:
         raise ValueError(f"{owner}: layout must be one of {[*_AXES]}, got {layout!r}")
 
 
+def _check_groups(owner: str, weights: Mapping[str, _Weight], layout: str) -> None:
+    """The sparse layers that the other layouts come from have no groups: nothing says the axes."""
+    undefined = [path for path, weight in weights.items() if weight.is_undefined(layout)]
+    if undefined:
+        raise ValueError(
+            f"{owner}: layout={layout!r} has no axes for the weights of transposed convolutions "
+            f"with groups, got {', '.join(undefined)}; pass layout='KCRS', as torch.nn has them"
+        )
+
+
 class _Weight(NamedTuple):
     """A weight that is laid out in another way there."""
 
     sizes: dict[str, tuple[int, ...]]
-    """Of the axes by letter, R the kernel's."""
+    """Of the axes there by letter, R the kernel's."""
 
     axes: str
     """Their order in torch.nn."""
@@ -158,6 +172,12 @@ class _Weight(NamedTuple):
 
     pointwise: bool = False
     """Multiplied there by its memory, read as (in, out) whatever its shape says."""
+
+    groups: int = 1
+    """Of a transposed one: it has the inputs of all groups there and of one here."""
+
+    def is_undefined(self, layout: str) -> bool:
+        return self.groups > 1 and self.order(layout) != self.axes
 
     def order(self, layout: str) -> str:
         return _AXES[layout] if self.sparse and layout != "KCRS" else self.axes
@@ -173,11 +193,17 @@ class _Weight(NamedTuple):
         if self.read_as_memory(layout):
             return array.reshape(1, *self.sizes["C"], *self.sizes["K"])
         array = np.moveaxis(array, self.places(layout), [-2, -1])
-        return array.reshape(-1, *array.shape[-2:]) if "R" in self.axes else array
+        if "R" not in self.axes:
+            return array
+        inputs, outputs = array.shape[-2:]
+        array = array.reshape(-1, self.groups, inputs // self.groups, outputs)
+        return array.swapaxes(1, 2).reshape(len(array), inputs // self.groups, -1)
 
     def there(self, array: np.ndarray, layout: str) -> np.ndarray:
         if not self.read_as_memory(layout):
-            array = array.reshape(*self.sizes.get("R", ()), *array.shape[-2:])
+            if "R" in self.axes:
+                array = array.reshape(*array.shape[:-1], self.groups, -1).swapaxes(1, 2)
+            array = array.reshape(*(n for axis in "RCK" for n in self.sizes.get(axis, ())))
             array = np.moveaxis(array, [-2, -1], self.places(layout))
         return np.array(array, order="C").reshape(self.shape(layout))
 
@@ -198,11 +224,13 @@ def _weights(model: Module) -> dict[str, _Weight]:
         elif isinstance(module, _Convolution):
             _, rows, columns = module.weight.shape
             sizes = {"C": (rows,), "K": (columns,), "R": module.geometry.kernel_size}
-            axes = "CKR" if module.geometry.transposed else "KCR"
-            if isinstance(module, _SparseConvolution):
-                found[name] = _Weight(sizes, axes, True, _is_pointwise(module))
-            else:
-                found[name] = _Weight(sizes, axes)
+            axes, groups = "KCR", 1
+            if module.geometry.transposed:
+                axes, groups = "CKR", module.groups
+                sizes |= {"C": (rows * groups,), "K": (columns // groups,)}
+            sparse = isinstance(module, _SparseConvolution)
+            pointwise = isinstance(module, _SparseConvolution) and _is_pointwise(module)
+            found[name] = _Weight(sizes, axes, sparse, pointwise, groups)
     return found
 
 
