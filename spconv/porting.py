@@ -144,7 +144,7 @@ def to_pytorch(model: Module, layout: Layout = "KRSC") -> dict[str, np.ndarray]:
 def _check(owner: str, model: Any, layout: Any) -> None:
     if not isinstance(model, Module):
         raise TypeError(f"{owner}: model must be a Module, got {type_name(model)}")
-    if layout not in _AXES:
+    if not isinstance(layout, str) or layout not in _AXES:
         raise ValueError(f"{owner}: layout must be one of {[*_AXES]}, got {layout!r}")
 
 

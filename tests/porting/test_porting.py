@@ -293,6 +293,7 @@ class OnAGpu:
             ValueError,
             r"one of \['KRSC', 'RSCK', 'RSKC', 'KCRS'\], got 'CKRS'",
         ),
+        (({}, spconv.ReLU(), ["KRSC"]), ValueError, r"layout must be one of .*, got \['KRSC'\]"),
     ],
 )
 def test_errors(arguments, error, message):
