@@ -7,11 +7,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from spconv.autograd import Parameter
 from spconv.checks import check_state, type_name
 from spconv.dtypes import as_numbers
 from spconv.layers import Linear, Module
 from spconv.layers.conv import _Convolution, _SparseConvolution
 from spconv.layers.misfit import COUNTER
+from spconv.layers.module import _entries
 
 Layout = Literal["KRSC", "RSCK", "RSKC", "KCRS"]
 """Axes of a sparse convolution's weight there: K output channels, C input channels, RS kernel."""
@@ -31,8 +33,9 @@ def from_pytorch(
     ``BatchNorm1d``, ``LayerNorm``, ``GroupNorm``, ``InstanceNorm1d``, ``Conv2d/3d`` and
     ``ConvTranspose2d/3d``. What a layer of ``model`` is decides, never a shape, which may fit by
     chance: convolutions get ``(K, in, out)``, a ``Linear`` the transpose, and all else stays as it
-    is. Batch counters are dropped. A sparse convolution of size 1 reads its memory as ``(in, out)``
-    there, although its shape is ``(out, 1, 1, 1, in)``: so it is taken.
+    is. Batch counters are dropped. Of a parameter or layer that is in several places, which has an
+    entry for each of them there, all have to hold the same. A sparse convolution of size 1 reads
+    its memory as ``(in, out)`` there, although its shape is ``(out, 1, 1, 1, in)``: so it is taken.
 
     Parameters
     ----------
@@ -59,7 +62,8 @@ def from_pytorch(
         If ``state`` is no mapping, or holds what is no array.
     ValueError
         If shapes do not fit or, if ``strict``, paths are missing or unexpected: all are named. If
-        the layout has no axes for a transposed convolution with groups.
+        the places of one parameter hold different values, or the layout has no axes for a
+        transposed convolution with groups.
 
     Examples
     --------
@@ -76,15 +80,18 @@ def from_pytorch(
     _check(OWNER, model, layout)
     own = {path: array.shape for path, array in model.state_dict().items()}
     theirs = {path: v for path, v in state.items() if str(path).split(".")[-1] not in _COUNTERS}
-    arrays = {path: as_numbers(OWNER, path, v) for path, v in theirs.items() if path in own}
     weights = _weights(model)
+    places = {path: path for path in own}
+    places |= _other_places(model, [path for path in theirs if path not in own], weights)
+    arrays = {path: as_numbers(OWNER, path, v) for path, v in theirs.items() if path in places}
     _check_groups(OWNER, {path: weights[path] for path in arrays if path in weights}, layout)
     problems = []
     if strict:
-        problems += [f"missing {path}" for path in own if path not in theirs]
-        problems += [f"unexpected {path}" for path in theirs if path not in own]
+        given = {places[path] for path in arrays}
+        problems += [f"missing {path}" for path in own if path not in given]
+        problems += [f"unexpected {path}" for path in theirs if path not in places]
     for path, array in arrays.items():
-        expected = weights[path].shape(layout) if path in weights else own[path]
+        expected = weights[path].shape(layout) if path in weights else own[places[path]]
         if array.shape != expected:
             others = [o for o in _AXES if path in weights and array.shape == weights[path].shape(o)]
             fits = f", which is that of layout={others[0]!r}" if others else ""
@@ -95,10 +102,17 @@ def from_pytorch(
             "rename the entries or the attributes of the model; strict=False takes over the names "
             "that both have"
         )
-    return {
-        path: np.array(weights[path].here(array, layout) if path in weights else array, order="C")
-        for path, array in arrays.items()
-    }
+    converted: dict[str, np.ndarray] = {}
+    for path, array in arrays.items():
+        here = np.array(weights[path].here(array, layout) if path in weights else array, order="C")
+        known = converted.setdefault(places[path], here)
+        if not (known is here or np.array_equal(known, here, equal_nan=True)):
+            raise ValueError(
+                f"{OWNER}: {' and '.join(p for p in arrays if places[p] == places[path])} are one "
+                f"in this {type(model).__name__}, got different values; leave out all but one, or "
+                "give the model one for each"
+            )
+    return converted
 
 
 def to_pytorch(model: Module, layout: Layout = "KRSC") -> dict[str, np.ndarray]:
@@ -146,6 +160,35 @@ def _check(owner: str, model: Any, layout: Any) -> None:
         raise TypeError(f"{owner}: model must be a Module, got {type_name(model)}")
     if not isinstance(layout, str) or layout not in _AXES:
         raise ValueError(f"{owner}: layout must be one of {[*_AXES]}, got {layout!r}")
+
+
+def _other_places(model: Module, paths: list[Any], weights: dict[str, _Weight]) -> dict[Any, str]:
+    """Where the state here has what is at further paths of the model; adds their weights."""
+    first = {id(parameter): path for path, parameter in model.named_parameters()}
+    modules = {id(module): path for path, module in model.named_modules()}
+    places = {}
+    for path in paths:
+        holder, name = _holder(model, path) if isinstance(path, str) else (None, "")
+        if holder is None:
+            continue
+        parameter, above = dict(_entries(vars(holder))).get(name), modules[id(holder)]
+        places[path] = first.get(id(parameter), f"{above}.{name}" if above else name)
+        if name == "weight" and (weight := _weight(holder)):
+            weights[path] = weight
+    return places
+
+
+def _holder(module: Module, path: str) -> tuple[Module | None, str]:
+    """Which module has the parameter or buffer of a path, the first or not, and its name there."""
+    names = [name for name, value in _entries(vars(module)) if isinstance(value, Parameter)]
+    if path in names or path in dict(module.own_buffers()):
+        return module, path
+    for name, child in module.children():
+        if path.startswith(f"{name}."):
+            holder, rest = _holder(child, path.removeprefix(f"{name}."))
+            if holder is not None:
+                return holder, rest
+    return None, path
 
 
 def _check_groups(owner: str, weights: Mapping[str, _Weight], layout: str) -> None:
@@ -215,23 +258,26 @@ class _Weight(NamedTuple):
 
 def _weights(model: Module) -> dict[str, _Weight]:
     """By path."""
-    found = {}
-    for path, module in model.named_modules():
-        name = f"{path}.weight" if path else "weight"
-        if isinstance(module, Linear):
-            rows, columns = module.weight.shape
-            found[name] = _Weight({"C": (rows,), "K": (columns,)}, "KC")
-        elif isinstance(module, _Convolution):
-            _, rows, columns = module.weight.shape
-            sizes = {"C": (rows,), "K": (columns,), "R": module.geometry.kernel_size}
-            axes, groups = "KCR", 1
-            if module.geometry.transposed:
-                axes, groups = "CKR", module.groups
-                sizes |= {"C": (rows * groups,), "K": (columns // groups,)}
-            sparse = isinstance(module, _SparseConvolution)
-            pointwise = isinstance(module, _SparseConvolution) and _is_pointwise(module)
-            found[name] = _Weight(sizes, axes, sparse, pointwise, groups)
-    return found
+    found = ((path, _weight(module)) for path, module in model.named_modules())
+    return {f"{path}.weight" if path else "weight": weight for path, weight in found if weight}
+
+
+def _weight(module: Module) -> _Weight | None:
+    """That of a layer whose weight is laid out in another way there."""
+    if isinstance(module, Linear):
+        rows, columns = module.weight.shape
+        return _Weight({"C": (rows,), "K": (columns,)}, "KC")
+    if not isinstance(module, _Convolution):
+        return None
+    _, rows, columns = module.weight.shape
+    sizes = {"C": (rows,), "K": (columns,), "R": module.geometry.kernel_size}
+    axes, groups = "KCR", 1
+    if module.geometry.transposed:
+        axes, groups = "CKR", module.groups
+        sizes |= {"C": (rows * groups,), "K": (columns // groups,)}
+    sparse = isinstance(module, _SparseConvolution)
+    pointwise = isinstance(module, _SparseConvolution) and _is_pointwise(module)
+    return _Weight(sizes, axes, sparse, pointwise, groups)
 
 
 def _is_pointwise(module: _SparseConvolution) -> bool:
