@@ -23,6 +23,8 @@ def remedy(state: Mapping[str, Any], own: Mapping[str, Array]) -> str | None:
     own : mapping of paths to arrays
         Those of the module.
     """
+    if not all(isinstance(path, str) for path in state):  # all advice is of strings
+        return None
     missing = {path for path in own if path not in state}
     unexpected = {path for path in state if path not in own}
     if any(path.replace(INNER, ".", 1) in missing for path in unexpected if INNER in path):

@@ -1,5 +1,7 @@
 """What an error says of a state that does not fit: where it is from, and what to do."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -57,3 +59,18 @@ def test_the_advice_helps():
 def test_weights_of_pytorch_are_no_part_to_take_over():
     with pytest.raises(ValueError, match=r"convert it: porting\.from_pytorch"):
         make().load_state_dict({"3.weight": np.ones((2, 4), "f4")}, strict=False)
+
+
+@pytest.mark.parametrize("path", [0, ("weight", 1), b"weight", None])
+def test_paths_that_are_no_strings_are_named_as_any_other(path):
+    net, state = spconv.Linear(3, 3), {path: np.ones(3)}
+    message = rf"missing weight; missing bias; unexpected {re.escape(str(path))}; to take over what"
+    with pytest.raises(ValueError, match=rf"Linear\.load_state_dict: .*{message}"):
+        net.load_state_dict(state)
+    with pytest.raises(ValueError, match=rf"model\.npz: Linear\.load_state_dict: .*{message}"):
+        spconv.Checkpoint("model.npz", state, None, {}).restore(net)
+    with pytest.raises(
+        ValueError, match=r"bias has shape \(2,\), expected \(3,\); leave those out"
+    ):
+        net.load_state_dict({**state, "bias": np.ones(2, "f4")}, strict=False)
+    assert net.load_state_dict(state, strict=False).unexpected_keys == [path]
