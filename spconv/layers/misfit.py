@@ -11,10 +11,15 @@ from spconv.compat import Array
 
 COUNTER = "num_batches_tracked"
 INNER = ".layer."
-"""What stands before the entries of a convolution that :func:`spconv.inference.freeze` folded."""
+"""What stands before the entries of a convolution that :func:`spconv.inference.freeze` folded.
+
+A user's own attribute may have that name, so what the layer is decides, where that is known.
+"""
 
 
-def remedy(state: Mapping[str, Any], own: Mapping[str, Array]) -> str | None:
+def remedy(
+    state: Mapping[str, Any], own: Mapping[str, Array], modules: Mapping[str, Any]
+) -> str | None:
     """Advice that fits the whole misfit; None where nothing tells where the state is from.
 
     Parameters
@@ -22,15 +27,23 @@ def remedy(state: Mapping[str, Any], own: Mapping[str, Array]) -> str | None:
     state : mapping of paths to arrays
     own : mapping of paths to arrays
         Those of the module.
+    modules : mapping of paths to modules
+        It and those below it.
     """
+    # These are modules, whose class needs this file.
+    from spconv.layers.frozen import FrozenConvolution
+    from spconv.layers.fusion import TAKE_RESIDUAL, has_forward_of
+
     if not all(isinstance(path, str) for path in state):  # all advice is of strings
         return None
     missing = {path for path in own if path not in state}
     unexpected = {path for path in state if path not in own}
-    if any(path.replace(INNER, ".", 1) in missing for path in unexpected if INNER in path):
-        return "it is that of a frozen network: load it into inference.freeze(net)"
-    if any(path.replace(INNER, ".", 1) in unexpected for path in missing if INNER in path):
-        return "this network is frozen and the state's was not: load the state, then freeze"
+    plain = {path for path, layer in modules.items() if has_forward_of(layer, TAKE_RESIDUAL)}
+    if _are_inner(unexpected, missing, plain):
+        return "it may be that of a frozen network: load it into inference.freeze(net)"
+    frozen = {path for path, layer in modules.items() if isinstance(layer, FrozenConvolution)}
+    if _are_inner(missing, unexpected, frozen):
+        return "this network is frozen and the state's may not be: load the state, then freeze"
     if head := _prefix(unexpected, missing):
         return (
             f"its paths begin with {head!r}, which those of this module do not: pass "
@@ -41,6 +54,12 @@ def remedy(state: Mapping[str, Any], own: Mapping[str, Array]) -> str | None:
     if _is_of_pytorch(state, own):
         return "of a network in PyTorch convert it: porting.from_pytorch(state, net)"
     return None
+
+
+def _are_inner(longer: set[str], shorter: set[str], convolutions: set[str]) -> bool:
+    """Whether some of the longer paths are shorter ones of these but for ``INNER``."""
+    parts = (path.rpartition(".") for path in shorter)
+    return any(f"{head}{INNER}{name}" in longer for head, _, name in parts if head in convolutions)
 
 
 def _prefix(longer: set[str], shorter: set[str]) -> str | None:

@@ -300,9 +300,9 @@ class Module:
             problems = names + [f"unexpected {path}" for path in unexpected] + problems
             hint = "to take over what fits pass strict=False"
         if problems:
+            advice = remedy(state, own, dict(self.named_modules())) or hint
             raise ValueError(
-                f"{owner}: the state does not fit this module: {'; '.join(problems)}; "
-                f"{remedy(state, own) or hint}"
+                f"{owner}: the state does not fit this module: {'; '.join(problems)}; {advice}"
             )
         arrays = {}
         for path, array in given.items():

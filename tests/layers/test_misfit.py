@@ -20,6 +20,11 @@ class Whole(spconv.Module):
         self.backbone = make()
 
 
+class Wrapped(spconv.Module):
+    def __init__(self, layer):
+        self.layer = layer
+
+
 STATE = make().state_dict()
 PYTORCH = {**STATE, "0.weight": np.ones((4, 3, 3, 3, 4)), "3.weight": np.ones((2, 4))}
 
@@ -27,8 +32,16 @@ PYTORCH = {**STATE, "0.weight": np.ones((4, 3, 3, 3, 4)), "3.weight": np.ones((2
 @pytest.mark.parametrize(
     ("net", "state", "advice"),
     [
-        (make(), freeze(make()).state_dict(), r"a frozen network: load it into inference\.freeze"),
-        (freeze(make()), STATE, r"this network is frozen .* load the state, then freeze$"),
+        (
+            make(),
+            freeze(make()).state_dict(),
+            r"; it may be that of a frozen network: load it into inference\.freeze",
+        ),
+        (
+            freeze(make()),
+            STATE,
+            r"this network is frozen and the state's may not be: load the state, then freeze$",
+        ),
         (make(), Whole().state_dict(), r"begin with 'backbone\.', .*removeprefix\('backbone\.'\)"),
         (Whole(), STATE, r"it is that of a part: load it into \.backbone$"),
         (make(), PYTORCH, r"in PyTorch convert it: porting\.from_pytorch\(state, net\)$"),
@@ -74,3 +87,26 @@ def test_paths_that_are_no_strings_are_named_as_any_other(path):
     ):
         net.load_state_dict({**state, "bias": np.ones(2, "f4")}, strict=False)
     assert net.load_state_dict(state, strict=False).unexpected_keys == [path]
+
+
+def test_a_frozen_part_is_told_from_a_whole_network():
+    net, frozen = Whole(), freeze(Whole())
+    with pytest.raises(ValueError, match="it may be that of a frozen network"):
+        net.load_state_dict(frozen.state_dict())
+    with pytest.raises(ValueError, match="this network is frozen"):
+        frozen.load_state_dict(net.state_dict())
+
+
+def test_an_attribute_called_layer_makes_no_network_a_frozen_one():
+    sequence = spconv.SparseSequential
+    for plain, wrapped in (
+        (sequence(spconv.Linear(2, 2)), sequence(Wrapped(spconv.Linear(2, 2)))),
+        (sequence(make()), sequence(Wrapped(make()))),
+    ):
+        for net, other in ((plain, wrapped), (wrapped, plain)):
+            with pytest.raises(ValueError, match=r"take over what fits pass strict=False$"):
+                net.load_state_dict(other.state_dict())
+    convolution = spconv.SubMConv2d(2, 2, 3)
+    net = sequence(Wrapped(convolution))
+    with pytest.raises(ValueError, match=r"take over what fits pass strict=False$"):
+        net.load_state_dict(sequence(convolution).state_dict())
