@@ -11,7 +11,7 @@ from spconv.autograd import Parameter
 from spconv.checks import check_state, type_name
 from spconv.dtypes import as_numbers
 from spconv.layers import Linear, Module
-from spconv.layers.conv import _Convolution, _SparseConvolution
+from spconv.layers.conv import SparseInverseConv, _Convolution, _SparseConvolution
 from spconv.layers.misfit import COUNTER
 from spconv.layers.module import _entries
 
@@ -47,7 +47,8 @@ def from_pytorch(
         Axes of the weights that sparse convolutions here get: (out, kernel, in), as spconv 2.2 and
         later have them, (kernel, in, out) or (kernel, out, in), of older files, or "KCRS" where
         ``torch.nn``'s dense convolutions were there: (out, in / groups, kernel), or
-        (in, out / groups, kernel) of transposed ones, for whose groups the others have no axes.
+        (in, out / groups, kernel) of transposed ones, inverse ones here, too, for whose groups the
+        others have no axes.
         Where a kernel is as wide as it has input channels no shape can tell.
     strict : bool
         False converts what has a place in ``model``; load that with ``strict=False``, too.
@@ -272,7 +273,7 @@ def _weight(module: Module) -> _Weight | None:
     _, rows, columns = module.weight.shape
     sizes = {"C": (rows,), "K": (columns,), "R": module.geometry.kernel_size}
     axes, groups = "KCR", 1
-    if module.geometry.transposed:
+    if module.geometry.transposed or isinstance(module, SparseInverseConv):
         axes, groups = "CKR", module.groups
         sizes |= {"C": (rows * groups,), "K": (columns // groups,)}
     sparse = isinstance(module, _SparseConvolution)

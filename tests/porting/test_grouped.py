@@ -112,3 +112,24 @@ def test_a_grouped_weight_of_another_shape_is_named():
     message = r"weight has shape \(4, 6, 2, 3\), expected \(4, 3, 2, 3\)"
     with pytest.raises(ValueError, match=message):
         from_pytorch(state, layer, "KCRS")
+
+
+@pytest.mark.parametrize("channels", [(4, 4, 1), (4, 6, 1), (6, 4, 2)], ids=str)
+def test_an_inverse_layer_is_a_transposed_one_where_a_dense_network_was_there(channels):
+    """From all sites of a coarse grid back to all of a fine one."""
+    inputs, outputs, groups = channels
+    rng = np.random.default_rng(0)
+    theirs = {
+        "weight": rng.standard_normal((inputs, outputs // groups, 2, 2)),
+        "bias": rng.standard_normal(outputs),
+    }
+    down = spconv.SparseConv2d(1, inputs, 2, 2, indice_key="down").astype("float64")
+    x = down(spconv.from_dense(rng.random((2, 1, 6, 4)) + 1))
+    inverse = spconv.SparseInverseConv2d(inputs, outputs, 2, "down", groups=groups)
+    transposed = spconv.SparseConvTranspose2d(inputs, outputs, 2, 2, groups=groups)
+    for layer in (inverse, transposed):
+        layer.load_state_dict(from_pytorch(theirs, layer, "KCRS"))
+    expected = transposed(x).dense().data
+    np.testing.assert_allclose(inverse(x).dense().data, expected, rtol=1e-12)
+    back = to_pytorch(inverse, "KCRS")
+    assert all(np.array_equal(back[path], array) for path, array in theirs.items())
