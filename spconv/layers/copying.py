@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from types import CellType, FunctionType, ModuleType
 from typing import Any, TypeVar
 
+from spconv.autograd import Tensor
 from spconv.layers.module import Module
 
 AnyModule = TypeVar("AnyModule", bound=Module)
@@ -57,13 +58,18 @@ def _enclosing(model: Module) -> list[FunctionType]:
 
 
 def _reachable(start: Any) -> Iterator[Any]:
-    """An object and what it holds, directly or not: of modules nothing, of functions no globals."""
+    """An object and what it holds, directly or not.
+
+    Of modules nothing, of functions no globals, of tensors not what they were computed from.
+    """
     stack, seen = [start], {id(start)}
     while stack:
         held = stack.pop()
         yield held
         if isinstance(held, FunctionType):
             found = [held.__closure__, held.__defaults__, held.__kwdefaults__, vars(held)]
+        elif isinstance(held, Tensor):
+            found = [held.data]
         elif isinstance(held, type | ModuleType | Module):
             continue
         else:
@@ -88,5 +94,5 @@ def _fill(function: FunctionType, memo: Memo) -> None:
     new.__defaults__ = copy.deepcopy(function.__defaults__, memo)
     new.__kwdefaults__ = copy.deepcopy(function.__kwdefaults__, memo)
     new.__qualname__, new.__module__ = function.__qualname__, function.__module__
-    new.__doc__, new.__annotations__ = function.__doc__, function.__annotations__
+    new.__doc__ = function.__doc__
     vars(new).update(copy.deepcopy(vars(function), memo))
