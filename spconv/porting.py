@@ -11,7 +11,7 @@ from spconv.autograd import Parameter
 from spconv.checks import check_state, type_name
 from spconv.dtypes import as_numbers
 from spconv.layers import Linear, Module
-from spconv.layers.conv import SparseInverseConv, _Convolution, _SparseConvolution
+from spconv.layers.conv import Convolution, SparseConvolution, SparseInverseConv
 from spconv.layers.misfit import COUNTER
 from spconv.layers.module import _entries
 
@@ -268,7 +268,7 @@ def _weight(module: Module) -> _Weight | None:
     if isinstance(module, Linear):
         rows, columns = module.weight.shape
         return _Weight({"C": (rows,), "K": (columns,)}, "KC")
-    if not isinstance(module, _Convolution):
+    if not isinstance(module, Convolution):
         return None
     _, rows, columns = module.weight.shape
     sizes = {"C": (rows,), "K": (columns,), "R": module.geometry.kernel_size}
@@ -276,12 +276,12 @@ def _weight(module: Module) -> _Weight | None:
     if module.geometry.transposed or isinstance(module, SparseInverseConv):
         axes, groups = "CKR", module.groups
         sizes |= {"C": (rows * groups,), "K": (columns // groups,)}
-    sparse = isinstance(module, _SparseConvolution)
-    pointwise = isinstance(module, _SparseConvolution) and _is_pointwise(module)
+    sparse = isinstance(module, SparseConvolution)
+    pointwise = isinstance(module, SparseConvolution) and _is_pointwise(module)
     return _Weight(sizes, axes, sparse, pointwise, groups)
 
 
-def _is_pointwise(module: _SparseConvolution) -> bool:
+def _is_pointwise(module: SparseConvolution) -> bool:
     """Whether it is one matrix product there: of size 1, and submanifold or without a stride."""
     geometry = module.geometry
     return geometry.volume == 1 and (module.submanifold or max(geometry.stride) == 1)

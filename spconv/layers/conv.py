@@ -14,7 +14,7 @@ from spconv.layers.module import Module
 from spconv.tensor import KeptChannels, SparseConvTensor
 
 
-class _Convolution(Module):
+class Convolution(Module):
     """Weights, checks and text that all convolutions share, sparse and dense."""
 
     ndim: ClassVar[int]
@@ -74,7 +74,7 @@ class _Convolution(Module):
         return self.geometry.describe()
 
 
-class _SparseConvolution(_Convolution):
+class SparseConvolution(Convolution):
     """One convolution over the rulebook of its geometry."""
 
     def forward(
@@ -117,7 +117,7 @@ class _SparseConvolution(_Convolution):
         return check_float(type(self).__name__, "negative_slope", asked)
 
 
-class SparseConv(_SparseConvolution):
+class SparseConv(SparseConvolution):
     """Regular sparse convolution: an output wherever the kernel touches an active site.
 
     Equal to the dense layer on the whole grid when the input carries a ground state
@@ -153,7 +153,7 @@ class SparseConv(_SparseConvolution):
     """
 
 
-class SubMConv(_SparseConvolution):
+class SubMConv(SparseConvolution):
     """Submanifold convolution: outputs at the input's sites only, in their order.
 
     Graham & van der Maaten 2017 (arXiv 1706.01307). The kernel is centred (PyTorch's "same"
@@ -175,7 +175,7 @@ class SubMConv(_SparseConvolution):
     submanifold = True
 
 
-class SparseConvTranspose(_SparseConvolution):
+class SparseConvTranspose(SparseConvolution):
     """Transposed convolution: every active input reaches the outputs under its kernel.
 
     With a stride above 1 it acts on deviations and the output's ground state is the bias,
@@ -200,7 +200,7 @@ class SparseConvTranspose(_SparseConvolution):
     transposed = True
 
 
-class SparseInverseConv(_SparseConvolution):
+class SparseInverseConv(SparseConvolution):
     """Go back to the sites that the layer with the same ``indice_key`` started from.
 
     Its pairs are that layer's with input and output exchanged, so a U-Net's decoder returns to

@@ -10,7 +10,7 @@ from spconv import functional
 from spconv.autograd import Tensor
 from spconv.functional._common import check_features, check_sparse
 from spconv.geometry import Geometry, IntOrTuple
-from spconv.layers.conv import _Convolution
+from spconv.layers.conv import Convolution
 from spconv.layers.module import Module
 from spconv.tensor import SparseConvTensor
 
@@ -32,7 +32,9 @@ class Flatten(Module):
         return x.reshape(len(x), int(np.prod(x.shape[1:])))
 
 
-class _GridConvolution(_Convolution):
+class DenseConvolution(Convolution):
+    """A convolution of whole grids."""
+
     def forward(self, x: Tensor) -> Tensor:
         owner = type(self).__name__
         return functional.dense_conv(
@@ -40,7 +42,7 @@ class _GridConvolution(_Convolution):
         )
 
 
-class _DenseConv(_GridConvolution):
+class DenseConv(DenseConvolution):
     """Dense convolution of grids (batch_size, C, *spatial_shape), zero-padded.
 
     Parameters as for :class:`SparseConv`, without ``indice_key``; ``weight`` has the same layout
@@ -72,7 +74,7 @@ class _DenseConv(_GridConvolution):
         )
 
 
-class _DenseConvTranspose(_GridConvolution):
+class DenseConvTranspose(DenseConvolution):
     """Dense transposed convolution of grids (batch_size, C, *spatial_shape).
 
     Every input reaches the outputs under its kernel; what none reaches holds the bias.
@@ -132,7 +134,7 @@ class _DenseConvTranspose(_GridConvolution):
         )
 
 
-class _DenseMaxPool(Module):
+class DenseMaxPool(Module):
     """Dense max-pooling of grids (batch_size, C, *spatial_shape); padding never wins."""
 
     ndim: ClassVar[int]
@@ -152,31 +154,31 @@ class _DenseMaxPool(Module):
         return functional.dense_max_pool(x, self.geometry, owner=type(self).__name__)
 
 
-class Conv2d(_DenseConv):
-    __doc__ = _DenseConv.__doc__
+class Conv2d(DenseConv):
+    __doc__ = DenseConv.__doc__
     ndim = 2
 
 
-class Conv3d(_DenseConv):
-    __doc__ = _DenseConv.__doc__
+class Conv3d(DenseConv):
+    __doc__ = DenseConv.__doc__
     ndim = 3
 
 
-class ConvTranspose2d(_DenseConvTranspose):
-    __doc__ = _DenseConvTranspose.__doc__
+class ConvTranspose2d(DenseConvTranspose):
+    __doc__ = DenseConvTranspose.__doc__
     ndim = 2
 
 
-class ConvTranspose3d(_DenseConvTranspose):
-    __doc__ = _DenseConvTranspose.__doc__
+class ConvTranspose3d(DenseConvTranspose):
+    __doc__ = DenseConvTranspose.__doc__
     ndim = 3
 
 
-class MaxPool2d(_DenseMaxPool):
-    __doc__ = _DenseMaxPool.__doc__
+class MaxPool2d(DenseMaxPool):
+    __doc__ = DenseMaxPool.__doc__
     ndim = 2
 
 
-class MaxPool3d(_DenseMaxPool):
-    __doc__ = _DenseMaxPool.__doc__
+class MaxPool3d(DenseMaxPool):
+    __doc__ = DenseMaxPool.__doc__
     ndim = 3

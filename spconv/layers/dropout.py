@@ -11,7 +11,9 @@ from spconv.layers.module import Module
 from spconv.tensor import KeptChannels, SparseConvTensor, all_channels
 
 
-class _Dropout(Module):
+class DropoutLayer(Module):
+    """A probability and its random numbers."""
+
     def __init__(self, p: float = 0.5, rng: np.random.Generator | None = None) -> None:
         self.p = check_float(type(self).__name__, "p", p, below=1)
         check_optional_generator(type(self).__name__, rng)
@@ -25,7 +27,7 @@ class _Dropout(Module):
         return self.training and self.p > 0
 
 
-class Dropout(_Dropout):
+class Dropout(DropoutLayer):
     """Zero each entry of the active rows with probability ``p``, scale the others up.
 
     The ground state stays as it is.
@@ -43,7 +45,7 @@ class Dropout(_Dropout):
         return functional.dropout(x, self.p, self.rng) if self.acts() else x
 
 
-class BatchwiseDropout(_Dropout):
+class BatchwiseDropout(DropoutLayer):
     """Drop the same channels at every site of a batch, in the ground state too.
 
     Graham, Reizenstein & Robinson 2015 (arXiv 1502.02478). Inside a :class:`SparseSequential`

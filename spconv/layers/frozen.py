@@ -9,7 +9,7 @@ import numpy as np
 from spconv.autograd import Parameter, no_grad
 from spconv.compat import Array
 from spconv.functional._common import check_sparse
-from spconv.layers.conv import _SparseConvolution
+from spconv.layers.conv import SparseConvolution
 from spconv.layers.module import Module, given
 from spconv.layers.norm import BatchNorm
 from spconv.tensor import SparseConvTensor
@@ -30,7 +30,7 @@ class FrozenConvolution(Module):
     layer : a sparse convolution layer
     """
 
-    def __init__(self, layer: _SparseConvolution) -> None:
+    def __init__(self, layer: SparseConvolution) -> None:
         self.layer = copy.copy(layer)
 
     def describe(self) -> str:

@@ -11,7 +11,9 @@ from spconv.layers.module import Module
 from spconv.tensor import SparseConvTensor
 
 
-class _Pool(Module):
+class SparsePool(Module):
+    """Windows of active sites."""
+
     ndim: ClassVar[int]
 
     def __init__(
@@ -33,7 +35,7 @@ class _Pool(Module):
         return self.geometry.describe() + key
 
 
-class SparseMaxPool(_Pool):
+class SparseMaxPool(SparsePool):
     """Largest value of every window that holds an active site.
 
     With a ground state, inactive sites of the window count with it, as in the dense layer, and
@@ -61,7 +63,7 @@ class SparseMaxPool(_Pool):
         )
 
 
-class SparseAvgPool(_Pool):
+class SparseAvgPool(SparsePool):
     """Mean of every window that holds an active site.
 
     Over the whole window with a ground state, as in the dense layer; over the active sites
