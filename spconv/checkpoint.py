@@ -219,6 +219,10 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
 
 def _encode(value: Any, name: str, members: dict[str, np.ndarray]) -> Any:
     """Turn ``value`` into JSON, moving its arrays to ``members``."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"save: {name} is a masked array, whose mask would be lost; pass its .data and .mask"
+        )
     if isinstance(value, np.ndarray) or is_cupy(value):
         array = to_device(value, "cpu")
         if array.dtype.hasobject:

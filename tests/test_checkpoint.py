@@ -96,6 +96,7 @@ def test_no_name_of_an_array_can_collide(path):
         ({"x": {1, 2}}, "save: extra/x is of type set"),
         ({"x": [b"raw"]}, "save: extra/x/0 is of type bytes"),
         ({"x": Parameter(np.ones(2))}, r"extra/x is of type Parameter.*pass its \.data"),
+        ({"x": np.ma.array([1, 2], mask=[0, 1])}, r"extra/x is a masked array.*\.data and \.mask"),
         ({"x": np.array([object()])}, "extra/x is an array of Python objects, which needs pickle"),
         ({"x": {1: 2}}, "the keys of extra/x must be strings, got 1"),
         ({"x": {"__array__": 2}}, "the keys of extra/x must be strings, got '__array__'"),
