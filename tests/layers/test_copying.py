@@ -1,0 +1,129 @@
+"""Frozen copies of networks use nothing of the original: methods, functions, results."""
+
+import threading
+from collections import OrderedDict, deque
+from functools import partial, wraps
+
+import numpy as np
+import pytest
+
+import spconv
+from spconv.autograd import record
+from spconv.inference import freeze
+from spconv.testing import random_sparse_tensor
+
+
+class Bound(spconv.Module):
+    """Runs its body by what it holds: a method, or one with arguments filled in."""
+
+    def __init__(self, how):
+        self.body = spconv.SparseSequential(spconv.SubMConv2d(3, 3, 3), spconv.BatchNorm(3))
+        self.run = {"method": self.through, "partial": partial(self.through)}.get(how)
+        if how == "forward":
+            self.forward = self.through
+        self.kept = deque([self.body])
+
+    def through(self, x):
+        return self.body(x)
+
+    def forward(self, x):
+        return self.run(x)
+
+
+@pytest.mark.parametrize("how", ["method", "partial", "forward"])
+def test_methods_that_a_module_holds_are_the_copys(how):
+    net, x = Bound(how), random_sparse_tensor(np.random.default_rng(0), (6, 6), dtype=np.float32)
+    net.body[1].running_mean = np.arange(3, dtype=np.float32)
+    expected = net.eval()(x).features.data
+    frozen, mean = freeze(net.train()), net.body[1].running_mean.copy()
+    np.testing.assert_allclose(frozen(x).features.data, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(net.body[1].running_mean, mean)
+    assert frozen.kept[0] is frozen.body
+    assert frozen.body is not net.body
+
+
+def decorated(function):
+    @wraps(function)
+    def call(*arguments):
+        return function(*arguments)
+
+    return call
+
+
+def counting(body):
+    """Two functions that share a variable."""
+    calls = 0
+
+    def run(x):
+        nonlocal calls
+        calls += 1
+        return body(x)
+
+    return run, lambda: calls
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda body: lambda x: body(x),
+        lambda body: lambda x, part=body: part(x),
+        lambda body: lambda x, *, part=body: part(x),
+        lambda body: lambda x, parts=[body]: parts[0](x),
+        lambda body: partial(lambda _, x: body(x), None),
+        lambda body: decorated(body.forward),
+        lambda body: decorated(decorated(body)),
+        lambda body: counting(body)[0],
+        lambda body: [decorated(body)][0],
+    ],
+)
+def test_functions_that_enclose_a_part_of_the_network_enclose_the_copys(make):
+    net, x = Bound("method"), random_sparse_tensor(np.random.default_rng(0), (6, 6))
+    net.astype(np.float64).eval().run = make(net.body)
+    expected = net(x).features.data
+    frozen = freeze(net)
+    for parameter in net.parameters():
+        parameter.data = parameter.data + 1
+    np.testing.assert_allclose(frozen(x).features.data, expected, atol=1e-12)
+    assert np.abs(net(x).features.data - expected).max() > 1
+
+
+def test_functions_keep_what_they_share_and_what_they_are():
+    net, x = Bound("method"), random_sparse_tensor(np.random.default_rng(0), (6, 6))
+    net.run, net.count = counting(net.astype(np.float64).body)
+    net.run.note = [net.body]
+    frozen = freeze(net)
+    frozen(x)
+    assert (frozen.count(), net.count()) == (1, 0)
+    assert frozen.run.note == [frozen.body]
+    assert frozen.run.__qualname__ == net.run.__qualname__
+    late = net.run = lambda x: later(x, net.body)
+    assert freeze(net).run is not late
+    later = spconv.ReLU()
+
+
+def test_functions_of_ones_own_and_kept_results_are_no_obstacle():
+    net, lock = Bound("method"), threading.Lock()
+    weight = net.body[0].weight
+
+    def backward(gradient):
+        with lock:
+            return (gradient * weight.data,)
+
+    net.last = record(2 * weight.data, (weight,), backward)  # copied without how it was made
+    net.more = [np.tanh, len, decorated(np.sum), decorated(Bound), spconv.functional.cross_entropy]
+    assert freeze(net).more == net.more
+
+
+def test_what_cannot_be_copied_is_told():
+    net = Bound("method")
+    net.lock = threading.Lock()
+    with pytest.raises(TypeError, match=r"a part of Bound cannot be copied: .*lock.*; keep it out"):
+        freeze(net)
+
+
+def test_containers_stay_what_they_are():
+    net = Bound("method")
+    net.parts = OrderedDict(a=spconv.BatchNorm(3), b=spconv.ReLU())
+    frozen = freeze(net)
+    assert type(frozen.parts) is OrderedDict
+    assert not frozen.parts["a"].weight.requires_grad
