@@ -51,7 +51,7 @@ SPCONV_INLINE void amx_add(float *y, const float *sums, int64_t channels) {
     if (channels >= AMX_COLUMNS) NAME(store)(y, NAME(load)(y) + NAME(load)(sums));
     else {
         const int lanes = (int)channels;
-        NAME(store_part)(y, NAME(load_part)(y, lanes) + NAME(load)(sums), lanes);
+        NAME(add_part)(y, NAME(load)(sums), lanes);
     }
 }
 

@@ -50,7 +50,7 @@ cdef extern from "ranges.h" nogil:
 
 ISA_NAMES = ("portable", "avx2", "avx512")
 # Outputs of one tile: a share of a second-level cache, unless the weights would crowd them out.
-cdef Py_ssize_t TILE_BYTES = 64 * 1024
+cdef Py_ssize_t TILE_BYTES = 128 * 1024
 cdef Py_ssize_t SMALL_WEIGHT_BYTES = 128 * 1024
 # Input channels of a weight's gradient that are worth a block of their own, and the part of a
 # thread's share that is not worth to cut an offset for.

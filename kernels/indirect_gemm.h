@@ -17,6 +17,7 @@ enum { SPCONV_PORTABLE = 0, SPCONV_AVX2 = 1, SPCONV_AVX512 = 2 };
 /* The last one on vectors of half the size, for layers that do not fill a whole one. */
 enum { SPCONV_AVX512_NARROW = 3 };
 enum { SPCONV_CHUNK = 384 }; /* pairs whose rows are looked up at once */
+enum { SPCONV_AHEAD = 24 };  /* pairs from which on rows are fetched before their turn */
 
 #if defined(__GNUC__) && defined(__x86_64__) && !defined(SPCONV_SCALAR)
 #include <immintrin.h>
@@ -48,6 +49,7 @@ static inline int64_t gathered_stride(int64_t channels, size_t size) {
 #define SPCONV_MASKS 0
 #define SPCONV_MR 4
 #define SPCONV_ONE_MR 8
+#define SPCONV_OUTER_MR 8
 #define SPCONV_NV 2
 #define SPCONV_WIDE 0
 #define SPCONV_WIDE_MR 4
@@ -76,6 +78,8 @@ static inline int64_t gathered_stride(int64_t channels, size_t size) {
 #define SPCONV_BYTES 32
 #define SPCONV_MASKS 256
 #define SPCONV_MR 6
+#undef SPCONV_OUTER_MR
+#define SPCONV_OUTER_MR 12
 #undef SPCONV_WIDE
 #undef SPCONV_TAKES_WIDE
 #define SPCONV_WIDE 3
@@ -105,6 +109,8 @@ static inline int64_t gathered_stride(int64_t channels, size_t size) {
 #define SPCONV_BYTES 64
 #define SPCONV_MASKS 512
 #define SPCONV_MR 12
+#undef SPCONV_OUTER_MR
+#define SPCONV_OUTER_MR 16
 #undef SPCONV_ONE_MR
 #define SPCONV_ONE_MR 12
 #undef SPCONV_HELD

@@ -2,9 +2,9 @@
  *
  * `rows` and `outer` hold a SPCONV_MR x SPCONV_NV block of vectors in registers. `rows` has one of
  * SPCONV_WIDE_MR x SPCONV_WIDE as well, which reads less for the same sums or leaves no single
- * vector over, and one of SPCONV_ONE_MR rows for a last vector of channels; `outer` has twice the
- * rows there. `held` is for one vector of channels and exactly SPCONV_HELD input channels, or half
- * of them: it reads their weights once for all rows.
+ * vector over, and one of SPCONV_ONE_MR rows for a last vector of channels; `outer` has
+ * SPCONV_OUTER_MR there. `held` is for one vector of channels and exactly SPCONV_HELD input
+ * channels, or half of them: it reads their weights once for all rows.
  * The arguments mr, nv, channels and full are literals at every call, so that the loops unroll
  * completely.
  */
@@ -48,6 +48,12 @@ SPCONV_INLINE void NAME(fetch)(const REAL *row, int64_t count) {
     if (count > 1 && count * (int64_t)sizeof(REAL) <= 128) SPCONV_PREFETCH(row + count - 1);
 }
 
+/* The first rows of a list whose turn is next. */
+SPCONV_INLINE void NAME(fetch_rows)(const REAL *x, int64_t ldx, const int32_t *in, int64_t count,
+                                    int64_t cin) {
+    for (int64_t i = 0; i < count && i < SPCONV_AHEAD; ++i) NAME(fetch)(x + in[i] * ldx, cin);
+}
+
 /* y[out[r]] += x[in[r]] W for mr pairs and nv vectors of output channels. The products are summed on
  * their own first: to add each to what the offsets before have left rounds more. */
 SPCONV_INLINE void NAME(rows)(const int mr, const int nv, const int full, int lanes, const REAL *x,
@@ -75,7 +81,7 @@ SPCONV_INLINE void NAME(rows)(const int mr, const int nv, const int full, int la
         SPCONV_UNROLL for (int v = 0; v < nv; ++v) {
             REAL *sums = row + v * LANES;
             if (full || v < nv - 1) NAME(store)(sums, NAME(load)(sums) + acc[r][v]);
-            else NAME(store_part)(sums, NAME(load_part)(sums, lanes) + acc[r][v], lanes);
+            else NAME(add_part)(sums, acc[r][v], lanes);
         }
     }
 }
@@ -94,7 +100,7 @@ SPCONV_INLINE void NAME(held)(const int mr, const int channels, const int full, 
             acc[r] = NAME(multiply_add)(px[r][c], w[c], acc[r]);
     SPCONV_UNROLL for (int r = 0; r < mr; ++r) {
         if (full) NAME(store)(y[r], NAME(load)(y[r]) + acc[r]);
-        else NAME(store_part)(y[r], NAME(load_part)(y[r], lanes) + acc[r], lanes);
+        else NAME(add_part)(y[r], acc[r], lanes);
     }
 }
 
@@ -112,23 +118,32 @@ SPCONV_INLINE void NAME(held_block)(const int channels, const int full, int lane
             px[i] = x + in[begin + i] * ldx;
             py[i] = y + out[begin + i] * ldy;
         }
-        for (; chunk - p >= SPCONV_HELD_MR; p += SPCONV_HELD_MR)
+        for (; chunk - p >= SPCONV_HELD_MR; p += SPCONV_HELD_MR) {
+            if (p + SPCONV_AHEAD + 2 * SPCONV_HELD_MR <= chunk)
+                SPCONV_UNROLL for (int r = 0; r < SPCONV_HELD_MR; ++r)
+                    SPCONV_PREFETCH(px[p + SPCONV_AHEAD + SPCONV_HELD_MR + r]);
             NAME(held)(SPCONV_HELD_MR, channels, full, lanes, w, px + p, py + p);
+        }
         for (; chunk - p >= 2; p += 2) NAME(held)(2, channels, full, lanes, w, px + p, py + p);
         if (p < chunk) NAME(held)(1, channels, full, lanes, w, px + p, py + p);
     }
 }
 
 /* dw[r][v] += sum over pairs of x[in][r] * dy[out][v] for mr x nv vectors of the weight. Of rows
- * that were gathered pair p is row p of both. */
+ * that were gathered pair p is row p of both; of others so many, `known` and beyond the count, are
+ * fetched before their turn. */
 SPCONV_INLINE void NAME(outer)(const int gathered, const int mr, const int nv, const int full,
                                int lanes, const REAL *x, int64_t ldx, const REAL *dy, int64_t ldy,
-                               const int32_t *in, const int32_t *out, int64_t count, REAL *dw,
-                               int64_t ldw) {
-    VEC acc[2 * SPCONV_MR][SPCONV_NV];
+                               const int32_t *in, const int32_t *out, int64_t count,
+                               int64_t known, int64_t cin, REAL *dw, int64_t ldw) {
+    VEC acc[SPCONV_OUTER_MR][SPCONV_NV];
     SPCONV_UNROLL for (int r = 0; r < mr; ++r)
         SPCONV_UNROLL for (int v = 0; v < nv; ++v) acc[r][v] = (VEC){0};
     for (int64_t p = 0; p < count; ++p) {
+        if (!gathered && p + SPCONV_AHEAD < known) {
+            NAME(fetch)(x + in[p + SPCONV_AHEAD] * ldx, cin);
+            NAME(fetch)(dy + out[p + SPCONV_AHEAD] * ldy, nv * LANES);
+        }
         const REAL *a = x + (gathered ? p : in[p]) * ldx;
         const REAL *b = dy + (gathered ? p : out[p]) * ldy;
         VEC d[SPCONV_NV];
@@ -145,8 +160,7 @@ SPCONV_INLINE void NAME(outer)(const int gathered, const int mr, const int nv, c
             if (full || v < nv - 1)
                 NAME(store)(row + v * LANES, NAME(load)(row + v * LANES) + acc[r][v]);
             else
-                NAME(store_part)(row + v * LANES,
-                                 NAME(load_part)(row + v * LANES, lanes) + acc[r][v], lanes);
+                NAME(add_part)(row + v * LANES, acc[r][v], lanes);
         }
     }
 }
@@ -186,27 +200,26 @@ SPCONV_INLINE void NAME(forward_any)(const int nv, const int full, int lanes, co
 
 SPCONV_INLINE void NAME(outer_any)(const int gathered, const int nv, const int full, int lanes,
                                    const REAL *x, int64_t ldx, const REAL *dy, int64_t ldy,
-                                   const int32_t *in, const int32_t *out, int64_t count, REAL *dw,
-                                   int64_t ldw, int64_t cin) {
-    const int mr = nv == 1 ? 2 * SPCONV_MR : SPCONV_MR;
+                                   const int32_t *in, const int32_t *out, int64_t count,
+                                   int64_t known, REAL *dw, int64_t ldw, int64_t cin) {
+    const int mr = nv == 1 ? SPCONV_OUTER_MR : SPCONV_MR;
     /* Blocks of nearly one size: few rows have too few sums under way. */
     for (int64_t some, blocks = (cin + mr - 1) / mr; blocks; --blocks) {
         some = (cin + blocks - 1) / blocks;
         switch (some) {
 #define SPCONV_CASE(m)                                                                            \
     case m:                                                                                       \
-        if (m <= mr && m <= 2 * SPCONV_MR)                                                        \
-            NAME(outer)(gathered, m <= 2 * SPCONV_MR ? m : 1, nv, full, lanes, x, ldx, dy, ldy,   \
-                        in, out, count, dw, ldw);                                                 \
+        if (m <= mr && m <= SPCONV_OUTER_MR)                                                      \
+            NAME(outer)(gathered, m <= SPCONV_OUTER_MR ? m : 1, nv, full, lanes, x, ldx, dy, ldy, \
+                        in, out, count, known, cin, dw, ldw);                                     \
         break;
             SPCONV_CASE(1) SPCONV_CASE(2) SPCONV_CASE(3) SPCONV_CASE(4) SPCONV_CASE(5)
             SPCONV_CASE(6) SPCONV_CASE(7) SPCONV_CASE(8) SPCONV_CASE(9) SPCONV_CASE(10)
             SPCONV_CASE(11) SPCONV_CASE(12) SPCONV_CASE(13) SPCONV_CASE(14) SPCONV_CASE(15)
-            SPCONV_CASE(16) SPCONV_CASE(17) SPCONV_CASE(18) SPCONV_CASE(19) SPCONV_CASE(20)
-            SPCONV_CASE(21) SPCONV_CASE(22) SPCONV_CASE(23) SPCONV_CASE(24)
+            SPCONV_CASE(16)
 #undef SPCONV_CASE
         }
-        cin -= some, x += some, dw += some * ldw;
+        cin -= some, x += some, dw += some * ldw, known = 0;
     }
 }
 
@@ -231,13 +244,13 @@ SPCONV_FORM(forward_block, forward_any, wide, WIDE, 1, SPCONV_PARAMETERS, SPCONV
 #undef SPCONV_ARGUMENTS
 #define SPCONV_PARAMETERS                                                                          \
     (int lanes, const REAL *x, int64_t ldx, const REAL *dy, int64_t ldy, const int32_t *in,        \
-     const int32_t *out, int64_t count, REAL *dw, int64_t ldw, int64_t cin)
+     const int32_t *out, int64_t count, int64_t known, REAL *dw, int64_t ldw, int64_t cin)
 #define SPCONV_ARGUMENTS(nv, full)                                                                 \
-    (0, nv, full, lanes, x, ldx, dy, ldy, in, out, count, dw, ldw, cin)
+    (0, nv, full, lanes, x, ldx, dy, ldy, in, out, count, known, dw, ldw, cin)
 SPCONV_FORMS(outer_block, outer_any, SPCONV_PARAMETERS, SPCONV_ARGUMENTS)
 #undef SPCONV_ARGUMENTS
 #define SPCONV_ARGUMENTS(nv, full)                                                                 \
-    (1, nv, full, lanes, x, ldx, dy, ldy, in, out, count, dw, ldw, cin)
+    (1, nv, full, lanes, x, ldx, dy, ldy, in, out, count, known, dw, ldw, cin)
 SPCONV_FORMS(gathered_block, outer_any, SPCONV_PARAMETERS, SPCONV_ARGUMENTS)
 #undef SPCONV_PARAMETERS
 #undef SPCONV_ARGUMENTS
@@ -297,8 +310,11 @@ static SPCONV_TARGET void NAME(forward_range)(
             const int64_t begin = cursors[k];
             const int64_t end = next_bound(out_rows, begin, starts[k + 1], tile_end);
             const REAL *panels = packed + k * cin * width;
+            const int64_t after = k + 1 < volume ? k + 1 : 0;
             int64_t vectors;
             cursors[k] = end;
+            NAME(fetch_rows)(x, ldx, in_rows + cursors[after], starts[after + 1] - cursors[after],
+                             cin);
             for (int64_t n = 0; n < cout; n += vectors * LANES) {
                 const REAL *panel = panels + cin * n;
                 vectors = NAME(block_vectors)(cout - n);
@@ -354,10 +370,10 @@ static SPCONV_TARGET void NAME(weight_gradient)(
                 for (int64_t n = 0; n < cout; n += SPCONV_NV * LANES) {
                     if (scratch)
                         SPCONV_BLOCK(gathered_block, cout - n, xs, stride_x, ys + n, stride_y,
-                                     NULL, NULL, count, dwk + n, ldw, cin);
+                                     NULL, NULL, count, 0, dwk + n, ldw, cin);
                     else
                         SPCONV_BLOCK(outer_block, cout - n, x, ldx, dy + n, ldy, in, out, count,
-                                     dwk + n, ldw, cin);
+                                     n ? 0 : end - begin, dwk + n, ldw, cin);
                 }
             }
         }

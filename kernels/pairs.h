@@ -16,14 +16,13 @@ static inline int64_t lower_bound(const int32_t *rows, int64_t begin, int64_t en
     return begin;
 }
 
-/* The same where the position is near the beginning. */
+/* The same where the position is near the beginning: a walk that is guessed right, and a count. */
 static inline int64_t next_bound(const int32_t *rows, int64_t begin, int64_t end, int64_t row) {
-    int64_t step = 16;
-    while (step < end - begin && rows[begin + step] < row) {
-        begin += step;
-        step *= 2;
-    }
-    return lower_bound(rows, begin, step < end - begin ? begin + step : end, row);
+    const int64_t step = 64;
+    int64_t below = 0;
+    while (end - begin >= step && rows[begin + step - 1] < row) begin += step;
+    for (int64_t i = begin; i < end && i < begin + step; ++i) below += rows[i] < row;
+    return begin + below;
 }
 
 /* The partners of consecutive rows in the order of the offsets, of SPCONV_OFFSETS at a time: a

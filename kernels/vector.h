@@ -61,22 +61,11 @@ SPCONV_INLINE VEC NAME(load_part)(const REAL *source, int lanes) {
     return sizeof(REAL) == 4 ? (VEC)_mm512_maskz_loadu_ps((__mmask16)((1u << lanes) - 1), source)
                              : (VEC)_mm512_maskz_loadu_pd((__mmask8)((1u << lanes) - 1), source);
 }
-SPCONV_INLINE void NAME(store_part)(REAL *target, VEC value, int lanes) {
-    if (sizeof(REAL) == 4)
-        _mm512_mask_storeu_ps(target, (__mmask16)((1u << lanes) - 1), (__m512)value);
-    else
-        _mm512_mask_storeu_pd(target, (__mmask8)((1u << lanes) - 1), (__m512d)value);
-}
 #elif SPCONV_MASKS == 512
 SPCONV_INLINE VEC NAME(load_part)(const REAL *source, int lanes) {
     const __mmask8 mask = (__mmask8)((1u << lanes) - 1);
     return sizeof(REAL) == 4 ? (VEC)_mm256_maskz_loadu_ps(mask, (const float *)source)
                              : (VEC)_mm256_maskz_loadu_pd(mask, (const double *)source);
-}
-SPCONV_INLINE void NAME(store_part)(REAL *target, VEC value, int lanes) {
-    const __mmask8 mask = (__mmask8)((1u << lanes) - 1);
-    if (sizeof(REAL) == 4) _mm256_mask_storeu_ps(target, mask, (__m256)value);
-    else _mm256_mask_storeu_pd(target, mask, (__m256d)value);
 }
 #elif SPCONV_MASKS == 256
 SPCONV_INLINE VEC NAME(load_part)(const REAL *source, int lanes) {
@@ -86,22 +75,6 @@ SPCONV_INLINE VEC NAME(load_part)(const REAL *source, int lanes) {
     return sizeof(REAL) == 4 ? (VEC)_mm256_maskload_ps((const float *)source, mask)
                              : (VEC)_mm256_maskload_pd((const double *)source, mask);
 }
-/* By halves: masked stores are slow on some processors. */
-SPCONV_INLINE void NAME(store_part)(REAL *target, VEC value, int lanes) {
-    __m128d half = _mm256_castpd256_pd128((__m256d)value);
-    int bytes = lanes * (int)sizeof(REAL);
-    if (bytes >= 16) {
-        memcpy(target, &half, 16);
-        half = _mm256_extractf128_pd((__m256d)value, 1);
-        target += 16 / sizeof(REAL), bytes -= 16;
-    }
-    if (bytes >= 8) {
-        memcpy(target, &half, 8);
-        half = _mm_unpackhi_pd(half, half);
-        target += 8 / sizeof(REAL), bytes -= 8;
-    }
-    if (bytes) memcpy(target, &half, 4);
-}
 #else
 static SPCONV_NOINLINE SPCONV_TARGET VEC NAME(load_part)(const REAL *source, int lanes) {
     VEC value;
@@ -110,9 +83,42 @@ static SPCONV_NOINLINE SPCONV_TARGET VEC NAME(load_part)(const REAL *source, int
     memcpy(&value, lane, sizeof value);
     return value;
 }
-static SPCONV_NOINLINE SPCONV_TARGET void NAME(store_part)(REAL *target, VEC value, int lanes) {
+#endif
+
+/* target += the first `lanes` lanes. By halves: masked stores are slow on some processors. */
+#if SPCONV_MASKS
+typedef REAL NAME(vec32) __attribute__((vector_size(32), aligned(sizeof(REAL)), may_alias));
+typedef REAL NAME(vec16) __attribute__((vector_size(16), aligned(sizeof(REAL)), may_alias));
+SPCONV_INLINE void NAME(add_part)(REAL *target, VEC value, int lanes) {
+#if SPCONV_BYTES == 64
+    NAME(vec32) vector = (NAME(vec32))_mm512_castpd512_pd256((__m512d)value);
+    if (2 * lanes >= LANES) {
+        *(NAME(vec32) *)target += vector;
+        vector = (NAME(vec32))_mm512_extractf64x4_pd((__m512d)value, 1);
+        target += LANES / 2, lanes -= LANES / 2;
+    }
+#else
+    const NAME(vec32) vector = (NAME(vec32))value;
+#endif
+    const int few = 16 / sizeof(REAL);
+    NAME(vec16) half = (NAME(vec16))_mm256_castpd256_pd128((__m256d)vector);
+    if (lanes >= few) {
+        *(NAME(vec16) *)target += half;
+        half = (NAME(vec16))_mm256_extractf128_pd((__m256d)vector, 1);
+        target += few, lanes -= few;
+    }
+    if (few == 4 && lanes >= 2) {
+        target[0] += half[0];
+        target[1] += half[1];
+        half = (NAME(vec16))_mm_unpackhi_pd((__m128d)half, (__m128d)half);
+        target += 2, lanes -= 2;
+    }
+    if (lanes) target[0] += half[0];
+}
+#else
+static SPCONV_NOINLINE SPCONV_TARGET void NAME(add_part)(REAL *target, VEC value, int lanes) {
     REAL lane[LANES];
     memcpy(lane, &value, sizeof value);
-    for (int i = 0; i < lanes; ++i) target[i] = lane[i];
+    for (int i = 0; i < lanes; ++i) target[i] += lane[i];
 }
 #endif
