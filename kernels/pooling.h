@@ -15,6 +15,14 @@
 #define SPCONV_WHOLE
 #endif
 
+#if defined(__GNUC__)
+#define SPCONV_FETCH(pointer) __builtin_prefetch(pointer)
+#else
+#define SPCONV_FETCH(pointer) ((void)(pointer))
+#endif
+
+#define SPCONV_MAX(function, fetch)                                                              \
+    function(fetch, x, in_rows, out_rows, starts, volume, y, winner, channels, row_begin, row_end)
 #define SPCONV_GRADIENT(function, channels)                                                      \
     function(dy, winner, out_rows, in_rows, starts, volume, dx, channels, row_begin, row_end)
 
@@ -78,11 +86,17 @@
             if (fresh && i == 0) max_four_##type(1, x, rows, channels, target, best);            \
             else max_four_##type(0, x, rows + i, channels, target, best);                        \
     }                                                                                            \
-    /* y[out] = largest x[in], winner[out] = its row; 0 and -1 without any. A NaN wins. */       \
-    SPCONV_CLONES static void max_tile_##type(                                                   \
-        const real *x, const int32_t *in_rows, const int32_t *out_rows, const int64_t *starts,   \
-        int64_t volume, real *y, int32_t *winner, int64_t channels, int64_t row_begin,           \
-        int64_t row_end) {                                                                       \
+    /* The rows of the windows that are a few ahead: processors do not guess them. */            \
+    SPCONV_FORCE_INLINE void fetch_window_##type(const real *x, const int32_t *rows, int taken,  \
+                                                 int64_t channels) {                             \
+        for (int i = 0; i < taken; ++i)                                                          \
+            for (int64_t c = 0; c < channels; c += 64 / (int64_t)sizeof(real))                   \
+                SPCONV_FETCH(x + rows[i] * channels + c);                                        \
+    }                                                                                            \
+    SPCONV_FORCE_INLINE void max_of_rows_##type(                                                 \
+        const int fetch, const real *x, const int32_t *in_rows, const int32_t *out_rows,         \
+        const int64_t *starts, int64_t volume, real *y, int32_t *winner, int64_t channels,       \
+        int64_t row_begin, int64_t row_end) {                                                    \
         partner_table table;                                                                     \
         for (int64_t k = 0; k < volume; k += SPCONV_OFFSETS) {                                   \
             start_table(&table, out_rows, in_rows, starts, volume, k, row_begin);                \
@@ -90,12 +104,23 @@
                 const int64_t first = n;                                                         \
                 end = first + fill_table(&table, first, row_end);                                \
                 for (; n < end; ++n) {                                                           \
+                    const int64_t here = n - first, next = here + 3;                             \
                     int32_t *best = winner + n * channels;                                       \
-                    max_row_##type(k == 0 || best[0] < 0, x, table.of_row[n - first],            \
-                                   table.count[n - first], channels, y + n * channels, best);    \
+                    if (fetch && first + next < end)                                             \
+                        fetch_window_##type(x, table.of_row[next], table.count[next], channels); \
+                    max_row_##type(k == 0 || best[0] < 0, x, table.of_row[here],                 \
+                                   table.count[here], channels, y + n * channels, best);         \
                 }                                                                                \
             }                                                                                    \
         }                                                                                        \
+    }                                                                                            \
+    /* y[out] = largest x[in], winner[out] = its row; 0 and -1 without any. A NaN wins. */       \
+    SPCONV_CLONES static void max_tile_##type(                                                   \
+        const real *x, const int32_t *in_rows, const int32_t *out_rows, const int64_t *starts,   \
+        int64_t volume, real *y, int32_t *winner, int64_t channels, int64_t row_begin,           \
+        int64_t row_end) {                                                                       \
+        if (channels < 48) SPCONV_MAX(max_of_rows_##type, 0);                                    \
+        else SPCONV_MAX(max_of_rows_##type, 1);                                                  \
     }                                                                                            \
     /* Where a window holds an inactive site, the ground state takes part: winner -1. */         \
     SPCONV_CLONES static void ground_tile_##type(                                                \
