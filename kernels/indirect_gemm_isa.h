@@ -42,10 +42,13 @@ static SPCONV_TARGET void NAME(pack)(const REAL *w, int64_t row_stride, int64_t 
     }
 }
 
+/* Whether rows of so many values are worth to be fetched before their turn. */
+#define SPCONV_WORTH(count) ((count) * (int64_t)sizeof(REAL) > 32)
+
 /* Bring a row near: both ends of a short one, of others the line that the processor goes on from. */
 SPCONV_INLINE void NAME(fetch)(const REAL *row, int64_t count) {
     SPCONV_PREFETCH(row);
-    if (count > 1 && count * (int64_t)sizeof(REAL) <= 128) SPCONV_PREFETCH(row + count - 1);
+    if (SPCONV_WORTH(count) && count * (int64_t)sizeof(REAL) <= 128) SPCONV_PREFETCH(row + count - 1);
 }
 
 /* The first rows of a list whose turn is next. */
@@ -119,7 +122,7 @@ SPCONV_INLINE void NAME(held_block)(const int channels, const int full, int lane
             py[i] = y + out[begin + i] * ldy;
         }
         for (; chunk - p >= SPCONV_HELD_MR; p += SPCONV_HELD_MR) {
-            if (p + SPCONV_AHEAD + 2 * SPCONV_HELD_MR <= chunk)
+            if (SPCONV_WORTH(channels) && p + SPCONV_AHEAD + 2 * SPCONV_HELD_MR <= chunk)
                 SPCONV_UNROLL for (int r = 0; r < SPCONV_HELD_MR; ++r)
                     SPCONV_PREFETCH(px[p + SPCONV_AHEAD + SPCONV_HELD_MR + r]);
             NAME(held)(SPCONV_HELD_MR, channels, full, lanes, w, px + p, py + p);
@@ -373,12 +376,13 @@ static SPCONV_TARGET void NAME(weight_gradient)(
                                      NULL, NULL, count, 0, dwk + n, ldw, cin);
                     else
                         SPCONV_BLOCK(outer_block, cout - n, x, ldx, dy + n, ldy, in, out, count,
-                                     n ? 0 : end - begin, dwk + n, ldw, cin);
+                                     n || !SPCONV_WORTH(cin) ? 0 : end - begin, dwk + n, ldw, cin);
                 }
             }
         }
     }
 }
 #undef SPCONV_BLOCK
+#undef SPCONV_WORTH
 #undef MOST_ROWS
 #undef WIDE
