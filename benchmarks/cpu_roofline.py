@@ -19,7 +19,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+from harness.blas import one_fast_core
+
+os.environ.update({**one_fast_core(), **os.environ})
 
 import numpy as np
 from harness import command_line
