@@ -21,12 +21,20 @@
 #define SPCONV_FETCH(pointer) ((void)(pointer))
 #endif
 
-#define SPCONV_MAX(function, fetch)                                                              \
-    function(fetch, x, in_rows, out_rows, starts, volume, y, winner, channels, row_begin, row_end)
+/* Channels from which on a row is long, and how many windows are fetched before their turn. */
+enum { SPCONV_WIDE_ROW = 48, SPCONV_WINDOWS_AHEAD = 3 };
+
 #define SPCONV_GRADIENT(function, channels)                                                      \
     function(dy, winner, out_rows, in_rows, starts, volume, dx, channels, row_begin, row_end)
 
 #define SPCONV_POOLING(real, type)                                                               \
+    /* The rows of the windows that are a few ahead: processors do not guess them. */            \
+    SPCONV_FORCE_INLINE void fetch_window_##type(const real *x, const int32_t *rows, int taken,  \
+                                                 int64_t channels) {                             \
+        for (int i = 0; i < taken; ++i)                                                          \
+            for (int64_t c = 0; c < channels; c += 64 / (int64_t)sizeof(real))                   \
+                SPCONV_FETCH(x + rows[i] * channels + c);                                        \
+    }                                                                                            \
     /* y[out] = sum of x[in] over the pairs with output rows in [row_begin, row_end). */         \
     SPCONV_CLONES static void sum_tile_##type(                                                   \
         const real *x, const int32_t *in_rows, const int32_t *out_rows, const int64_t *starts,   \
@@ -38,11 +46,14 @@
                 const int64_t first = n;                                                         \
                 end = first + fill_table(&table, first, row_end);                                \
                 for (; n < end; ++n) {                                                           \
-                    const int32_t *rows = table.of_row[n - first];                               \
+                    const int64_t here = n - first, next = here + SPCONV_WINDOWS_AHEAD;          \
+                    const int32_t *rows = table.of_row[here];                                    \
+                    if (channels >= SPCONV_WIDE_ROW && first + next < end)                       \
+                        fetch_window_##type(x, table.of_row[next], table.count[next], channels); \
                     real *restrict target = y + n * channels;                                    \
                     if (k == 0)                                                                  \
                         for (int64_t c = 0; c < channels; ++c) target[c] = 0;                    \
-                    for (int i = 0; i < table.count[n - first]; ++i) {                           \
+                    for (int i = 0; i < table.count[here]; ++i) {                                \
                         const real *restrict source = x + rows[i] * channels;                    \
                         for (int64_t c = 0; c < channels; ++c) target[c] += source[c];           \
                     }                                                                            \
@@ -86,17 +97,11 @@
             if (fresh && i == 0) max_four_##type(1, x, rows, channels, target, best);            \
             else max_four_##type(0, x, rows + i, channels, target, best);                        \
     }                                                                                            \
-    /* The rows of the windows that are a few ahead: processors do not guess them. */            \
-    SPCONV_FORCE_INLINE void fetch_window_##type(const real *x, const int32_t *rows, int taken,  \
-                                                 int64_t channels) {                             \
-        for (int i = 0; i < taken; ++i)                                                          \
-            for (int64_t c = 0; c < channels; c += 64 / (int64_t)sizeof(real))                   \
-                SPCONV_FETCH(x + rows[i] * channels + c);                                        \
-    }                                                                                            \
-    SPCONV_FORCE_INLINE void max_of_rows_##type(                                                 \
-        const int fetch, const real *x, const int32_t *in_rows, const int32_t *out_rows,         \
-        const int64_t *starts, int64_t volume, real *y, int32_t *winner, int64_t channels,       \
-        int64_t row_begin, int64_t row_end) {                                                    \
+    /* y[out] = largest x[in], winner[out] = its row; 0 and -1 without any. A NaN wins. */       \
+    SPCONV_CLONES static void max_tile_##type(                                                   \
+        const real *x, const int32_t *in_rows, const int32_t *out_rows, const int64_t *starts,   \
+        int64_t volume, real *y, int32_t *winner, int64_t channels, int64_t row_begin,           \
+        int64_t row_end) {                                                                       \
         partner_table table;                                                                     \
         for (int64_t k = 0; k < volume; k += SPCONV_OFFSETS) {                                   \
             start_table(&table, out_rows, in_rows, starts, volume, k, row_begin);                \
@@ -104,23 +109,15 @@
                 const int64_t first = n;                                                         \
                 end = first + fill_table(&table, first, row_end);                                \
                 for (; n < end; ++n) {                                                           \
-                    const int64_t here = n - first, next = here + 3;                             \
+                    const int64_t here = n - first, next = here + SPCONV_WINDOWS_AHEAD;          \
                     int32_t *best = winner + n * channels;                                       \
-                    if (fetch && first + next < end)                                             \
+                    if (channels >= SPCONV_WIDE_ROW && first + next < end)                       \
                         fetch_window_##type(x, table.of_row[next], table.count[next], channels); \
                     max_row_##type(k == 0 || best[0] < 0, x, table.of_row[here],                 \
                                    table.count[here], channels, y + n * channels, best);         \
                 }                                                                                \
             }                                                                                    \
         }                                                                                        \
-    }                                                                                            \
-    /* y[out] = largest x[in], winner[out] = its row; 0 and -1 without any. A NaN wins. */       \
-    SPCONV_CLONES static void max_tile_##type(                                                   \
-        const real *x, const int32_t *in_rows, const int32_t *out_rows, const int64_t *starts,   \
-        int64_t volume, real *y, int32_t *winner, int64_t channels, int64_t row_begin,           \
-        int64_t row_end) {                                                                       \
-        if (channels < 48) SPCONV_MAX(max_of_rows_##type, 0);                                    \
-        else SPCONV_MAX(max_of_rows_##type, 1);                                                  \
     }                                                                                            \
     /* Where a window holds an inactive site, the ground state takes part: winner -1. */         \
     SPCONV_CLONES static void ground_tile_##type(                                                \
@@ -207,7 +204,8 @@
         else if (channels == 16) SPCONV_GRADIENT(gradient_of_offsets_##type, 16);                \
         else if (channels == 24) SPCONV_GRADIENT(gradient_of_offsets_##type, 24);                \
         else if (channels == 32) SPCONV_GRADIENT(gradient_of_offsets_##type, 32);                \
-        else if (channels < 48) SPCONV_GRADIENT(gradient_of_offsets_##type, channels);           \
+        else if (channels < SPCONV_WIDE_ROW)                                                     \
+            SPCONV_GRADIENT(gradient_of_offsets_##type, channels);                               \
         else SPCONV_GRADIENT(gradient_of_rows_##type, channels);                                 \
     }
 SPCONV_POOLING(float, f32)
