@@ -102,11 +102,16 @@ def evaluate(
     Raises
     ------
     TypeError
-        If ``loss``, ``count`` or ``prepare`` is no function, or ``count`` does not return two
-        numbers.
+        If ``model`` is no Module, if ``loss``, ``count`` or ``prepare`` is no function, or if
+        ``count`` does not return two numbers.
     ValueError
         If there are no samples, or ``count`` returns numbers that are negative or not finite.
     """
+    if not isinstance(model, Module):
+        raise TypeError(
+            f"evaluate: model must be a Module, got {type_name(model)}; join layers by "
+            "SparseSequential(*layers), call a function in the forward of a Module"
+        )
     loss, count = criteria("evaluate", loss, count, ignore_index)
     check_function("evaluate", "prepare(inputs)", prepare, optional=True)
     total, errors, samples = 0.0, 0, 0

@@ -1,4 +1,5 @@
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -145,6 +146,24 @@ def test_what_is_no_function_is_refused(name):
     for value in (0, 3):
         with pytest.raises(TypeError, match=message):
             evaluate(Identity(), [batch([[1, 0]], [0])], **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("model", "got"),
+    [
+        (lambda x: x, "function"),
+        (None, "NoneType"),
+        (partial(Identity()), r"functools\.partial"),
+        ([Identity()], "list"),
+        (Identity, "type"),
+    ],
+)
+def test_a_model_is_a_module(model, got):
+    message = f"model must be a Module, got {got}; "
+    with pytest.raises(TypeError, match=f"evaluate: {message}.*SparseSequential"):
+        evaluate(model, [batch([[1, 0]], [0])])
+    with pytest.raises(TypeError, match=f"train: {message}"):
+        train(model, [batch([[1, 0]], [0])], SGD(Identity().named_parameters(), lr=1.0), epochs=1)
 
 
 def test_a_loader_gives_its_epoch_0():
