@@ -84,7 +84,8 @@ def evaluate(
     ----------
     model : Module
         Maps an input batch to logits (batch, classes), or to a sparse tensor of them, a row for
-        each site; its mode is restored afterwards.
+        each site. Its mode is switched for the time of the call and then restored: no other
+        thread may use the same model meanwhile, not even to evaluate it.
     loader : Loader or iterable
         Gives (inputs, labels) batches; of a loader, the batches of epoch 0.
     loss : callable, optional
