@@ -7,13 +7,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from spconv.autograd import Parameter
 from spconv.checks import check_state, type_name
 from spconv.dtypes import as_numbers
 from spconv.layers import Linear, Module
 from spconv.layers.conv import Convolution, SparseConvolution, SparseInverseConv
 from spconv.layers.misfit import COUNTER
-from spconv.layers.module import _entries
 
 Layout = Literal["KRSC", "RSCK", "RSKC", "KCRS"]
 """Axes of a sparse convolution's weight there: K output channels, C input channels, RS kernel."""
@@ -33,7 +31,8 @@ def from_pytorch(
     ``BatchNorm1d``, ``LayerNorm``, ``GroupNorm``, ``InstanceNorm1d``, ``Conv2d/3d`` and
     ``ConvTranspose2d/3d``. What a layer of ``model`` is decides, never a shape, which may fit by
     chance: convolutions get ``(K, in, out)``, a ``Linear`` the transpose, and all else stays as it
-    is. Batch counters are dropped. Of a parameter or layer that is in several places, which has an
+    is. A parameter of another module that is a layer's weight as well has that layer's layout.
+    Batch counters are dropped. Of a parameter or layer that is in several places, which has an
     entry for each of them there, all have to hold the same. A sparse convolution of size 1 reads
     its memory as ``(in, out)`` there, although its shape is ``(out, 1, 1, 1, in)``: so it is taken.
 
@@ -120,7 +119,8 @@ def to_pytorch(model: Module, layout: Layout = "KRSC") -> dict[str, np.ndarray]:
     """The state of a network here in the layouts of PyTorch's: what :func:`from_pytorch` inverts.
 
     ``torch_model.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()},
-    strict=False)``: the counters of batches there, which nothing here has, stay as they are.
+    strict=False)``: the counters of batches there, which nothing here has, stay as they are. What
+    is in several places has an entry for the first, which is enough where they are one there, too.
 
     Parameters
     ----------
@@ -172,17 +172,17 @@ def _other_places(model: Module, paths: list[Any], weights: dict[str, _Weight]) 
         holder, name = _holder(model, path) if isinstance(path, str) else (None, "")
         if holder is None:
             continue
-        parameter, above = dict(_entries(vars(holder))).get(name), modules[id(holder)]
+        parameter, above = dict(holder.own_parameters()).get(name), modules[id(holder)]
         places[path] = first.get(id(parameter), f"{above}.{name}" if above else name)
-        if name == "weight" and (weight := _weight(holder)):
+        own = _weight(holder) if name == "weight" else None
+        if weight := own or weights.get(places[path]):
             weights[path] = weight
     return places
 
 
 def _holder(module: Module, path: str) -> tuple[Module | None, str]:
     """Which module has the parameter or buffer of a path, the first or not, and its name there."""
-    names = [name for name, value in _entries(vars(module)) if isinstance(value, Parameter)]
-    if path in names or path in dict(module.own_buffers()):
+    if path in dict(module.own_parameters()) or path in dict(module.own_buffers()):
         return module, path
     for name, child in module.children():
         if path.startswith(f"{name}."):
@@ -258,9 +258,17 @@ class _Weight(NamedTuple):
 
 
 def _weights(model: Module) -> dict[str, _Weight]:
-    """By path."""
-    found = ((path, _weight(module)) for path, module in model.named_modules())
-    return {f"{path}.weight" if path else "weight": weight for path, weight in found if weight}
+    """By path: of the layers, and of a parameter that is first found outside of its layer."""
+    weights: dict[str, _Weight] = {}
+    shared: dict[int, _Weight] = {}
+    for path, module in model.named_modules():
+        if weight := _weight(module):
+            weights[f"{path}.weight" if path else "weight"] = weight
+            shared.setdefault(id(getattr(module, "weight", None)), weight)
+    for path, parameter in model.named_parameters():
+        if id(parameter) in shared:
+            weights.setdefault(path, shared[id(parameter)])
+    return weights
 
 
 def _weight(module: Module) -> _Weight | None:

@@ -100,10 +100,24 @@ class Module:
         """
         seen: set[int] = set()
         for path, module in self.named_modules(prefix):
-            for name, value in _entries(vars(module)):
-                if isinstance(value, Parameter) and id(value) not in seen:
-                    seen.add(id(value))
-                    yield f"{path}.{name}" if path else name, value
+            for name, parameter in module.own_parameters():
+                if id(parameter) not in seen:
+                    seen.add(id(parameter))
+                    yield f"{path}.{name}" if path else name, parameter
+
+    def own_parameters(self) -> list[tuple[str, Parameter]]:
+        """Pairs (name, parameter) of those that this module itself has, shared ones in each place.
+
+        Examples
+        --------
+        >>> from spconv import Linear
+        >>> layer = Linear(4, 2)
+        >>> layer.same = layer.weight
+        >>> [name for name, _ in layer.own_parameters()]
+        ['weight', 'bias', 'same']
+        """
+        entries = _entries(vars(self))
+        return [(name, value) for name, value in entries if isinstance(value, Parameter)]
 
     def parameters(self) -> Iterator[Parameter]:
         for _, parameter in self.named_parameters():

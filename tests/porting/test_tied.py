@@ -90,20 +90,76 @@ def test_what_does_not_fit_is_named_by_its_own_path(theirs):
         from_pytorch(theirs, Tied())
 
 
-def test_every_place_is_read_as_its_own_layer_reads_it():
-    """A matrix of the user's own stays as it is, that of a linear layer is turned round."""
+class Table(spconv.Module):
+    """A matrix of the user's own, which is another layer's weight as well."""
 
-    class Embedding(spconv.Module):
-        def __init__(self):
-            self.table = spconv.Parameter(np.zeros((3, 3)))
-            self.out = spconv.Linear(3, 3, bias=False)
-            self.out.weight = self.table
+    def __init__(self, matrix):
+        self.matrix = matrix
 
+
+def tied(first, head):
+    """Of a network with both, the path of the one that comes first, which the state has."""
+    parts = {"table": Table(head.weight), "head": head}
+    net = spconv.SparseSequential({name: parts[name] for name in sorted(parts, key=first.__ne__)})
+    [path] = net.state_dict()
+    assert path.startswith(first)
+    return net, path
+
+
+@pytest.mark.parametrize("first", ["table", "head"])
+def test_a_matrix_that_is_a_layers_weight_too_is_laid_out_as_the_layers(first):
     matrix = np.arange(9.0).reshape(3, 3)
-    state = from_pytorch({"table": matrix, "out.weight": matrix.T}, Embedding())
-    np.testing.assert_array_equal(state["table"], matrix)
-    with pytest.raises(ValueError, match=r"table and out\.weight are one"):
-        from_pytorch({"table": matrix, "out.weight": matrix}, Embedding())
+    net, path = tied(first, spconv.Linear(3, 3, bias=False))
+    both = {"table.matrix": matrix, "head.weight": matrix.copy()}
+    for given in (both, {"table.matrix": matrix}, {"head.weight": matrix}):
+        state = from_pytorch(given, net)
+        np.testing.assert_array_equal(state[path], matrix.T)
+    net.load_state_dict(state)
+    theirs = to_pytorch(net)
+    assert theirs.keys() == {path}
+    np.testing.assert_array_equal(theirs[path], matrix)
+    with pytest.raises(ValueError, match=r"table\.matrix and head\.weight are one"):
+        from_pytorch({"table.matrix": matrix, "head.weight": matrix.T}, net)
+
+
+@pytest.mark.parametrize("first", ["table", "head"])
+@pytest.mark.parametrize("layout", ["KRSC", "RSCK", "RSKC", "KCRS"])
+def test_the_same_of_a_convolution(first, layout):
+    conv = spconv.SubMConv2d(2, 3, (3, 1), bias=False)
+    net, path = tied(first, conv)
+    theirs = to_pytorch(net, layout)[path]
+    assert theirs.ndim == 4
+    state = from_pytorch({"table.matrix": theirs, "head.weight": theirs}, net, layout)
+    np.testing.assert_array_equal(state[path], conv.weight.data)
+
+
+def test_a_matrix_of_the_network_itself():
+    net = Table(spconv.Parameter(np.zeros((2, 2))))
+    net.head = spconv.Linear(2, 2, bias=False)
+    net.head.weight = net.matrix
+    matrix = np.arange(4.0).reshape(2, 2)
+    net.load_state_dict(from_pytorch({"matrix": matrix, "head.weight": matrix}, net))
+    np.testing.assert_array_equal(net.head.weight.data, matrix.T)
+    np.testing.assert_array_equal(to_pytorch(net)["matrix"], matrix)
+
+
+def test_a_matrix_in_a_list_is_laid_out_as_the_layers():
+    net = spconv.SparseSequential(spconv.Linear(2, 3, bias=False))
+    net.matrices = {"of": [net[0].weight]}
+    matrix = np.arange(6.0).reshape(3, 2)
+    state = from_pytorch({"matrices.of.0": matrix}, net)
+    np.testing.assert_array_equal(state[next(iter(net.state_dict()))], matrix.T)
+
+
+def test_every_layer_reads_its_own_place():
+    """A weight of two kernels, which are not laid out alike."""
+    net = spconv.SparseSequential(
+        *(spconv.SubMConv2d(2, 2, k, bias=False) for k in [(3, 1), (1, 3)])
+    )
+    net[1].weight = net[0].weight
+    weight = np.random.default_rng(0).standard_normal((2, 3, 1, 2))
+    state = from_pytorch({"0.weight": weight, "1.weight": weight.swapaxes(1, 2)}, net)
+    np.testing.assert_array_equal(state["0.weight"], weight[:, :, 0].transpose(1, 2, 0))
 
 
 def test_a_network_that_holds_itself_has_an_end():
