@@ -55,6 +55,16 @@ class Module:
     training: bool = True
     rng: np.random.Generator  # of random layers only; seed() replaces it
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Refuse slots: what they hold would not be learned nor saved."""
+        super().__init_subclass__(**options)
+        for kind in cls.__mro__:
+            if slots := vars(kind).get("__slots__"):
+                raise TypeError(
+                    f"{cls.__name__}: a Module holds parameters and layers in ordinary attributes, "
+                    f"got {kind.__name__}.__slots__ = {slots!r}; leave it out"
+                )
+
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse an array or a result in a parameter's place: it would not be learned nor saved."""
         held = isinstance(vars(self).get(name), Parameter)

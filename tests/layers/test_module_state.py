@@ -1,5 +1,7 @@
 """States of a module: dtypes, parts of them, and what may stand in a parameter's place."""
 
+from typing import Generic, TypeVar
+
 import numpy as np
 import pytest
 
@@ -196,3 +198,33 @@ def test_buffers_are_arrays_by_name(names, value, message):
     ):
         with pytest.raises(TypeError, match=f"^Averages: buffer_names {message}"):
             call()
+
+
+class Slotted:
+    __slots__ = ("conv",)
+
+
+@pytest.mark.parametrize("bases", [(spconv.Module,), (Slotted, spconv.Module)])
+def test_parts_in_slots_are_refused(bases):
+    """They would be found neither by an optimizer nor in a state."""
+    slots = {} if len(bases) == 2 else {"__slots__": ("conv",)}
+    owner = "Slotted" if len(bases) == 2 else "Net"
+    message = rf"Net: a Module holds .* attributes, got {owner}\.__slots__ = \('conv',\); leave"
+    with pytest.raises(TypeError, match=message):
+        type("Net", bases, slots)
+
+
+def test_empty_slots_and_options_of_other_bases_are_fine():
+    class Named:
+        __slots__ = ()
+
+        def __init_subclass__(cls, label, **options):
+            super().__init_subclass__(**options)
+            cls.label = label
+
+    class Net(Named, spconv.Module, Generic[TypeVar("T")], label="net"):
+        def __init__(self):
+            self.linear = spconv.Linear(2, 2)
+
+    assert Net.label == "net"
+    assert len(Net().state_dict()) == 2
