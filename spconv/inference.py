@@ -54,7 +54,8 @@ def freeze(model: AnyModule) -> AnyModule:
     """
     if not isinstance(model, Module):
         raise TypeError(f"freeze: expected a Module, got {type_name(model)}")
-    frozen = _copied(model).eval()
+    frozen = _copied(model)
+    frozen.eval()  # a train of the user's own may return nothing
     for parameter in frozen.parameters():
         parameter.requires_grad, parameter.grad = False, None
     for module in [module for _, module in frozen.named_modules()]:
@@ -64,7 +65,8 @@ def freeze(model: AnyModule) -> AnyModule:
             module.folded |= len(kept) < len(before)
             if module.layer_names is not None:
                 module.layer_names = tuple(module.layer_names[position] for position in kept)
-    return frozen.eval()
+    frozen.eval()
+    return frozen
 
 
 def _copied(model: AnyModule) -> AnyModule:

@@ -320,3 +320,15 @@ def test_a_wider_normalization_widens_what_it_is_folded_into():
     expected, frozen = net.eval()(x), freeze(net)(x)
     assert frozen.features.dtype == expected.features.dtype == np.float64
     np.testing.assert_allclose(frozen.features.data, expected.features.data, rtol=1e-5, atol=1e-6)
+
+
+class Silent(spconv.SparseSequential):
+    def train(self, mode=True):
+        super().train(mode)
+
+
+def test_a_train_that_returns_nothing():
+    net = Silent(spconv.SubMConv2d(3, 4, 3), Silent(spconv.BatchNorm(4)))
+    frozen = freeze(net)
+    assert isinstance(frozen, Silent)
+    assert not any(module.training for _, module in frozen.named_modules())
