@@ -8,7 +8,7 @@ from spconv.checks import type_name
 from spconv.layers import BatchNorm, Identity, Module, SparseSequential
 from spconv.layers.copying import copied
 from spconv.layers.dropout import BatchwiseDropout, Dropout
-from spconv.layers.frozen import FrozenConvolution
+from spconv.layers.frozen import FrozenConvolution, holds_its_parameters
 from spconv.layers.fusion import TAKE_RESIDUAL, has_forward_of, rectifier_slope
 
 AnyModule = TypeVar("AnyModule", bound=Module)
@@ -101,7 +101,8 @@ def _merged(convolution: Module, layer: Module) -> FrozenConvolution | None:
     """A convolution that does what the layer behind it does as well, if it can."""
     if isinstance(convolution, FrozenConvolution) and convolution.layer.negative_slope is None:
         if has_forward_of(layer, (BatchNorm,)) and not layer.training:
-            return convolution.normalized(layer)
+            holds = holds_its_parameters(convolution.layer) and holds_its_parameters(layer)
+            return convolution.normalized(layer) if holds else None
         if (slope := rectifier_slope(layer)) is not None:
             return convolution.rectified(slope)
     return None

@@ -332,3 +332,67 @@ def test_a_train_that_returns_nothing():
     frozen = freeze(net)
     assert isinstance(frozen, Silent)
     assert not any(module.training for _, module in frozen.named_modules())
+
+
+class Standardized(spconv.SubMConv2d):
+    """Weights of mean 0 and variance 1, whatever they are set to."""
+
+    @property
+    def weight(self):
+        axes = tuple(range(self.raw.ndim - 1))
+        centered = self.raw - self.raw.mean(axes)
+        return centered / (centered * centered).mean(axes) ** 0.5
+
+    @weight.setter
+    def weight(self, value):
+        self.raw = value
+
+
+class Stored(Standardized):
+    """The same under its own name."""
+
+    @property
+    def raw(self):
+        return vars(self)["weight"]
+
+    @raw.setter
+    def raw(self, value):
+        vars(self)["weight"] = value
+
+
+class Raised(spconv.SubMConv2d):
+    @property
+    def bias(self):
+        return spconv.Tensor(self.offset.data + 1)
+
+    @bias.setter
+    def bias(self, value):
+        self.offset = value
+
+
+class Positive(spconv.BatchNorm):
+    @property
+    def weight(self):
+        return spconv.Tensor(np.exp(self.logarithm.data))
+
+    @weight.setter
+    def weight(self, value):
+        self.logarithm = value
+
+
+@pytest.mark.parametrize(
+    ("convolution", "norm"),
+    [
+        (Standardized, spconv.BatchNorm),
+        (Stored, spconv.BatchNorm),
+        (Raised, spconv.BatchNorm),
+        (spconv.SubMConv2d, Positive),
+    ],
+)
+def test_what_computes_its_parameters_is_not_folded(convolution, norm):
+    x = example(np.float64, False)
+    net = spconv.SparseSequential(convolution(3, 4, 3), norm(4), spconv.ReLU())
+    settle(net, x, np.float64)
+    frozen = freeze(net)
+    assert [type(layer) for layer in frozen] == [FrozenConvolution, norm, spconv.ReLU]
+    np.testing.assert_allclose(frozen(x).features.data, net(x).features.data, atol=1e-12)

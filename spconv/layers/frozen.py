@@ -6,7 +6,7 @@ import copy
 
 import numpy as np
 
-from spconv.autograd import Parameter, no_grad
+from spconv.autograd import Parameter, Tensor, no_grad
 from spconv.compat import Array
 from spconv.functional._common import check_sparse
 from spconv.layers.conv import SparseConvolution
@@ -20,6 +20,14 @@ def constant(array: Array) -> Parameter:
     parameter = Parameter(array)
     parameter.requires_grad = False
     return parameter
+
+
+def holds_its_parameters(layer: SparseConvolution | BatchNorm) -> bool:
+    """Whether weight and bias are what was assigned: properties of a user's may compute them."""
+    held = vars(layer)
+    return isinstance(held.get("weight"), Tensor) and all(
+        name in held and getattr(layer, name) is held[name] for name in ("weight", "bias")
+    )
 
 
 class FrozenConvolution(Module):
