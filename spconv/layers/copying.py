@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import copy
-import gc
-from collections.abc import Iterator
-from types import CellType, FunctionType, ModuleType
+from types import CellType, FunctionType
 from typing import Any, TypeVar
 
-from spconv.autograd import Tensor
+from spconv.layers.enclosing import enclosing, holdings
 from spconv.layers.module import Module
 
 AnyModule = TypeVar("AnyModule", bound=Module)
@@ -27,7 +25,7 @@ def copied(model: AnyModule) -> AnyModule:
         If something in it cannot be copied.
     """
     memo: Memo = {}
-    functions = _enclosing(model)
+    functions = enclosing(model, holdings(model).holders)
     for function in functions:
         memo[id(function)] = FunctionType(
             function.__code__,
@@ -39,43 +37,6 @@ def copied(model: AnyModule) -> AnyModule:
     for function in functions:
         _fill(function, memo)
     return copied
-
-
-def _enclosing(model: Module) -> list[FunctionType]:
-    """The functions of a network that hold a part of it, or share a variable with one that does."""
-    learned = [*model.parameters(), *(parameter.data for parameter in model.parameters())]
-    own = {id(part) for part in [*(module for _, module in model.named_modules()), *learned]}
-    held = [vars(module) for _, module in model.named_modules()]
-    functions = [f for f in _reachable(held) if isinstance(f, FunctionType)]
-    enclosing: list[FunctionType] = []
-    while True:
-        found = [f for f in functions if any(id(part) in own for part in _reachable(f))]
-        if not found:
-            return enclosing
-        functions = [f for f in functions if f not in found]
-        own |= {id(cell) for f in found for cell in f.__closure__ or ()}
-        enclosing += found
-
-
-def _reachable(start: Any) -> Iterator[Any]:
-    """An object and what it holds, directly or not.
-
-    Of modules nothing, of functions no globals, of tensors not what they were computed from.
-    """
-    stack, seen = [start], {id(start)}
-    while stack:
-        held = stack.pop()
-        yield held
-        if isinstance(held, FunctionType):
-            found = [held.__closure__, held.__defaults__, held.__kwdefaults__, vars(held)]
-        elif isinstance(held, Tensor):
-            found = [held.data]
-        elif isinstance(held, type | ModuleType | Module):
-            continue
-        else:
-            found = gc.get_referents(held)
-        stack += [entry for entry in found if id(entry) not in seen]
-        seen.update(map(id, found))
 
 
 def _cells(function: FunctionType, memo: Memo) -> tuple[CellType, ...] | None:

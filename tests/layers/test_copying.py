@@ -1,5 +1,6 @@
 """Frozen copies of networks use nothing of the original: methods, functions, results."""
 
+import gc
 import threading
 from collections import OrderedDict, deque
 from functools import partial, wraps
@@ -127,3 +128,15 @@ def test_containers_stay_what_they_are():
     frozen = freeze(net)
     assert type(frozen.parts) is OrderedDict
     assert not frozen.parts["a"].weight.requires_grad
+
+
+def test_what_functions_hold_together_is_looked_through_once(monkeypatch):
+    net, held, looked = Bound("method"), [[] for _ in range(1000)], []
+    referents = gc.get_referents
+    net.more = [lambda held=held: held for _ in range(5)]
+    net.more += [lambda: held, lambda: net.more]  # one encloses no part, one does
+    monkeypatch.setattr(
+        gc, "get_referents", lambda entry: looked.append(id(entry)) or referents(entry)
+    )
+    freeze(net)
+    assert all(looked.count(id(entry)) == 1 for entry in (held, *held))

@@ -1,0 +1,67 @@
+"""What a network holds, and which of that encloses a part of it."""
+
+from __future__ import annotations
+
+import gc
+from types import FunctionType, ModuleType
+from typing import Any, NamedTuple
+
+from spconv.autograd import Tensor
+from spconv.layers.module import Module
+
+ATOMS = (int, float, complex, str, bytes, bool, type(None))
+
+
+class Holdings(NamedTuple):
+    """All that something holds, and the direct holders of each by its id."""
+
+    objects: list[Any]
+    holders: dict[int, list[Any]]
+
+
+def holdings(model: Module) -> Holdings:
+    """What the modules of a network hold, directly or not."""
+    start: list[Any] = [vars(module) for _, module in model.named_modules()]
+    holders: dict[int, list[Any]] = {id(held): [] for held in start}
+    objects = list(start)
+    for held in objects:  # which grows meanwhile
+        for entry in _entries(held):
+            if type(entry) in ATOMS:
+                continue
+            if id(entry) not in holders:
+                holders[id(entry)] = []
+                objects.append(entry)
+            holders[id(entry)].append(held)
+    return Holdings(objects, holders)
+
+
+def _entries(held: Any) -> list[Any]:
+    """What an object holds directly.
+
+    Of modules nothing, of functions no globals, of tensors not what they were computed from.
+    """
+    if isinstance(held, FunctionType):
+        return [held.__closure__, held.__defaults__, held.__kwdefaults__, vars(held)]
+    if isinstance(held, Tensor):
+        return [held.data]
+    if isinstance(held, type | ModuleType | Module):
+        return []
+    return gc.get_referents(held)
+
+
+def enclosing(model: Module, holders: dict[int, list[Any]]) -> list[FunctionType]:
+    """The functions of a network that hold a part of it, or share a variable with one that does."""
+    learned = [*model.parameters(), *(parameter.data for parameter in model.parameters())]
+    waiting: list[Any] = [*(module for _, module in model.named_modules()), *learned]
+    reached: set[int] = set()
+    functions: list[FunctionType] = []
+    while waiting:
+        held = waiting.pop()
+        if id(held) in reached:
+            continue
+        reached.add(id(held))
+        waiting += holders.get(id(held), ())
+        if isinstance(held, FunctionType):
+            functions.append(held)
+            waiting += held.__closure__ or ()
+    return functions
