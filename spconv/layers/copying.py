@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import copy
-from types import CellType, FunctionType
+from types import CellType, FunctionType, MethodType
 from typing import Any, TypeVar
 
 from spconv.layers.enclosing import enclosing, holdings
 from spconv.layers.module import Module
 
 AnyModule = TypeVar("AnyModule", bound=Module)
-Memo = dict[int, Any]
-"""Copies by the id of their original, as ``copy.deepcopy`` keeps them."""
+
+
+class Memo(dict[int, Any]):
+    """Copies by the id of their original, as ``copy.deepcopy`` keeps them.
+
+    Those of methods are made when they are asked for: what a method is bound to may hold it.
+    """
+
+    def __init__(self, methods: list[MethodType]) -> None:
+        super().__init__()
+        self.methods = {id(method): method for method in methods}
+
+    def get(self, key: int, default: Any = None, /) -> Any:
+        if key in self.methods and key not in self:
+            method = self.methods[key]
+            function = copy.deepcopy(method.__func__, self)
+            self.setdefault(key, MethodType(function, copy.deepcopy(method.__self__, self)))
+        return super().get(key, default)
 
 
 def copied(model: AnyModule) -> AnyModule:
@@ -24,8 +40,9 @@ def copied(model: AnyModule) -> AnyModule:
     TypeError
         If something in it cannot be copied.
     """
-    memo: Memo = {}
-    functions = enclosing(model, holdings(model).holders)
+    held = enclosing(model, holdings(model).holders)
+    functions = [entry for entry in held if isinstance(entry, FunctionType)]
+    memo = Memo([entry for entry in held if isinstance(entry, MethodType)])
     for function in functions:
         memo[id(function)] = FunctionType(
             function.__code__,

@@ -49,19 +49,19 @@ def _entries(held: Any) -> list[Any]:
     return gc.get_referents(held)
 
 
-def enclosing(model: Module, holders: dict[int, list[Any]]) -> list[FunctionType]:
-    """The functions of a network that hold a part of it, or share a variable with one that does."""
+def enclosing(model: Module, holders: dict[int, list[Any]]) -> list[Any]:
+    """What of it holds a part of a network, or a variable of a function that does."""
     learned = [*model.parameters(), *(parameter.data for parameter in model.parameters())]
     waiting: list[Any] = [*(module for _, module in model.named_modules()), *learned]
     reached: set[int] = set()
-    functions: list[FunctionType] = []
+    found: list[Any] = []
     while waiting:
         held = waiting.pop()
         if id(held) in reached:
             continue
         reached.add(id(held))
+        found.append(held)
         waiting += holders.get(id(held), ())
         if isinstance(held, FunctionType):
-            functions.append(held)
             waiting += held.__closure__ or ()
-    return functions
+    return found

@@ -4,6 +4,7 @@ import gc
 import threading
 from collections import OrderedDict, deque
 from functools import partial, wraps
+from types import MethodType
 
 import numpy as np
 import pytest
@@ -140,3 +141,34 @@ def test_what_functions_hold_together_is_looked_through_once(monkeypatch):
     )
     freeze(net)
     assert all(looked.count(id(entry)) == 1 for entry in (held, *held))
+
+
+def replaced(layer):
+    """With its forward replaced by a method around it."""
+    before = layer.forward
+
+    def forward(self, x, **options):
+        assert self.training is before.__self__.training
+        return before(x, **options)
+
+    layer.forward = MethodType(forward, layer)
+    return layer
+
+
+@pytest.mark.parametrize("around", ["forward", "hook"])
+def test_methods_around_functions_that_enclose_a_part_are_the_copys(around):
+    x = random_sparse_tensor(np.random.default_rng(0), (6, 6), dtype=np.float32)
+    net = Bound("method")
+    replaced(net.body[1])
+    if around == "hook":
+        net.run = partial(net.body[1].forward)
+        net.first = net.run  # what it is bound to is copied through it
+    expected = net.eval()(x).features.data
+    frozen, mean = freeze(net.train()), net.body[1].running_mean
+    np.testing.assert_array_equal(frozen(x).features.data, expected)
+    assert net.body[1].running_mean is mean
+    norm = frozen.body[1]
+    assert norm.forward.__self__ is norm
+    assert norm.forward.__func__ is not net.body[1].forward.__func__
+    if around == "hook":
+        assert frozen.run.func is norm.forward
