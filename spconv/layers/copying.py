@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import _lru_cache_wrapper, lru_cache
 from types import CellType, FunctionType, MethodType
 from typing import Any, TypeVar
 
@@ -15,19 +16,27 @@ AnyModule = TypeVar("AnyModule", bound=Module)
 class Memo(dict[int, Any]):
     """Copies by the id of their original, as ``copy.deepcopy`` keeps them.
 
-    Those of methods are made when they are asked for: what a method is bound to may hold it.
+    Those of methods and caches are made when they are asked for: what they run may hold them.
     """
 
-    def __init__(self, methods: list[MethodType]) -> None:
+    def __init__(self, late: list[MethodType | _lru_cache_wrapper[Any]]) -> None:
         super().__init__()
-        self.methods = {id(method): method for method in methods}
+        self.late = {id(held): held for held in late}
 
     def get(self, key: int, default: Any = None, /) -> Any:
-        if key in self.methods and key not in self:
-            method = self.methods[key]
-            function = copy.deepcopy(method.__func__, self)
-            self.setdefault(key, MethodType(function, copy.deepcopy(method.__self__, self)))
+        if key in self.late and key not in self:
+            held = self.late[key]
+            new = self._method(held) if isinstance(held, MethodType) else self._cache(held)
+            self.setdefault(key, new)  # unless making it asked for it
         return super().get(key, default)
+
+    def _method(self, method: MethodType) -> MethodType:
+        function = copy.deepcopy(method.__func__, self)
+        return MethodType(function, copy.deepcopy(method.__self__, self))
+
+    def _cache(self, cached: _lru_cache_wrapper[Any]) -> _lru_cache_wrapper[Any]:
+        """An empty one: results are those of the original."""
+        return lru_cache(**cached.cache_parameters())(copy.deepcopy(cached.__wrapped__, self))
 
 
 def copied(model: AnyModule) -> AnyModule:
@@ -42,7 +51,8 @@ def copied(model: AnyModule) -> AnyModule:
     """
     held = enclosing(model, holdings(model).holders)
     functions = [entry for entry in held if isinstance(entry, FunctionType)]
-    memo = Memo([entry for entry in held if isinstance(entry, MethodType)])
+    caches = [entry for entry in held if isinstance(entry, _lru_cache_wrapper)]
+    memo = Memo([*caches, *(entry for entry in held if isinstance(entry, MethodType))])
     for function in functions:
         memo[id(function)] = FunctionType(
             function.__code__,
@@ -53,6 +63,8 @@ def copied(model: AnyModule) -> AnyModule:
     copied = copy.deepcopy(model, memo)
     for function in functions:
         _fill(function, memo)
+    for entry in [*functions, *caches]:
+        vars(memo.get(id(entry))).update(copy.deepcopy(vars(entry), memo))
     return copied
 
 
@@ -73,4 +85,3 @@ def _fill(function: FunctionType, memo: Memo) -> None:
     new.__kwdefaults__ = copy.deepcopy(function.__kwdefaults__, memo)
     new.__qualname__, new.__module__ = function.__qualname__, function.__module__
     new.__doc__ = function.__doc__
-    vars(new).update(copy.deepcopy(vars(function), memo))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from functools import _lru_cache_wrapper
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
@@ -38,10 +39,13 @@ def holdings(model: Module) -> Holdings:
 def _entries(held: Any) -> list[Any]:
     """What an object holds directly.
 
-    Of modules nothing, of functions no globals, of tensors not what they were computed from.
+    Of modules nothing, of functions no globals, of caches no results, of tensors not what they
+    were computed from.
     """
     if isinstance(held, FunctionType):
         return [held.__closure__, held.__defaults__, held.__kwdefaults__, vars(held)]
+    if isinstance(held, _lru_cache_wrapper):
+        return [vars(held)]  # which has what it wraps
     if isinstance(held, Tensor):
         return [held.data]
     if isinstance(held, type | ModuleType | Module):

@@ -3,7 +3,7 @@
 import gc
 import threading
 from collections import OrderedDict, deque
-from functools import partial, wraps
+from functools import cache, lru_cache, partial, wraps
 from types import MethodType
 
 import numpy as np
@@ -172,3 +172,27 @@ def test_methods_around_functions_that_enclose_a_part_are_the_copys(around):
     assert norm.forward.__func__ is not net.body[1].forward.__func__
     if around == "hook":
         assert frozen.run.func is norm.forward
+
+
+def test_caches_of_what_encloses_a_part_start_empty():
+    net = spconv.SparseSequential(spconv.Linear(3, 3))
+    calls = []
+
+    def total(bias=False):
+        calls.append(bias)
+        return float(sum(p.data.sum() for p in net.parameters() if bias or p.ndim > 1))
+
+    net.total = lru_cache(7, typed=True)(total)
+    net.total.note = [net]
+    net.sum, net.far = cache(net[0].weight.sum), cache(np.sum)
+    net.twice = lambda: 2 * net.total()
+    before = net.total(), net.twice(), net.sum().data
+    frozen = freeze(net)
+    net[0].weight.data = net[0].weight.data + 1
+    assert frozen.total.cache_info() == (0, 0, 7, 0)
+    assert frozen.total.cache_parameters() == net.total.cache_parameters()
+    assert (frozen.total(), frozen.twice(), frozen.sum().data) == before
+    assert net.total.cache_info().misses == 1
+    assert frozen.total.__name__ == "total"
+    assert frozen.total.note == [frozen]
+    assert frozen.far is net.far
