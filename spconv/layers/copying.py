@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from functools import _lru_cache_wrapper, lru_cache
-from types import CellType, FunctionType, MethodType
+from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any, TypeVar
 
 from spconv.layers.enclosing import enclosing, holdings
@@ -49,10 +49,12 @@ def copied(model: AnyModule) -> AnyModule:
     TypeError
         If something in it cannot be copied.
     """
-    held = enclosing(model, holdings(model).holders)
+    objects, holders = holdings(model)
+    held = enclosing(model, holders)
     functions = [entry for entry in held if isinstance(entry, FunctionType)]
     caches = [entry for entry in held if isinstance(entry, _lru_cache_wrapper)]
     memo = Memo([*caches, *(entry for entry in held if isinstance(entry, MethodType))])
+    memo.update((id(entry), entry) for entry in objects if isinstance(entry, ModuleType))
     for function in functions:
         memo[id(function)] = FunctionType(
             function.__code__,
@@ -64,7 +66,7 @@ def copied(model: AnyModule) -> AnyModule:
     for function in functions:
         _fill(function, memo)
     for entry in [*functions, *caches]:
-        vars(memo.get(id(entry))).update(copy.deepcopy(vars(entry), memo))
+        vars(memo.get(id(entry))).update(_part(entry, "attributes", vars(entry), memo))
     return copied
 
 
@@ -78,10 +80,20 @@ def _cells(function: FunctionType, memo: Memo) -> tuple[CellType, ...] | None:
 def _fill(function: FunctionType, memo: Memo) -> None:
     """Give a copied function copies of what its original holds."""
     new: FunctionType = memo[id(function)]
-    for cell in function.__closure__ or ():
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         if cell != CellType():  # of a variable that has a value
-            memo[id(cell)].cell_contents = copy.deepcopy(cell.cell_contents, memo)
-    new.__defaults__ = copy.deepcopy(function.__defaults__, memo)
-    new.__kwdefaults__ = copy.deepcopy(function.__kwdefaults__, memo)
+            held = _part(function, f"variable {name}", cell.cell_contents, memo)
+            memo[id(cell)].cell_contents = held
+    new.__defaults__ = _part(function, "defaults", function.__defaults__, memo)
+    new.__kwdefaults__ = _part(function, "defaults", function.__kwdefaults__, memo)
     new.__qualname__, new.__module__ = function.__qualname__, function.__module__
     new.__doc__ = function.__doc__
+
+
+def _part(owner: Any, name: str, held: Any, memo: Memo) -> Any:
+    """A copy of what a function holds; errors say where that is."""
+    try:
+        return copy.deepcopy(held, memo)
+    except TypeError as error:
+        where = getattr(owner, "__qualname__", repr(owner))
+        raise TypeError(f"{error}, in the {name} of {where}") from error

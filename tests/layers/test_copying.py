@@ -196,3 +196,32 @@ def test_caches_of_what_encloses_a_part_start_empty():
     assert frozen.total.__name__ == "total"
     assert frozen.total.note == [frozen]
     assert frozen.far is net.far
+
+
+def test_modules_that_functions_enclose_are_shared():
+    import math
+
+    net, x = Bound("method"), random_sparse_tensor(np.random.default_rng(0), (6, 6))
+    net.run = lambda x, m=[math]: net.body(x) if math.pi == m[0].pi else None
+    net.math = math
+    assert freeze(net.eval())(x).features.data.any()
+    assert freeze(net).math is math
+
+
+@pytest.mark.parametrize("make", [threading.Lock, lambda: iter_of(3)])
+def test_what_a_function_encloses_and_cannot_be_copied_is_told(make):
+    net, held = Bound("method"), make()
+    net.run = lambda x: net.body(x) if held else None
+    where = r"in the variable held of .*is_told\.<locals>\.<lambda>; "
+    with pytest.raises(TypeError, match=rf"a part of Bound cannot be copied: .*, {where}"):
+        freeze(net)
+    net.run = lambda x, *, held=held: net.body(x)
+    with pytest.raises(TypeError, match=r", in the defaults of .*<lambda>; keep it out"):
+        freeze(net)
+    net.run.__kwdefaults__, net.run.note = None, held
+    with pytest.raises(TypeError, match=r", in the attributes of .*<lambda>; keep it out"):
+        freeze(net)
+
+
+def iter_of(count):
+    yield from range(count)
