@@ -55,8 +55,10 @@ def _entries(held: Any) -> list[Any]:
 
 def enclosing(model: Module, holders: dict[int, list[Any]]) -> list[Any]:
     """What of it holds a part of a network, or a variable of a function that does."""
-    learned = [*model.parameters(), *(parameter.data for parameter in model.parameters())]
-    waiting: list[Any] = [*(module for _, module in model.named_modules()), *learned]
+    parameters = list(model.parameters())
+    waiting: list[Any] = [module for _, module in model.named_modules()]
+    waiting += [*parameters, *(parameter.data for parameter in parameters)]
+    waiting += [buffer for _, buffer in model.named_buffers()]
     reached: set[int] = set()
     found: list[Any] = []
     while waiting:

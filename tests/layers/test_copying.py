@@ -225,3 +225,20 @@ def test_what_a_function_encloses_and_cannot_be_copied_is_told(make):
 
 def iter_of(count):
     yield from range(count)
+
+
+class Centered(spconv.Module):
+    buffer_names = ("mean",)
+
+    def __init__(self):
+        self.mean = mean = np.zeros(3)
+        self.center = lambda y: y - mean
+
+
+def test_functions_that_enclose_a_buffer_enclose_the_copys():
+    net = Centered()
+    frozen = freeze(net)
+    net.mean += 1
+    assert not frozen.center(0.0).any()
+    frozen.mean -= 1
+    np.testing.assert_array_equal(frozen.center(0.0), np.ones(3))
