@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from functools import _lru_cache_wrapper, lru_cache
+from functools import WRAPPER_ASSIGNMENTS, _lru_cache_wrapper, lru_cache
 from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any, TypeVar
 
@@ -86,8 +86,8 @@ def _fill(function: FunctionType, memo: Memo) -> None:
             memo[id(cell)].cell_contents = held
     new.__defaults__ = _part(function, "defaults", function.__defaults__, memo)
     new.__kwdefaults__ = _part(function, "defaults", function.__kwdefaults__, memo)
-    new.__qualname__, new.__module__ = function.__qualname__, function.__module__
-    new.__doc__ = function.__doc__
+    for name in WRAPPER_ASSIGNMENTS:  # its name, annotations and the like
+        setattr(new, name, copy.copy(getattr(function, name)))
 
 
 def _part(owner: Any, name: str, held: Any, memo: Memo) -> Any:

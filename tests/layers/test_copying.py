@@ -242,3 +242,15 @@ def test_functions_that_enclose_a_buffer_enclose_the_copys():
     assert not frozen.center(0.0).any()
     frozen.mean -= 1
     np.testing.assert_array_equal(frozen.center(0.0), np.ones(3))
+
+
+def test_functions_keep_their_annotations():
+    net = Bound("method")
+
+    def run(x: int) -> float:
+        return net.body(x)
+
+    net.run = run
+    frozen = freeze(net)
+    assert frozen.run.__annotations__ == {"x": int, "return": float}
+    assert frozen.run.__annotations__ is not run.__annotations__
