@@ -42,6 +42,13 @@ def freeze(model: AnyModule) -> AnyModule:
     TypeError
         If ``model`` is no Module, or something in it cannot be copied.
 
+    Notes
+    -----
+    Still of the original: what weak references and ``WeakKeyDictionary`` refer to, what methods of
+    classes defined in a function enclose, functions in NumPy arrays of objects, and methods of
+    lists and arrays (``self.seen.append``). What a hook of the copy collects in a list of its own
+    goes into a copy of that list.
+
     Examples
     --------
     >>> import numpy as np, spconv
