@@ -45,10 +45,13 @@ static SPCONV_TARGET void NAME(pack)(const REAL *w, int64_t row_stride, int64_t 
 /* Whether rows of so many values are worth to be fetched before their turn. */
 #define SPCONV_WORTH(count) ((count) * (int64_t)sizeof(REAL) > 32)
 
-/* Bring a row near: both ends of a short one, of others the line that the processor goes on from. */
+/* Bring a row near: all lines of a short one, of others the line that the processor goes on from. */
 SPCONV_INLINE void NAME(fetch)(const REAL *row, int64_t count) {
+    const int64_t bytes = count * (int64_t)sizeof(REAL);
     SPCONV_PREFETCH(row);
-    if (SPCONV_WORTH(count) && count * (int64_t)sizeof(REAL) <= 128) SPCONV_PREFETCH(row + count - 1);
+    if (!SPCONV_WORTH(count) || bytes > 128) return;
+    if (bytes > 64) SPCONV_PREFETCH(row + 64 / sizeof(REAL));
+    SPCONV_PREFETCH(row + count - 1);
 }
 
 /* The first rows of a list whose turn is next. */
