@@ -17,7 +17,8 @@ enum { SPCONV_PORTABLE = 0, SPCONV_AVX2 = 1, SPCONV_AVX512 = 2 };
 /* The last one on vectors of half the size, for layers that do not fill a whole one. */
 enum { SPCONV_AVX512_NARROW = 3 };
 enum { SPCONV_CHUNK = 384 }; /* pairs whose rows are looked up at once */
-enum { SPCONV_AHEAD = 24 };  /* pairs from which on rows are fetched before their turn */
+/* So many pairs before their turn rows are fetched; more where a pair has few products. */
+enum { SPCONV_AHEAD = 24, SPCONV_FAR_AHEAD = 64 };
 
 #if defined(__GNUC__) && defined(__x86_64__) && !defined(SPCONV_SCALAR)
 #include <immintrin.h>

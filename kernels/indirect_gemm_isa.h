@@ -142,13 +142,14 @@ SPCONV_INLINE void NAME(outer)(const int gathered, const int mr, const int nv, c
                                int lanes, const REAL *x, int64_t ldx, const REAL *dy, int64_t ldy,
                                const int32_t *in, const int32_t *out, int64_t count,
                                int64_t known, int64_t cin, REAL *dw, int64_t ldw) {
+    const int ahead = nv == 1 ? SPCONV_FAR_AHEAD : SPCONV_AHEAD;
     VEC acc[SPCONV_OUTER_MR][SPCONV_NV];
     SPCONV_UNROLL for (int r = 0; r < mr; ++r)
         SPCONV_UNROLL for (int v = 0; v < nv; ++v) acc[r][v] = (VEC){0};
     for (int64_t p = 0; p < count; ++p) {
-        if (!gathered && p + SPCONV_AHEAD < known) {
-            NAME(fetch)(x + in[p + SPCONV_AHEAD] * ldx, cin);
-            NAME(fetch)(dy + out[p + SPCONV_AHEAD] * ldy, nv * LANES);
+        if (!gathered && p + ahead < known) {
+            NAME(fetch)(x + in[p + ahead] * ldx, cin);
+            NAME(fetch)(dy + out[p + ahead] * ldy, nv * LANES);
         }
         const REAL *a = x + (gathered ? p : in[p]) * ldx;
         const REAL *b = dy + (gathered ? p : out[p]) * ldy;
