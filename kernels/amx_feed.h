@@ -8,6 +8,7 @@
 #ifndef SPCONV_AMX_FEED_H
 #define SPCONV_AMX_FEED_H
 #include "amx_split.h"
+#include "pairs.h"
 
 #ifdef SPCONV_AMX
 enum { AMX_PAIRS = 2 * AMX_COLUMNS }; /* pairs at a time: two tiles of rows */

@@ -127,7 +127,7 @@ SPCONV_INLINE void NAME(held_block)(const int channels, const int full, int lane
         for (; chunk - p >= SPCONV_HELD_MR; p += SPCONV_HELD_MR) {
             if (SPCONV_WORTH(channels) && p + SPCONV_AHEAD + 2 * SPCONV_HELD_MR <= chunk)
                 SPCONV_UNROLL for (int r = 0; r < SPCONV_HELD_MR; ++r)
-                    SPCONV_PREFETCH(px[p + SPCONV_AHEAD + SPCONV_HELD_MR + r]);
+                    NAME(fetch)(px[p + SPCONV_AHEAD + SPCONV_HELD_MR + r], channels);
             NAME(held)(SPCONV_HELD_MR, channels, full, lanes, w, px + p, py + p);
         }
         for (; chunk - p >= 2; p += 2) NAME(held)(2, channels, full, lanes, w, px + p, py + p);

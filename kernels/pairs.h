@@ -6,6 +6,13 @@
 
 #include "clones.h"
 
+/* Bring a line near that a list will ask for: processors do not guess it. */
+#if defined(__GNUC__)
+#define SPCONV_PREFETCH(pointer) __builtin_prefetch(pointer)
+#else
+#define SPCONV_PREFETCH(pointer) ((void)(pointer))
+#endif
+
 /* First position in [begin, end) with rows[position] >= row, or end. */
 static inline int64_t lower_bound(const int32_t *rows, int64_t begin, int64_t end, int64_t row) {
     while (begin < end) {

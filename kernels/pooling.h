@@ -15,12 +15,6 @@
 #define SPCONV_WHOLE
 #endif
 
-#if defined(__GNUC__)
-#define SPCONV_FETCH(pointer) __builtin_prefetch(pointer)
-#else
-#define SPCONV_FETCH(pointer) ((void)(pointer))
-#endif
-
 /* Channels from which on a row is long, and how many windows are fetched before their turn. */
 enum { SPCONV_WIDE_ROW = 48, SPCONV_WINDOWS_AHEAD = 3 };
 
@@ -33,7 +27,7 @@ enum { SPCONV_WIDE_ROW = 48, SPCONV_WINDOWS_AHEAD = 3 };
                                                  int64_t channels) {                             \
         for (int i = 0; i < taken; ++i)                                                          \
             for (int64_t c = 0; c < channels; c += 64 / (int64_t)sizeof(real))                   \
-                SPCONV_FETCH(x + rows[i] * channels + c);                                        \
+                SPCONV_PREFETCH(x + rows[i] * channels + c);                                     \
     }                                                                                            \
     /* y[out] = sum of x[in] over the pairs with output rows in [row_begin, row_end). */         \
     SPCONV_CLONES static void sum_tile_##type(                                                   \

@@ -10,7 +10,6 @@
 #undef SPCONV_INLINE
 #undef SPCONV_NOINLINE
 #undef SPCONV_OPAQUE
-#undef SPCONV_PREFETCH
 #undef SPCONV_UNROLL
 
 #if defined(__GNUC__) && !defined(SPCONV_SCALAR)
@@ -18,7 +17,6 @@
 #define SPCONV_NOINLINE __attribute__((noinline, unused))
 /* Keeps the compiler from addressing a row by its distance from another one. */
 #define SPCONV_OPAQUE(pointer) __asm__("" : "+r"(pointer))
-#define SPCONV_PREFETCH(pointer) __builtin_prefetch(pointer)
 #define SPCONV_UNROLL _Pragma("GCC unroll 16")
 #define LANES ((int)(SPCONV_BYTES / sizeof(REAL)))
 typedef REAL NAME(vec) __attribute__((vector_size(SPCONV_BYTES), aligned(sizeof(REAL)), may_alias));
@@ -26,7 +24,6 @@ typedef REAL NAME(vec) __attribute__((vector_size(SPCONV_BYTES), aligned(sizeof(
 #define SPCONV_INLINE static inline
 #define SPCONV_NOINLINE
 #define SPCONV_OPAQUE(pointer)
-#define SPCONV_PREFETCH(pointer) ((void)(pointer))
 #define SPCONV_UNROLL
 #define LANES 1
 typedef REAL NAME(vec);
